@@ -1,0 +1,4 @@
+//! The `turnout` command.
+#![forbid(unsafe_code)]
+
+fn main() {}

@@ -1,0 +1,146 @@
+//! What is spoken on the control socket: one JSON request in a line, answered by JSON lines, then the end of the stream.
+//!
+//! Each answer line is a `Reply`. A plain question gets one `Item` (or `Error`); `Sessions` and `Events` get one `Item`
+//! a row. `End` closes every answer that is complete, so that a router that dies in the middle is noticed.
+
+use std::io::{BufRead, BufReader, Write};
+use std::net::Ipv4Addr;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// A question to the running router.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "ask", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Request {
+    /// The whole state in short.
+    Status,
+    /// One item: the list of WANs.
+    Wans,
+    /// One item a session.
+    Sessions(SessionFilter),
+    /// One item: the list of neighbours.
+    Neighbors,
+    /// One item: name -> number.
+    Counters,
+    /// One item an event: those remembered, then, if `follow`, each as it comes.
+    Events {
+        /// Keep the stream open.
+        follow: bool,
+    },
+    /// The operator's override of a WAN.
+    Wan {
+        /// The WAN's name.
+        name: String,
+        /// What the operator wants.
+        admin: Admin,
+        /// Even if it is the last fit WAN.
+        force: bool,
+    },
+}
+
+/// The operator's word on a WAN.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Admin {
+    /// The probes decide.
+    #[default]
+    Auto,
+    /// As if it had failed.
+    Down,
+    /// Keeps what it has, gets nothing new.
+    Drain,
+}
+
+/// Which sessions to list. Every given field must match.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct SessionFilter {
+    /// The inside host.
+    pub inside: Option<Ipv4Addr>,
+    /// The translated address.
+    pub outside: Option<Ipv4Addr>,
+    /// The WAN's name.
+    pub wan: Option<String>,
+    /// `udp`, `tcp` or `icmp`.
+    pub protocol: Option<String>,
+    /// At most so many rows.
+    pub limit: Option<u64>,
+}
+
+/// A line of an answer.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reply {
+    /// A value.
+    Item(Value),
+    /// Refused or failed, in one line for people.
+    Error(String),
+    /// The answer is complete.
+    End,
+}
+
+/// Why a question got no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    /// Nobody listens there.
+    #[error("no router answers on {0} ({1}): is `turnout run` running, and is this its --socket?")]
+    NotRunning(PathBuf, std::io::Error),
+    /// The connection broke, or the router did not answer in time.
+    #[error("the router on {0} stopped answering: {1}")]
+    Broken(PathBuf, std::io::Error),
+    /// What came is not a reply.
+    #[error("the router on {0} speaks another version of the protocol: {1}")]
+    Protocol(PathBuf, serde_json::Error),
+    /// The router refused.
+    #[error("{0}")]
+    Refused(String),
+}
+
+/// Asks the router on `socket` and hands each item to `each`, until the end or until `each` returns false.
+///
+/// # Errors
+/// See `ClientError`. An answer that stays away for 5 s is an error, but for the waiting between followed events.
+pub fn ask(socket: &Path, request: &Request, mut each: impl FnMut(Value) -> bool) -> Result<(), ClientError> {
+    let broken = |e| ClientError::Broken(socket.to_path_buf(), e);
+    let mut stream =
+        UnixStream::connect(socket).map_err(|e| ClientError::NotRunning(socket.to_path_buf(), e))?;
+    let patience = match request {
+        Request::Events { follow: true } => None,
+        _ => Some(Duration::from_secs(5)),
+    };
+    stream.set_read_timeout(patience).map_err(broken)?;
+    let mut line =
+        serde_json::to_string(request).map_err(|e| ClientError::Protocol(socket.to_path_buf(), e))?;
+    line.push('\n');
+    stream.write_all(line.as_bytes()).map_err(broken)?;
+    for line in BufReader::new(stream).lines() {
+        let line = line.map_err(broken)?;
+        match serde_json::from_str(&line).map_err(|e| ClientError::Protocol(socket.to_path_buf(), e))? {
+            Reply::Item(value) => {
+                if !each(value) {
+                    return Ok(());
+                }
+            }
+            Reply::End => return Ok(()),
+            Reply::Error(text) => return Err(ClientError::Refused(text)),
+        }
+    }
+    Err(broken(std::io::ErrorKind::UnexpectedEof.into()))
+}
+
+/// Asks a question that has one answer.
+///
+/// # Errors
+/// As `ask`.
+pub fn ask_one(socket: &Path, request: &Request) -> Result<Value, ClientError> {
+    let mut answer = Value::Null;
+    ask(socket, request, |value| {
+        answer = value;
+        true
+    })?;
+    Ok(answer)
+}

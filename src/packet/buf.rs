@@ -1,0 +1,90 @@
+//! `PacketBuf`: one frame's bytes, whoever owns the memory. An mbuf on real ports, a `VecBuf` in simulations.
+//!
+//! Growing at the front uses headroom (128 bytes at least in a fresh buffer) and never copies.
+
+/// A whole Ethernet frame in one piece of memory, without its frame check sequence.
+pub trait PacketBuf {
+    /// The frame.
+    fn bytes(&self) -> &[u8];
+    /// The frame, to be rewritten in place.
+    fn bytes_mut(&mut self) -> &mut [u8];
+    /// Makes room for `n` bytes (of any content) before the frame. False, and nothing done, without that much headroom.
+    #[must_use]
+    fn prepend(&mut self, n: usize) -> bool;
+    /// Makes the frame `len` bytes long, from its start. New bytes are of any content. False, and nothing done, if
+    /// the buffer ends before.
+    #[must_use]
+    fn resize(&mut self, len: usize) -> bool;
+}
+
+/// Where fresh buffers come from. An empty pool is a normal event: the packet is not made, and counted.
+pub trait BufPool {
+    /// What it hands out.
+    type Buf: PacketBuf;
+    /// An empty frame (length 0) with headroom.
+    fn alloc(&mut self) -> Option<Self::Buf>;
+}
+
+/// A frame in a vector, with the headroom and tailroom of an mbuf.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct VecBuf {
+    room: Vec<u8>,
+    start: usize,
+    len: usize,
+}
+
+impl VecBuf {
+    /// As `RTE_PKTMBUF_HEADROOM`.
+    pub const HEADROOM: usize = 128;
+    /// As `RTE_MBUF_DEFAULT_DATAROOM`.
+    pub const DATAROOM: usize = 2048;
+
+    /// A buffer with a copy of `frame`. Frames over `DATAROOM` get a buffer of their own size.
+    pub fn new(frame: &[u8]) -> VecBuf {
+        let mut room = vec![0; Self::HEADROOM + frame.len().max(Self::DATAROOM)];
+        room[Self::HEADROOM..Self::HEADROOM + frame.len()].copy_from_slice(frame);
+        VecBuf { room, start: Self::HEADROOM, len: frame.len() }
+    }
+}
+
+impl PacketBuf for VecBuf {
+    fn bytes(&self) -> &[u8] {
+        &self.room[self.start..self.start + self.len]
+    }
+
+    fn bytes_mut(&mut self) -> &mut [u8] {
+        &mut self.room[self.start..self.start + self.len]
+    }
+
+    fn prepend(&mut self, n: usize) -> bool {
+        if n > self.start {
+            return false;
+        }
+        self.start -= n;
+        self.len += n;
+        true
+    }
+
+    fn resize(&mut self, len: usize) -> bool {
+        if self.start + len > self.room.len() {
+            return false;
+        }
+        self.len = len;
+        true
+    }
+}
+
+/// A pool of `VecBuf` that hands out at most `left` more buffers.
+#[derive(Debug)]
+pub struct VecPool {
+    /// How many buffers may still be taken.
+    pub left: usize,
+}
+
+impl BufPool for VecPool {
+    type Buf = VecBuf;
+    fn alloc(&mut self) -> Option<VecBuf> {
+        self.left = self.left.checked_sub(1)?;
+        Some(VecBuf::new(&[]))
+    }
+}
