@@ -21,5 +21,7 @@
 //! | `sim` | the whole router on a virtual clock |
 
 pub mod base;
+#[cfg(feature = "dpdk")]
+pub mod dpdk;
 pub mod manage;
 pub mod packet;
