@@ -4,6 +4,7 @@
 //! tests with interfaces in a new network namespace, which ends with that process whatever happens. Where the kernel
 //! refuses a namespace these tests say so and pass.
 #![cfg(feature = "dpdk")]
+#![allow(clippy::unwrap_used, clippy::panic)]
 
 use std::net::Ipv4Addr;
 use std::os::unix::process::ExitStatusExt;
@@ -367,6 +368,23 @@ fn linux_port_is_silenced_and_given_back() {
         });
         assert_eq!(next, 64);
 
+        let (began, mut burst) = (tsc(), ArrayVec::<Mbuf, BURST>::new());
+        for _ in 0..10_000 {
+            queues[0].rx(&mut burst);
+        }
+        println!("{} cycles an empty poll", (tsc() - began) / 10_000);
+        let (began, mut arrived) = (Instant::now(), 0);
+        for n in 0..2000u16 {
+            let to = "02:00:00:00:00:0b".parse().unwrap();
+            out.extend((0..32).map(|_| frame(&mut pool, &numbered(to, a0(), n))));
+            queues[1].tx(&mut out);
+            while peer_queue.rx(&mut burst) > 0 {
+                arrived += burst.len();
+                burst.clear();
+            }
+        }
+        println!("{arrived} of 64000 sent and received in {:?}", began.elapsed());
+
         // A second router is told who has it.
         let text = LinuxPort::claim_in("a0", dir.path()).err().unwrap().to_string();
         assert!(text.contains(&format!("pid {}", std::process::id())), "{text}");
@@ -502,5 +520,145 @@ fn carrier_changes_are_seen_in_milliseconds() {
             std::thread::sleep(Duration::from_millis(1));
         }
         assert_eq!(reports, 0, "another interface under the old name is not ours");
+    });
+}
+
+#[test]
+fn what_a_dead_link_refuses_is_lost_and_never_comes_late() {
+    alone("what_a_dead_link_refuses_is_lost_and_never_comes_late", true, || {
+        wire();
+        let dir = tempfile::tempdir().unwrap();
+        let eal = start();
+        let mut pool = Pool::new(&eal, "p", 8191, 2048).unwrap();
+        let _port = LinuxPort::claim_in("a0", dir.path()).unwrap();
+        let (own, mut queues) = open(&eal, &pool, "a0", 0, 1);
+        let (_peer, mut peer_queues) = open(&eal, &pool, "b0", 1, 1);
+        for (cut, etype) in [("b0", 1), ("a0", 2)] {
+            sh(&format!("ip link set {cut} down"));
+            let (began, mut longest) = (Instant::now(), Duration::ZERO);
+            for n in 0..250 {
+                let mut out: Vec<Mbuf> =
+                    (0..32).map(|i| frame(&mut pool, &numbered(Mac::BROADCAST, a0(), n * 32 + i))).collect();
+                let at = Instant::now();
+                assert_eq!((queues[0].tx(&mut out), out.len()), (32, 0));
+                longest = longest.max(at.elapsed());
+            }
+            println!("{cut} down: 8000 refused in {:?}, longest burst {longest:?}", began.elapsed());
+            assert_eq!(queues[0].stats().tx_lost, 8000 * etype);
+            assert_eq!(own.stats().oerrors, 8000 * etype);
+            sh(&format!("ip link set {cut} up"));
+            let ours = |f: &[u8]| f[12..14] == [0x88, 0xb5];
+            assert!(!receive(&mut peer_queues[0], Duration::from_millis(300), ours), "a stale frame");
+            // And it works again.
+            let mut out = vec![frame(&mut pool, &numbered(Mac::BROADCAST, a0(), 7))];
+            assert_eq!(queues[0].tx(&mut out), 1);
+            assert!(receive(&mut peer_queues[0], Duration::from_secs(1), ours));
+        }
+    });
+}
+
+#[test]
+fn fragments_tags_and_lengths_arrive_as_they_were_sent() {
+    alone("fragments_tags_and_lengths_arrive_as_they_were_sent", true, || {
+        wire();
+        sh("ip link set a0 mtu 1600; ip link set b0 mtu 1600");
+        let dir = tempfile::tempdir().unwrap();
+        let eal = start();
+        let mut pool = Pool::new(&eal, "p", 8191, 2048).unwrap();
+        let (_peer, mut peer_queues) = open(&eal, &pool, "b0", 1, 1);
+        let _port = LinuxPort::claim_in("a0", dir.path()).unwrap();
+        let (own, mut queues) = open(&eal, &pool, "a0", 0, 2);
+        assert_eq!(own.mtu(), 1600);
+        let mut frames = Vec::new();
+        for (i, (offset, more)) in [(0u16, 0x2000u16), (1480, 0x2000), (2960, 0)].into_iter().enumerate() {
+            let mut f = [a0().0, [2, 0, 0, 0, 0, 0xb]].concat();
+            f.extend([8, 0, 0x45, 0]);
+            f.extend(1500u16.to_be_bytes());
+            f.extend([0, 99]);
+            f.extend((more | (offset / 8)).to_be_bytes());
+            f.extend([64, 17, 0, 0, 10, 1, 1, 1, 10, 1, 1, 2]);
+            let sum: u32 = f[14..34].chunks(2).map(|c| u32::from(u16::from_be_bytes([c[0], c[1]]))).sum();
+            let sum = !((sum & 0xffff) + (sum >> 16)) as u16;
+            f[24..26].copy_from_slice(&sum.to_be_bytes());
+            f.resize(1514, i as u8);
+            frames.push(f);
+        }
+        for tag in [[0x81u8, 0x00], [0x88, 0xa8]] {
+            let mut tagged = numbered(a0(), Mac::BROADCAST, 5);
+            tagged.splice(12..12, [tag[0], tag[1], 0x20, 0x2a]);
+            frames.push(tagged);
+        }
+        let mut longest = numbered(a0(), Mac::BROADCAST, 6);
+        longest.resize(1614, 9);
+        frames.push(longest);
+        let mut out: Vec<Mbuf> = frames.iter().map(|f| frame(&mut pool, f)).collect();
+        assert_eq!(peer_queues[0].tx(&mut out), frames.len());
+        let mut burst = ArrayVec::<Mbuf, BURST>::new();
+        let end = Instant::now() + Duration::from_millis(500);
+        while Instant::now() < end {
+            for queue in &mut queues {
+                queue.rx(&mut burst);
+                for mbuf in burst.drain(..) {
+                    if let Some(at) = frames.iter().position(|f| f == mbuf.bytes()) {
+                        frames.remove(at);
+                    }
+                }
+            }
+        }
+        for f in &frames {
+            println!("missing or changed: {} bytes {:02x?}", f.len(), &f[..30]);
+        }
+        assert!(frames.is_empty());
+        let mut big = Pool::new(&eal, "big", 63, 4096).unwrap();
+        sh("ip link set a0 mtu 4000; ip link set b0 mtu 4000");
+        let mut out = vec![frame(&mut big, &[9; 3000])];
+        assert_eq!(peer_queues[0].tx(&mut out), 1);
+        assert!(!queues.iter_mut().any(|q| receive(q, Duration::from_millis(100), |f| f[0] == 9)));
+        assert_eq!(own.stats().ierrors, 1, "too long for an mbuf: counted");
+    });
+}
+
+#[test]
+fn unfinished_checksums_are_finished() {
+    alone("unfinished_checksums_are_finished", true, || {
+        wire();
+        // The peer's kernel leaves checksums to hardware that is not there.
+        sh("ethtool -K b0 tx on >/dev/null; ip addr add 10.7.7.2/24 dev b0; \
+            ip neigh add 10.7.7.1 lladdr 02:00:00:00:00:0a dev b0 nud permanent");
+        let dir = tempfile::tempdir().unwrap();
+        let eal = start();
+        let pool = Pool::new(&eal, "p", 8191, 2048).unwrap();
+        let _port = LinuxPort::claim_in("a0", dir.path()).unwrap();
+        let (_own, mut queues) = open(&eal, &pool, "a0", 0, 1);
+        let socket = std::net::UdpSocket::bind("10.7.7.2:0").unwrap();
+        socket.send_to(b"odd", "10.7.7.1:9").unwrap();
+        assert!(receive(&mut queues[0], Duration::from_secs(1), |f| {
+            if f.len() < 45 || f[12..14] != [8, 0] || f[23] != 17 {
+                return false;
+            }
+            let mut bytes = f[26..45].to_vec();
+            bytes.extend([0, 0, 17, 0, 11]);
+            let sum: u32 = bytes.chunks(2).map(|c| u32::from(c[0]) << 8 | u32::from(c[1])).sum();
+            assert_eq!((sum & 0xffff) + (sum >> 16), 0xffff, "{f:02x?}");
+            true
+        }));
+    });
+}
+
+#[test]
+fn dpdks_own_af_packet_works_as_a_virtual_device() {
+    alone("dpdks_own_af_packet_works_as_a_virtual_device", true, || {
+        wire();
+        sh("ip link set a0 up");
+        let eal = start();
+        let mut pool = Pool::new(&eal, "p", 8191, 2048).unwrap();
+        let source =
+            PortSource::Vdev("net_af_packet0,iface=a0,framecnt=4096,blocksz=65536,qdisc_bypass=1".into());
+        let mut port = Port::open(&eal, &source, PortId(0), &PortConfig::new(pool.clone())).unwrap();
+        port.start().unwrap();
+        let mut queues = port.take_queues().unwrap();
+        let (_peer, mut peer_queues) = open(&eal, &pool, "b0", 1, 1);
+        assert_eq!(queues[0].tx(&mut vec![frame(&mut pool, &numbered(Mac::BROADCAST, a0(), 7))]), 1);
+        assert!(receive(&mut peer_queues[0], Duration::from_secs(1), |f| f[12..16] == [0x88, 0xb5, 0, 7]));
     });
 }

@@ -72,8 +72,17 @@ pub struct Eal {
 pub(super) struct EalInner {
     allowed: Vec<usize>,
     prefix: String,
-    /// DPDK's numbers of the ports that are open, so that each has one owner.
-    pub(super) open: Mutex<HashSet<u16>>,
+    /// The ports that are open, so that each has one owner.
+    pub(super) open: Mutex<HashSet<Device>>,
+}
+
+/// What a port is to the machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Device {
+    /// DPDK's number.
+    Ethdev(u16),
+    /// A Linux interface's.
+    Linux(u32),
 }
 
 /// rte_eal_init works once, also if it failed.

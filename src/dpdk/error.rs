@@ -74,6 +74,9 @@ pub enum DpdkError {
         /// `rte_strerror`.
         text: String,
     },
+    /// A pool of that name exists.
+    #[error("a pool of packet buffers named {0} exists: use another name")]
+    PoolTwice(String),
     /// The port does not exist.
     #[error("port {port} is not there: {hint}")]
     NoPort {

@@ -1,13 +1,13 @@
 //! A Linux interface, taken from the kernel for a while: silenced, so that the kernel neither answers nor sends on it
-//! while `net_af_packet` sees every frame and sends its own, and put back as it was.
+//! while packet sockets see every frame and send their own, and put back as it was.
 //!
 //! - Received frames: an nftables `netdev ingress` chain drops them, after the packet sockets have had their copy.
-//! - The kernel's own frames: a `blackhole` root qdisc swallows them. The driver's frames pass beside it
-//!   (`qdisc_bypass=1`). An nftables egress chain would not do: packets that bypass the qdisc still go through it.
+//! - The kernel's own frames: a `blackhole` root qdisc swallows them. The router's pass beside it
+//!   (PACKET_QDISC_BYPASS). An nftables egress chain would not do: packets that bypass the qdisc still go through it.
 //! - Merging of received packets (GRO, LRO) is off: a merged packet is longer than the MTU.
 //!
 //! How things were is on disk before the first change (`linux_state`); the next claim mends what a kill -9 has left.
-//! Claim before the port is opened, release after it is closed: closing clears IFF_PROMISC.
+//! Claim before the port is opened, release after it is closed.
 
 use std::path::Path;
 
@@ -182,7 +182,7 @@ impl LinuxPort {
         self.mac
     }
 
-    /// Its MTU in bytes. `net_af_packet` carries frames of up to 1518 bytes, whatever this says.
+    /// Its MTU in bytes. The port's may be smaller (`Port::mtu`).
     pub fn mtu(&self) -> u32 {
         self.mtu
     }
@@ -212,12 +212,12 @@ impl Drop for LinuxPort {
 #[derive(Debug, Deserialize)]
 pub(super) struct Interface {
     ifname: String,
-    ifindex: u32,
+    pub(super) ifindex: u32,
     flags: Vec<String>,
     pub(super) mtu: u32,
     link_type: String,
     #[serde(default)]
-    address: String,
+    pub(super) address: String,
     master: Option<String>,
     #[serde(default)]
     addr_info: Vec<Address>,

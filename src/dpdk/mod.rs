@@ -10,6 +10,7 @@
 //! | `eal` | starting DPDK once a process, worker threads |
 //! | `pool`, `mbuf` | packet memory |
 //! | `port`, `queue` | Ethernet ports and one core's share of them |
+//! | `packet_socket` | the queues of a Linux port |
 //! | `linux`, `linux_state`, `command` | a Linux interface, taken from the kernel and given back |
 //! | `link`, `carrier` | link up and down, in milliseconds |
 //! | `time` | the cycle counter, timer slack |
@@ -26,6 +27,7 @@ mod link;
 mod linux;
 mod linux_state;
 mod mbuf;
+mod packet_socket;
 mod pool;
 mod port;
 mod queue;

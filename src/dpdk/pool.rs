@@ -23,6 +23,7 @@ pub struct Pool {
 struct PoolInner {
     raw: NonNull<ffi::rte_mempool>,
     count: u32,
+    data_room: u16,
     eal: Arc<EalInner>,
 }
 
@@ -46,10 +47,13 @@ impl Pool {
         // SAFETY: the EAL runs (`eal`), the name is NUL-terminated and copied by DPDK; -1 is SOCKET_ID_ANY.
         let raw = unsafe { ffi::rte_pktmbuf_pool_create(c_name.as_ptr(), count, cache, 0, room, -1) };
         let Some(raw) = NonNull::new(raw) else {
+            if errno() == nix::libc::EEXIST {
+                return Err(DpdkError::PoolTwice(name.into()));
+            }
             let needed_mb = (count as usize * (usize::from(room) + 256)).div_ceil(1 << 20);
             return Err(DpdkError::Pool { name: name.into(), count, needed_mb, text: text(errno()) });
         };
-        Ok(Pool { inner: Arc::new(PoolInner { raw, count, eal: Arc::clone(&eal.inner) }) })
+        Ok(Pool { inner: Arc::new(PoolInner { raw, count, data_room, eal: Arc::clone(&eal.inner) }) })
     }
 
     /// How many mbufs it has.
@@ -61,6 +65,11 @@ impl Pool {
     /// packet path).
     pub fn available(&self) -> u32 {
         self.inner.available()
+    }
+
+    /// The longest frame that fits a fresh mbuf, in bytes.
+    pub fn data_room(&self) -> u16 {
+        self.inner.data_room
     }
 
     pub(super) fn raw(&self) -> *mut ffi::rte_mempool {

@@ -4,28 +4,34 @@
 //! out, so a queue never polls a stopped port. Calls that steer the port take a lock, as DPDK wants one thread at a
 //! time there; receiving and sending do not.
 //!
-//! Promiscuous mode is off for every kind of port: a router needs frames to its own MAC (and broadcast) alone. DPDK
-//! clears IFF_PROMISC of a Linux interface at start; `LinuxPort` puts it back.
+//! Promiscuous mode is off for every kind of port: a router needs frames to its own MAC (and broadcast) alone.
+//!
+//! A Linux port has no device of DPDK's: `packet_socket` receives into mbufs and sends from them.
 
 use std::ffi::{CStr, CString};
 use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::command::require_capabilities;
-use super::eal::{Eal, EalInner};
-use super::error::{DpdkError, errno, text};
+use super::eal::{Device, Eal, EalInner};
+use super::error::{DpdkError, errno, text as error_text};
 use super::ffi;
-use super::linux::interface;
+use super::linux::{Interface, interface};
+use super::packet_socket::{PacketQueue, PacketSocket};
 use super::pool::Pool;
 use super::queue::Queue;
 use crate::base::{Mac, PortId};
+
+/// Packet sockets of one Linux port, at most.
+const MAX_SOCKETS: u16 = 16;
 
 /// Where a port comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PortSource {
     /// A PCI address, allowed in `EalConfig::pci` and bound to a driver that DPDK can use.
     Pci(String),
-    /// A Linux interface of this network namespace, by name (`net_af_packet`). Claim it first: `LinuxPort`.
+    /// A Linux interface of this network namespace, by name (packet sockets, not one of DPDK's ports). Claim it first:
+    /// `LinuxPort`.
     Linux(String),
     /// A virtual device, as after `--vdev`: `net_ring0`, `net_null0,size=60`.
     Vdev(String),
@@ -127,12 +133,16 @@ pub struct Port {
 }
 
 pub(super) struct PortInner {
-    /// DPDK's number.
+    device: Device,
+    /// DPDK's number; of no meaning for a Linux port.
     pub(super) port: u16,
     /// Ours.
     pub(super) id: PortId,
     name: String,
     vdev: Option<CString>,
+    /// Of a Linux port with queues out.
+    sockets: Mutex<Vec<Arc<PacketSocket>>>,
+    promiscuous: AtomicBool,
     queues: u16,
     caps: Caps,
     mac: Mac,
@@ -142,7 +152,7 @@ pub(super) struct PortInner {
     queues_out: AtomicU16,
     eal: Arc<EalInner>,
     // Last: fields drop in this order, and the port's rings give their mbufs back in PortInner::drop before.
-    _pool: Pool,
+    pool: Pool,
 }
 
 impl Port {
@@ -152,16 +162,29 @@ impl Port {
         if !config.pool.belongs_to(&eal.inner) {
             return Err(DpdkError::State { port: name, what: "its pool belongs to another EAL" });
         }
-        let (port, vdev, mtu_limit) = find(source, id, &config.queues)?;
-        if !lock(&eal.inner.open).insert(port) {
+        let linux = match source {
+            PortSource::Linux(ifname) => {
+                require_capabilities(ifname)?;
+                Some(interface(ifname)?)
+            }
+            _ => None,
+        };
+        let (device, vdev) = match &linux {
+            Some(found) => (Device::Linux(found.ifindex), None),
+            None => find(source)?,
+        };
+        if !lock(&eal.inner.open).insert(device) {
             return Err(DpdkError::PortTwice(name));
         }
         // From here on dropping `inner` closes and forgets the port.
         let mut inner = PortInner {
-            port,
+            device,
+            port: if let Device::Ethdev(port) = device { port } else { u16::MAX },
             id,
             name,
             vdev,
+            sockets: Mutex::default(),
+            promiscuous: AtomicBool::new(false),
             queues: config.queues,
             caps: Caps::default(),
             mac: Mac::ZERO,
@@ -170,10 +193,12 @@ impl Port {
             started: AtomicBool::new(false),
             queues_out: AtomicU16::new(0),
             eal: Arc::clone(&eal.inner),
-            _pool: config.pool.clone(),
+            pool: config.pool.clone(),
         };
-        inner.set_up(config)?;
-        inner.mtu = inner.mtu.min(mtu_limit);
+        match &linux {
+            Some(found) => inner.set_up_linux(found)?,
+            None => inner.set_up(config)?,
+        }
         Ok(Port { inner: Arc::new(inner), taken: false })
     }
 
@@ -219,6 +244,10 @@ impl Port {
         if inner.started.load(Ordering::Acquire) {
             return Ok(());
         }
+        if let Device::Linux(_) = inner.device {
+            inner.started.store(true, Ordering::Release);
+            return Ok(());
+        }
         // SAFETY: the port is open and set up; `control` keeps other steering calls away.
         inner.check("rte_eth_dev_start", unsafe { ffi::rte_eth_dev_start(inner.port) })?;
         inner.started.store(true, Ordering::Release);
@@ -234,7 +263,8 @@ impl Port {
             return Err(inner.state("its queues are still in use: drop them before it stops"));
         }
         let _alone = lock(&inner.control);
-        if inner.started.swap(false, Ordering::AcqRel) {
+        lock(&inner.sockets).clear();
+        if inner.started.swap(false, Ordering::AcqRel) && inner.is_ethdev() {
             // SAFETY: started, no queue is out (and none can be taken: `&mut self`), steering is locked.
             inner.check("rte_eth_dev_stop", unsafe { ffi::rte_eth_dev_stop(inner.port) })?;
         }
@@ -250,9 +280,15 @@ impl Port {
         if !self.inner.started.load(Ordering::Acquire) {
             return Err(self.inner.state("start it before taking its queues"));
         }
+        let inner = &self.inner;
+        let mut sockets = inner.open_sockets()?.into_iter();
         self.taken = true;
-        self.inner.queues_out.store(self.inner.queues, Ordering::Release);
-        Ok((0..self.inner.queues).map(|q| Queue::new(Arc::clone(&self.inner), q)).collect())
+        inner.queues_out.store(inner.queues, Ordering::Release);
+        let queue = |q| {
+            let socket = sockets.next().map(|s| PacketQueue::new(s, inner.pool.clone()));
+            Queue::new(Arc::clone(inner), q, socket)
+        };
+        Ok((0..inner.queues).map(queue).collect())
     }
 
     /// Receives frames to any MAC, too: for a virtual MAC on a NIC without room for a second address. Some virtual
@@ -260,6 +296,16 @@ impl Port {
     pub fn set_promiscuous(&self, on: bool) -> Result<(), DpdkError> {
         let inner = &self.inner;
         let _alone = lock(&inner.control);
+        if let Device::Linux(ifindex) = inner.device {
+            if inner.promiscuous.swap(on, Ordering::AcqRel) != on {
+                for socket in lock(&inner.sockets).iter() {
+                    socket
+                        .set_promiscuous(ifindex, on)
+                        .map_err(|e| inner.socket_error("PACKET_MR_PROMISC", &e))?;
+                }
+            }
+            return Ok(());
+        }
         // SAFETY: the port is open; `control` keeps other steering calls away.
         let result = unsafe {
             if on {
@@ -275,6 +321,9 @@ impl Port {
     /// length is `Caps::reta_size`, at most 512.
     pub fn set_reta(&self, queues: &[u16]) -> Result<(), DpdkError> {
         let inner = &self.inner;
+        if inner.caps.reta_size == 0 {
+            return Err(inner.state("it has no RSS redirection table"));
+        }
         if queues.len() != usize::from(inner.caps.reta_size) || queues.iter().any(|&q| q >= inner.queues) {
             return Err(inner.state("a redirection table has one of its queues for each of its entries"));
         }
@@ -288,6 +337,18 @@ impl Port {
     pub fn stats(&self) -> PortStats {
         let inner = &self.inner;
         let _alone = lock(&inner.control);
+        if !inner.is_ethdev() {
+            return lock(&inner.sockets).iter().fold(PortStats::default(), |sum, s| PortStats {
+                ipackets: sum.ipackets + s.rx_packets.load(Ordering::Relaxed),
+                opackets: sum.opackets + s.tx_packets.load(Ordering::Relaxed),
+                ibytes: sum.ibytes + s.rx_bytes.load(Ordering::Relaxed),
+                obytes: sum.obytes + s.tx_bytes.load(Ordering::Relaxed),
+                imissed: sum.imissed + s.missed(),
+                ierrors: sum.ierrors + s.rx_too_long.load(Ordering::Relaxed),
+                oerrors: sum.oerrors + s.tx_lost.load(Ordering::Relaxed),
+                rx_nombuf: sum.rx_nombuf + s.no_mbuf.load(Ordering::Relaxed),
+            });
+        }
         let mut out = ffi::turnout_stats::default();
         // SAFETY: the port is open, `out` is a writable struct of the type that the callee fills.
         unsafe { ffi::turnout_port_stats(inner.port, &mut out) };
@@ -348,7 +409,7 @@ impl PortInner {
         for queue in 0..config.queues {
             let pool = config.pool.raw();
             // SAFETY: configured with this many queues; a null configuration takes the driver's default; the pool is held
-            // by `self._pool` for longer than the port is open.
+            // by `self.pool` for longer than the port is open.
             let result = unsafe {
                 ffi::rte_eth_rx_queue_setup(self.port, queue, rx_desc, node, std::ptr::null(), pool)
             };
@@ -367,7 +428,46 @@ impl PortInner {
         self.check("rte_eth_dev_get_mtu", result)
     }
 
+    /// A Linux port's MTU is bounded by what an mbuf holds: a VLAN tag goes in front of the Ethernet header.
+    fn set_up_linux(&mut self, found: &Interface) -> Result<(), DpdkError> {
+        if self.queues == 0 || self.queues > MAX_SOCKETS {
+            return Err(DpdkError::Queues { port: self.name.clone(), max: MAX_SOCKETS, asked: self.queues });
+        }
+        self.caps = Caps { driver: "packet_socket".into(), queues: MAX_SOCKETS, ..Caps::default() };
+        self.mac = found.address.parse().unwrap_or_default();
+        let room = self.pool.data_room().saturating_sub(14 + 4);
+        self.mtu = u16::try_from(found.mtu).unwrap_or(u16::MAX).min(room);
+        Ok(())
+    }
+
+    fn is_ethdev(&self) -> bool {
+        matches!(self.device, Device::Ethdev(_))
+    }
+
+    fn open_sockets(&self) -> Result<Vec<Arc<PacketSocket>>, DpdkError> {
+        let Device::Linux(ifindex) = self.device else { return Ok(Vec::new()) };
+        let opened = PacketSocket::open(ifindex, self.queues)
+            .map_err(|e| self.socket_error("its packet sockets", &e))?;
+        let _alone = lock(&self.control);
+        if self.promiscuous.load(Ordering::Acquire) {
+            for socket in &opened {
+                socket
+                    .set_promiscuous(ifindex, true)
+                    .map_err(|e| self.socket_error("PACKET_MR_PROMISC", &e))?;
+            }
+        }
+        lock(&self.sockets).clone_from(&opened);
+        Ok(opened)
+    }
+
+    fn socket_error(&self, what: &'static str, e: &std::io::Error) -> DpdkError {
+        DpdkError::Port { port: self.name.clone(), what, text: e.to_string() }
+    }
+
     fn link(&self) -> LinkState {
+        if !self.is_ethdev() {
+            return LinkState { up: true, speed_mbps: 0 };
+        }
         let _alone = lock(&self.control);
         let mut out = ffi::turnout_link::default();
         // SAFETY: the port is open while `self` lives, `out` is a writable struct of the type that the callee fills.
@@ -375,6 +475,20 @@ impl PortInner {
         LinkState { up: out.up != 0, speed_mbps: out.speed_mbps }
     }
 
+    /// Only from `drop`.
+    fn close(&self) {
+        if self.started.load(Ordering::Acquire) {
+            // SAFETY: called by `drop` alone; queues hold an Arc of this: none is left, so nobody receives or sends.
+            unsafe { ffi::rte_eth_dev_stop(self.port) };
+        }
+        // SAFETY: stopped, opened by us alone (`open`), closed once. It returns the mbufs in its rings to the pool, which
+        // `pool` still holds.
+        unsafe { ffi::rte_eth_dev_close(self.port) };
+        if let Some(name) = &self.vdev {
+            // SAFETY: NUL-terminated strings; the EAL runs, as `eal` holds it. The device goes, its name is free again.
+            unsafe { ffi::rte_eal_hotplug_remove(c"vdev".as_ptr(), name.as_ptr()) };
+        }
+    }
     /// A queue was dropped: everything it did to the port happened before.
     pub(super) fn queue_back(&self) {
         self.queues_out.fetch_sub(1, Ordering::AcqRel);
@@ -384,7 +498,7 @@ impl PortInner {
         if result >= 0 {
             return Ok(());
         }
-        Err(DpdkError::Port { port: self.name.clone(), what, text: text(result) })
+        Err(DpdkError::Port { port: self.name.clone(), what, text: error_text(result) })
     }
 
     fn state(&self, what: &'static str) -> DpdkError {
@@ -394,48 +508,31 @@ impl PortInner {
 
 impl Drop for PortInner {
     fn drop(&mut self) {
-        if self.started.load(Ordering::Acquire) {
-            // SAFETY: queues hold an Arc of this: none is left, so nobody receives or sends.
-            unsafe { ffi::rte_eth_dev_stop(self.port) };
+        if self.is_ethdev() {
+            self.close();
         }
-        // SAFETY: stopped, opened by us alone (`open`), closed once. It returns the mbufs in its rings to the pool, which
-        // `_pool` still holds.
-        unsafe { ffi::rte_eth_dev_close(self.port) };
-        if let Some(name) = &self.vdev {
-            // SAFETY: NUL-terminated strings; the EAL runs, as `eal` holds it. The device goes, its name is free again.
-            unsafe { ffi::rte_eal_hotplug_remove(c"vdev".as_ptr(), name.as_ptr()) };
-        }
-        lock(&self.eal.open).remove(&self.port);
+        lock(&self.eal.open).remove(&self.device);
     }
 }
 
-/// DPDK's number of the port, the name of the virtual device if it made one, and a limit to the MTU.
-fn find(source: &PortSource, id: PortId, queues: &u16) -> Result<(u16, Option<CString>, u16), DpdkError> {
+/// DPDK's number of the port, and the name of the virtual device if this made one.
+fn find(source: &PortSource) -> Result<(Device, Option<CString>), DpdkError> {
     let c = |text: &str| CString::new(text).map_err(|_| DpdkError::Nul(text.into()));
     let missing = |hint: String| DpdkError::NoPort { port: source.to_string(), hint };
-    let (name, args, mtu_limit) = match source {
-        PortSource::Pci(address) => {
+    let text = match source {
+        PortSource::Pci(address) | PortSource::Linux(address) => {
             let port = by_name(&c(address)?).ok_or_else(|| {
                 missing(format!(
                     "DPDK found no device at {address}: see `dpdk-devbind.py --status-dev net`, then \
                      `dpdk-devbind.py --bind=vfio-pci {address}`"
                 ))
             })?;
-            return Ok((port, None, u16::MAX));
+            return Ok((Device::Ethdev(port), None));
         }
-        PortSource::Vdev(text) => {
-            let (name, args) = text.split_once(',').unwrap_or((text, ""));
-            (name.to_owned(), args.to_owned(), u16::MAX)
-        }
-        PortSource::Linux(ifname) => {
-            require_capabilities(ifname)?;
-            let mtu = interface(ifname)?.mtu;
-            // qdisc_bypass: what else is sent here ends in a blackhole (linux.rs). 512 frames, the default, are too few.
-            let args = format!("iface={ifname},qpairs={queues},framecnt=4096,blocksz=65536,qdisc_bypass=1");
-            (format!("net_af_packet{}", id.0), args, mtu.min(1500) as u16)
-        }
+        PortSource::Vdev(text) => text,
     };
-    let (name, args) = (c(&name)?, c(&args)?);
+    let (name, args) = text.split_once(',').unwrap_or((text, ""));
+    let (name, args) = (c(name)?, c(args)?);
     if by_name(&name).is_some() {
         return Err(DpdkError::PortTwice(source.to_string()));
     }
@@ -443,10 +540,13 @@ fn find(source: &PortSource, id: PortId, queues: &u16) -> Result<(u16, Option<CS
     let result = unsafe { ffi::rte_eal_hotplug_add(c"vdev".as_ptr(), name.as_ptr(), args.as_ptr()) };
     if result < 0 {
         let why = if result == -1 { errno() } else { result };
-        return Err(missing(format!("DPDK could not make it ({}); TURNOUT_EAL_LOG=1 shows why", text(why))));
+        return Err(missing(format!(
+            "DPDK could not make it ({}); TURNOUT_EAL_LOG=1 shows why",
+            error_text(why)
+        )));
     }
     match by_name(&name) {
-        Some(port) => Ok((port, Some(name), mtu_limit)),
+        Some(port) => Ok((Device::Ethdev(port), Some(name))),
         None => Err(missing("the device is there but is no Ethernet port".into())),
     }
 }

@@ -7,11 +7,13 @@ use std::cell::Cell;
 use std::marker::PhantomData;
 use std::ptr::NonNull;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 
 use arrayvec::ArrayVec;
 
 use super::ffi;
 use super::mbuf::Mbuf;
+use super::packet_socket::PacketQueue;
 use super::port::PortInner;
 use crate::base::PortId;
 
@@ -27,13 +29,17 @@ pub struct QueueStats {
     pub tx_packets: u64,
     /// Received in several segments and joined to one.
     pub rx_joined: u64,
-    /// Received in several segments that fit no single one: freed.
-    pub rx_dropped_chained: u64,
+    /// Received, but longer than one mbuf: freed.
+    pub rx_too_long: u64,
+    /// Taken by `tx`, but refused by the interface (Linux ports: it is down, or has no carrier): freed.
+    pub tx_lost: u64,
 }
 
 /// One receive and one transmit queue of a port. `Send`, but not `Sync`: one thread's alone. Its port stays open as
 /// long as it lives.
 pub struct Queue {
+    // Before `port`: its mbufs go first.
+    socket: Option<PacketQueue>,
     port: Arc<PortInner>,
     queue: u16,
     stats: QueueStats,
@@ -41,9 +47,10 @@ pub struct Queue {
 }
 
 impl Queue {
-    /// `port` has started and has this queue, and no other `Queue` of that number exists (`Port::take_queues`).
-    pub(super) fn new(port: Arc<PortInner>, queue: u16) -> Queue {
-        Queue { port, queue, stats: QueueStats::default(), _one_thread: PhantomData }
+    /// `port` has started and has this queue, and no other `Queue` of that number exists (`Port::take_queues`). With a
+    /// `socket` it is a Linux port, which is none of DPDK's.
+    pub(super) fn new(port: Arc<PortInner>, queue: u16, socket: Option<PacketQueue>) -> Queue {
+        Queue { socket, port, queue, stats: QueueStats::default(), _one_thread: PhantomData }
     }
 
     /// The port it belongs to.
@@ -58,12 +65,22 @@ impl Queue {
 
     /// What it has counted so far.
     pub fn stats(&self) -> QueueStats {
-        self.stats
+        let Some(socket) = self.socket.as_ref().map(PacketQueue::socket) else { return self.stats };
+        QueueStats {
+            rx_packets: socket.rx_packets.load(Relaxed),
+            tx_packets: socket.tx_packets.load(Relaxed),
+            rx_joined: 0,
+            rx_too_long: socket.rx_too_long.load(Relaxed),
+            tx_lost: socket.tx_lost.load(Relaxed),
+        }
     }
 
     /// Appends at most [`BURST`] received packets, as many as `into` has room for (`rte_eth_rx_burst`). Returns how many.
     #[inline]
     pub fn rx<const N: usize>(&mut self, into: &mut ArrayVec<Mbuf, N>) -> usize {
+        if let Some(socket) = &mut self.socket {
+            return socket.rx(into);
+        }
         let room = into.remaining_capacity().min(BURST);
         let mut raw: [*mut ffi::rte_mbuf; BURST] = [std::ptr::null_mut(); BURST];
         // SAFETY: the port is started and cannot stop while this queue lives; the queue number is set up; `&mut self` of
@@ -96,16 +113,19 @@ impl Queue {
             // SAFETY: as above, and now of one segment.
             return Some(unsafe { Mbuf::from_raw(raw) });
         }
-        self.stats.rx_dropped_chained += 1;
+        self.stats.rx_too_long += 1;
         // SAFETY: an owned chain, freed whole, once: it is not returned.
         unsafe { ffi::rte_pktmbuf_free(raw.as_ptr()) };
         None
     }
 
     /// Sends from the front of `from` as many as the NIC takes now (`rte_eth_tx_burst`); the rest stays there, in order.
-    /// Returns how many went.
+    /// Returns how many were taken.
     #[inline]
     pub fn tx(&mut self, from: &mut impl TxBatch) -> usize {
+        if let Some(socket) = &mut self.socket {
+            return socket.tx(from);
+        }
         let mbufs = from.mbufs();
         let mut sent = 0;
         while sent < mbufs.len() {
@@ -141,6 +161,8 @@ mod sealed {
 pub trait TxBatch: sealed::Sealed {
     /// The packets, the first to go first.
     fn mbufs(&mut self) -> &mut [Mbuf];
+    /// Removes and frees the first `n`, or all.
+    fn drop_front(&mut self, n: usize);
     /// Removes the first `n` without freeing them.
     ///
     /// # Safety
@@ -155,6 +177,11 @@ macro_rules! tx_batch {
             #[inline]
             fn mbufs(&mut self) -> &mut [Mbuf] {
                 self.as_mut_slice()
+            }
+            #[inline]
+            fn drop_front(&mut self, n: usize) {
+                let n = n.min(self.len());
+                self.drain(..n);
             }
             #[inline]
             unsafe fn forget_front(&mut self, n: usize) {
