@@ -294,6 +294,18 @@ fn arp_request() -> Vec<u8> {
     frame
 }
 
+/// A UDP packet from the peer to what the kernel takes for its own address.
+fn udp_to_the_kernel() -> Vec<u8> {
+    let mut frame = [a0().0, [2, 0, 0, 0, 0, 0xb]].concat();
+    frame.extend([8, 0, 0x45, 0, 0, 29, 0, 0, 0, 0, 64, 17, 0, 0, 10, 9, 9, 50, 10, 9, 9, 9]);
+    let sum: u32 = frame[14..34].chunks(2).map(|c| u32::from(u16::from_be_bytes([c[0], c[1]]))).sum();
+    let sum = !((sum & 0xffff) + (sum >> 16)) as u16;
+    frame[24..26].copy_from_slice(&sum.to_be_bytes());
+    frame.extend([0, 9, 0x1e, 0x61, 0, 9, 0, 0, b'!']);
+    frame.resize(60, 0);
+    frame
+}
+
 fn numbered(to: Mac, from: Mac, n: u16) -> Vec<u8> {
     let mut frame = [to.0, from.0].concat();
     frame.extend([0x88, 0xb5]);
@@ -328,6 +340,21 @@ fn linux_port_is_silenced_and_given_back() {
         let answered = |f: &[u8]| f[6..12] == a0().0 && f[12..14] == [8, 6];
         peer_queue.tx(&mut ask);
         assert!(receive(peer_queue, Duration::from_secs(2), answered), "the control failed");
+        let kernel = std::net::UdpSocket::bind("10.9.9.9:7777").unwrap();
+        kernel.set_read_timeout(Some(Duration::from_millis(300))).unwrap();
+        let knock = |queue: &mut Queue, pool: &mut Pool| {
+            queue.tx(&mut vec![frame(pool, &udp_to_the_kernel())]);
+            kernel.recv(&mut [0; 9]).is_ok()
+        };
+        assert!(knock(peer_queue, &mut pool), "the second control failed");
+        let kernels = |f: &[u8]| f[6..12] == a0().0 && f[12..14] != [0x88, 0xb5];
+        let speak = || {
+            sh("ip route add 10.8.8.0/24 dev a0 src 10.9.9.9");
+            std::net::UdpSocket::bind("10.9.9.9:0").unwrap().send_to(b"?", "10.8.8.8:9").unwrap();
+            sh("ip route del 10.8.8.0/24 dev a0");
+        };
+        speak();
+        assert!(receive(peer_queue, Duration::from_secs(1), kernels), "the third control failed");
 
         let began = Instant::now();
         let port = LinuxPort::claim_in("a0", dir.path()).unwrap();
@@ -345,13 +372,12 @@ fn linux_port_is_silenced_and_given_back() {
             (0..20).any(|_| queues.iter_mut().any(|q| receive(q, Duration::from_millis(50), &mut seen)));
         assert!(arrived, "the router does not see the peer's frame");
         // What the kernel sends on its own (a neighbour solicitation, a broadcast) stays inside.
-        sh("ip route add 10.8.8.0/24 dev a0 src 10.9.9.9; ping -c1 -W1 10.8.8.8 >/dev/null 2>&1; \
-            ping -c1 -W1 -I a0 ff02::1 >/dev/null 2>&1; ip route del 10.8.8.0/24 dev a0");
-        let kernels = |f: &[u8]| f[6..12] == a0().0 && f[12..14] != [0x88, 0xb5];
+        speak();
         assert!(
             !receive(peer_queue, Duration::from_millis(500), kernels),
             "the kernel speaks on a claimed interface"
         );
+        assert!(!knock(peer_queue, &mut pool), "the kernel receives on a claimed interface");
 
         // The router's own frames pass, all of them and in order.
         let mut out: Vec<Mbuf> = (0..64)

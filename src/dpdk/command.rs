@@ -4,7 +4,7 @@
 use std::io::Write;
 use std::process::{Command, Stdio};
 
-use super::linux::LinuxError;
+use super::linux_error::LinuxError;
 
 /// Runs `tool` with `input` on stdin; its stdout.
 pub(super) fn run(tool: &'static str, args: &[&str], input: &str) -> Result<String, LinuxError> {

@@ -128,7 +128,7 @@ pub enum DpdkError {
     },
     /// About a Linux interface.
     #[error(transparent)]
-    Linux(#[from] super::linux::LinuxError),
+    Linux(#[from] super::linux_error::LinuxError),
     /// A name with a NUL byte in it.
     #[error("`{0}` has a NUL byte in it: write it without")]
     Nul(String),

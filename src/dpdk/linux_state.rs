@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::linux::LinuxError;
+use super::linux_error::LinuxError;
 
 /// How an interface was before it was claimed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -9,9 +9,9 @@
 //! |---|---|
 //! | `eal` | starting DPDK once a process, worker threads |
 //! | `pool`, `mbuf` | packet memory |
-//! | `port`, `queue` | Ethernet ports and one core's share of them |
+//! | `port`, `device`, `queue` | Ethernet ports, what is behind them, one core's share of them |
 //! | `packet_socket` | the queues of a Linux port |
-//! | `linux`, `linux_state`, `command` | a Linux interface, taken from the kernel and given back |
+//! | `linux` (`_error`, `_state`), `command` | a Linux interface, taken from the kernel and given back |
 //! | `link`, `carrier` | link up and down, in milliseconds |
 //! | `time` | the cycle counter, timer slack |
 //!
@@ -20,16 +20,19 @@
 
 mod carrier;
 mod command;
+mod device;
 mod eal;
 mod error;
 mod ffi;
 mod link;
 mod linux;
+mod linux_error;
 mod linux_state;
 mod mbuf;
 mod packet_socket;
 mod pool;
 mod port;
+mod port_types;
 mod queue;
 mod time;
 
@@ -37,9 +40,11 @@ pub use carrier::CarrierWatch;
 pub use eal::{Eal, EalConfig, Hugepages, LcoreGuard};
 pub use error::DpdkError;
 pub use link::{LinkSource, LinkWatcher};
-pub use linux::{LinuxError, LinuxPort, STATE_DIR};
+pub use linux::{LinuxPort, STATE_DIR};
+pub use linux_error::LinuxError;
 pub use mbuf::Mbuf;
 pub use pool::Pool;
-pub use port::{Caps, LinkProbe, LinkState, Port, PortConfig, PortSource, PortStats};
+pub use port::{LinkProbe, Port};
+pub use port_types::{Caps, LinkState, PortConfig, PortSource, PortStats};
 pub use queue::{BURST, Queue, QueueStats, TxBatch};
 pub use time::{set_timer_slack_ns, tsc, tsc_hz};

@@ -11,10 +11,10 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use arrayvec::ArrayVec;
 
+use super::device::PortInner;
 use super::ffi;
 use super::mbuf::Mbuf;
 use super::packet_socket::PacketQueue;
-use super::port::PortInner;
 use crate::base::PortId;
 
 /// How many packets a worker takes at once.

@@ -1,0 +1,396 @@
+//! What is behind a `Port`, its queues and its probes: a port of DPDK's or the packet sockets of a Linux interface.
+//!
+//! It closes when the last of its holders goes, so nobody ever polls a closed port. `control` is taken for every call
+//! that steers the port, as DPDK wants one thread at a time there; receiving and sending do without.
+
+use std::ffi::{CStr, CString};
+use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::command::require_capabilities;
+use super::eal::{Device, EalInner};
+use super::error::{DpdkError, errno, text as error_text};
+use super::ffi;
+use super::linux::{Interface, interface};
+use super::packet_socket::PacketSocket;
+use super::pool::Pool;
+use super::port_types::{Caps, LinkState, PortConfig, PortSource, PortStats};
+use crate::base::{Mac, PortId};
+
+/// Packet sockets of one Linux port, at most.
+const MAX_SOCKETS: u16 = 16;
+
+pub(super) struct PortInner {
+    device: Device,
+    /// DPDK's number; of no meaning for a Linux port.
+    pub(super) port: u16,
+    /// Ours.
+    pub(super) id: PortId,
+    pub(super) name: String,
+    vdev: Option<CString>,
+    /// Of a Linux port with queues out.
+    sockets: Mutex<Vec<Arc<PacketSocket>>>,
+    promiscuous: AtomicBool,
+    pub(super) queues: u16,
+    pub(super) caps: Caps,
+    pub(super) mac: Mac,
+    pub(super) mtu: u16,
+    control: Mutex<()>,
+    started: AtomicBool,
+    queues_out: AtomicU16,
+    eal: Arc<EalInner>,
+    // Last: fields drop in this order, and the port's rings give their mbufs back in PortInner::drop before.
+    pub(super) pool: Pool,
+}
+
+impl PortInner {
+    pub(super) fn open(
+        eal: &Arc<EalInner>,
+        source: &PortSource,
+        id: PortId,
+        config: &PortConfig,
+    ) -> Result<PortInner, DpdkError> {
+        let name = source.to_string();
+        if !config.pool.belongs_to(eal) {
+            return Err(DpdkError::State { port: name, what: "its pool belongs to another EAL" });
+        }
+        let mut linux = None;
+        let (device, vdev) = match source {
+            PortSource::Pci(address) => (find_pci(address)?, None),
+            PortSource::Vdev(args) => {
+                let (device, vdev) = make_vdev(args)?;
+                (device, Some(vdev))
+            }
+            PortSource::Linux(ifname) => {
+                require_capabilities(ifname)?;
+                let found = linux.insert(interface(ifname)?);
+                (Device::Linux(found.ifindex), None)
+            }
+        };
+        if !lock(&eal.open).insert(device) {
+            return Err(DpdkError::PortTwice(name));
+        }
+        // From here on dropping `inner` closes and forgets the port.
+        let mut inner = PortInner {
+            device,
+            port: if let Device::Ethdev(port) = device { port } else { u16::MAX },
+            id,
+            name,
+            vdev,
+            sockets: Mutex::default(),
+            promiscuous: AtomicBool::new(false),
+            queues: config.queues,
+            caps: Caps::default(),
+            mac: Mac::ZERO,
+            mtu: 0,
+            control: Mutex::new(()),
+            started: AtomicBool::new(false),
+            queues_out: AtomicU16::new(0),
+            eal: Arc::clone(eal),
+            pool: config.pool.clone(),
+        };
+        match &linux {
+            Some(found) => inner.set_up_linux(found)?,
+            None => inner.set_up(config)?,
+        }
+        Ok(inner)
+    }
+
+    pub(super) fn start(&self) -> Result<(), DpdkError> {
+        let _alone = lock(&self.control);
+        if self.started.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        if let Device::Linux(_) = self.device {
+            self.started.store(true, Ordering::Release);
+            return Ok(());
+        }
+        // SAFETY: the port is open and set up; `control` keeps other steering calls away.
+        self.check("rte_eth_dev_start", unsafe { ffi::rte_eth_dev_start(self.port) })?;
+        self.started.store(true, Ordering::Release);
+        // SAFETY: as above. Virtual ports know no such mode: their refusal does not matter.
+        let _ = unsafe { ffi::rte_eth_promiscuous_disable(self.port) };
+        Ok(())
+    }
+
+    pub(super) fn stop(&self) -> Result<(), DpdkError> {
+        if self.queues_out.load(Ordering::Acquire) != 0 {
+            return Err(self.state("its queues are still in use: drop them before it stops"));
+        }
+        let _alone = lock(&self.control);
+        lock(&self.sockets).clear();
+        if self.started.swap(false, Ordering::AcqRel) && self.is_ethdev() {
+            // SAFETY: started, no queue is out (and none can be taken: the Port is borrowed mutably), steering is locked.
+            self.check("rte_eth_dev_stop", unsafe { ffi::rte_eth_dev_stop(self.port) })?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn set_promiscuous(&self, on: bool) -> Result<(), DpdkError> {
+        let _alone = lock(&self.control);
+        if let Device::Linux(ifindex) = self.device {
+            if self.promiscuous.swap(on, Ordering::AcqRel) != on {
+                for socket in lock(&self.sockets).iter() {
+                    socket
+                        .set_promiscuous(ifindex, on)
+                        .map_err(|e| self.socket_error("PACKET_MR_PROMISC", &e))?;
+                }
+            }
+            return Ok(());
+        }
+        // SAFETY: the port is open; `control` keeps other steering calls away.
+        let result = unsafe {
+            if on {
+                ffi::rte_eth_promiscuous_enable(self.port)
+            } else {
+                ffi::rte_eth_promiscuous_disable(self.port)
+            }
+        };
+        self.check("rte_eth_promiscuous_enable", result)
+    }
+
+    pub(super) fn set_reta(&self, queues: &[u16]) -> Result<(), DpdkError> {
+        if self.caps.reta_size == 0 {
+            return Err(self.state("it has no RSS redirection table"));
+        }
+        if queues.len() != usize::from(self.caps.reta_size) || queues.iter().any(|&q| q >= self.queues) {
+            return Err(self.state("a redirection table has one of its queues for each of its entries"));
+        }
+        let _alone = lock(&self.control);
+        // SAFETY: the port is open; the table has as many entries as said, and the callee refuses more than 512.
+        let result = unsafe { ffi::turnout_port_reta(self.port, queues.as_ptr(), self.caps.reta_size) };
+        self.check("rte_eth_dev_rss_reta_update", result)
+    }
+
+    pub(super) fn stats(&self) -> PortStats {
+        let _alone = lock(&self.control);
+        if !self.is_ethdev() {
+            return lock(&self.sockets).iter().fold(PortStats::default(), |sum, s| PortStats {
+                ipackets: sum.ipackets + s.rx_packets.load(Ordering::Relaxed),
+                opackets: sum.opackets + s.tx_packets.load(Ordering::Relaxed),
+                ibytes: sum.ibytes + s.rx_bytes.load(Ordering::Relaxed),
+                obytes: sum.obytes + s.tx_bytes.load(Ordering::Relaxed),
+                imissed: sum.imissed + s.missed(),
+                ierrors: sum.ierrors + s.rx_too_long.load(Ordering::Relaxed),
+                oerrors: sum.oerrors + s.tx_lost.load(Ordering::Relaxed),
+                rx_nombuf: sum.rx_nombuf + s.no_mbuf.load(Ordering::Relaxed),
+            });
+        }
+        let mut out = ffi::turnout_stats::default();
+        // SAFETY: the port is open, `out` is a writable struct of the type that the callee fills.
+        unsafe { ffi::turnout_port_stats(self.port, &mut out) };
+        PortStats {
+            ipackets: out.ipackets,
+            opackets: out.opackets,
+            ibytes: out.ibytes,
+            obytes: out.obytes,
+            imissed: out.imissed,
+            ierrors: out.ierrors,
+            oerrors: out.oerrors,
+            rx_nombuf: out.rx_nombuf,
+        }
+    }
+
+    /// The queues are in use from now on, each until `queue_back`; of a Linux port here are their sockets.
+    pub(super) fn lend_queues(&self) -> Result<Vec<Arc<PacketSocket>>, DpdkError> {
+        if !self.started.load(Ordering::Acquire) {
+            return Err(self.state("start it before taking its queues"));
+        }
+        let sockets = self.open_sockets()?;
+        self.queues_out.store(self.queues, Ordering::Release);
+        Ok(sockets)
+    }
+
+    fn set_up(&mut self, config: &PortConfig) -> Result<(), DpdkError> {
+        let mut info = ffi::turnout_port_info::default();
+        // SAFETY: DPDK gave this port's number; `info` is a writable struct of the type that the callee fills.
+        self.check("rte_eth_dev_info_get", unsafe { ffi::turnout_port_info(self.port, &mut info) })?;
+        self.caps = caps_of(&info, self.vdev.is_some());
+        if config.queues == 0 || config.queues > self.caps.queues {
+            let port = self.name.clone();
+            return Err(DpdkError::Queues { port, max: self.caps.queues, asked: config.queues });
+        }
+        let mut key = config.rss_key.clone().unwrap_or_default();
+        let spread = self.caps.rss && config.queues > 1;
+        let expected = usize::from(info.hash_key_size);
+        if spread && !key.is_empty() && expected != 0 && key.len() != expected {
+            return Err(DpdkError::RssKey { port: self.name.clone(), expected, got: key.len() });
+        }
+        let (rss, key_len) = (if spread { info.rss } else { 0 }, u8::try_from(key.len()).unwrap_or(0));
+        let key_at = if key_len == 0 { std::ptr::null_mut() } else { key.as_mut_ptr() };
+        // SAFETY: an open, stopped port; `key_at` is null or points at `key_len` bytes that outlive the call (DPDK
+        // copies the key).
+        let result = unsafe { ffi::turnout_port_configure(self.port, config.queues, rss, key_at, key_len) };
+        self.check("rte_eth_dev_configure", result)?;
+        let (mut rx_desc, mut tx_desc) = (config.rx_desc, config.tx_desc);
+        // SAFETY: an open port and two writable numbers.
+        let result = unsafe { ffi::turnout_port_adjust_desc(self.port, &mut rx_desc, &mut tx_desc) };
+        self.check("rte_eth_dev_adjust_nb_rx_tx_desc", result)?;
+        // SAFETY: an open port; -1 (any node) is as DPDK wants it for queues, too.
+        let node = unsafe { ffi::rte_eth_dev_socket_id(self.port) } as u32;
+        for queue in 0..config.queues {
+            let pool = config.pool.raw();
+            // SAFETY: configured with this many queues; a null configuration takes the driver's default; the pool is held
+            // by `self.pool` for longer than the port is open.
+            let result = unsafe {
+                ffi::rte_eth_rx_queue_setup(self.port, queue, rx_desc, node, std::ptr::null(), pool)
+            };
+            self.check("rte_eth_rx_queue_setup", result)?;
+            // SAFETY: as above.
+            let result =
+                unsafe { ffi::rte_eth_tx_queue_setup(self.port, queue, tx_desc, node, std::ptr::null()) };
+            self.check("rte_eth_tx_queue_setup", result)?;
+        }
+        let mut mac = ffi::rte_ether_addr::default();
+        // SAFETY: an open port and a writable address.
+        self.check("rte_eth_macaddr_get", unsafe { ffi::rte_eth_macaddr_get(self.port, &mut mac) })?;
+        self.mac = Mac(mac.addr_bytes);
+        // SAFETY: an open port and a writable number.
+        let result = unsafe { ffi::rte_eth_dev_get_mtu(self.port, &mut self.mtu) };
+        self.check("rte_eth_dev_get_mtu", result)
+    }
+
+    /// A Linux port's MTU is bounded by what an mbuf holds: a VLAN tag goes in front of the Ethernet header.
+    fn set_up_linux(&mut self, found: &Interface) -> Result<(), DpdkError> {
+        if self.queues == 0 || self.queues > MAX_SOCKETS {
+            return Err(DpdkError::Queues { port: self.name.clone(), max: MAX_SOCKETS, asked: self.queues });
+        }
+        self.caps = Caps { driver: "packet_socket".into(), queues: MAX_SOCKETS, ..Caps::default() };
+        self.mac = found.address.parse().unwrap_or_default();
+        let room = self.pool.data_room().saturating_sub(14 + 4);
+        self.mtu = u16::try_from(found.mtu).unwrap_or(u16::MAX).min(room);
+        Ok(())
+    }
+
+    fn is_ethdev(&self) -> bool {
+        matches!(self.device, Device::Ethdev(_))
+    }
+
+    fn open_sockets(&self) -> Result<Vec<Arc<PacketSocket>>, DpdkError> {
+        let Device::Linux(ifindex) = self.device else { return Ok(Vec::new()) };
+        let opened = PacketSocket::open(ifindex, self.queues)
+            .map_err(|e| self.socket_error("its packet sockets", &e))?;
+        let _alone = lock(&self.control);
+        if self.promiscuous.load(Ordering::Acquire) {
+            for socket in &opened {
+                socket
+                    .set_promiscuous(ifindex, true)
+                    .map_err(|e| self.socket_error("PACKET_MR_PROMISC", &e))?;
+            }
+        }
+        lock(&self.sockets).clone_from(&opened);
+        Ok(opened)
+    }
+
+    fn socket_error(&self, what: &'static str, e: &std::io::Error) -> DpdkError {
+        DpdkError::Port { port: self.name.clone(), what, text: e.to_string() }
+    }
+
+    pub(super) fn link(&self) -> LinkState {
+        if !self.is_ethdev() {
+            return LinkState { up: true, speed_mbps: 0 };
+        }
+        let _alone = lock(&self.control);
+        let mut out = ffi::turnout_link::default();
+        // SAFETY: the port is open while `self` lives, `out` is a writable struct of the type that the callee fills.
+        unsafe { ffi::turnout_port_link(self.port, &mut out) };
+        LinkState { up: out.up != 0, speed_mbps: out.speed_mbps }
+    }
+
+    /// Only from `drop`.
+    fn close(&self) {
+        if self.started.load(Ordering::Acquire) {
+            // SAFETY: called by `drop` alone; queues hold an Arc of this: none is left, so nobody receives or sends.
+            unsafe { ffi::rte_eth_dev_stop(self.port) };
+        }
+        // SAFETY: stopped, opened by us alone (`open`), closed once. It returns the mbufs in its rings to the pool, which
+        // `pool` still holds.
+        unsafe { ffi::rte_eth_dev_close(self.port) };
+        if let Some(name) = &self.vdev {
+            // SAFETY: NUL-terminated strings; the EAL runs, as `eal` holds it. The device goes, its name is free again.
+            unsafe { ffi::rte_eal_hotplug_remove(c"vdev".as_ptr(), name.as_ptr()) };
+        }
+    }
+    /// A queue was dropped: everything it did to the port happened before.
+    pub(super) fn queue_back(&self) {
+        self.queues_out.fetch_sub(1, Ordering::AcqRel);
+    }
+
+    fn check(&self, what: &'static str, result: i32) -> Result<(), DpdkError> {
+        if result >= 0 {
+            return Ok(());
+        }
+        Err(DpdkError::Port { port: self.name.clone(), what, text: error_text(result) })
+    }
+
+    pub(super) fn state(&self, what: &'static str) -> DpdkError {
+        DpdkError::State { port: self.name.clone(), what }
+    }
+}
+
+impl Drop for PortInner {
+    fn drop(&mut self) {
+        if self.is_ethdev() {
+            self.close();
+        }
+        lock(&self.eal.open).remove(&self.device);
+    }
+}
+
+fn find_pci(address: &str) -> Result<Device, DpdkError> {
+    let name = CString::new(address).map_err(|_| DpdkError::Nul(address.into()))?;
+    by_name(&name).map(Device::Ethdev).ok_or_else(|| DpdkError::NoPort {
+        port: format!("pci:{address}"),
+        hint: format!(
+            "DPDK found no device at {address}: see `dpdk-devbind.py --status-dev net`, then \
+             `dpdk-devbind.py --bind=vfio-pci {address}`"
+        ),
+    })
+}
+
+/// Makes a virtual device; its name is what takes it away again.
+fn make_vdev(text: &str) -> Result<(Device, CString), DpdkError> {
+    let missing = |hint: String| DpdkError::NoPort { port: format!("vdev:{text}"), hint };
+    let c = |text: &str| CString::new(text).map_err(|_| DpdkError::Nul(text.into()));
+    let (name, args) = text.split_once(',').unwrap_or((text, ""));
+    let (name, args) = (c(name)?, c(args)?);
+    if by_name(&name).is_some() {
+        return Err(DpdkError::PortTwice(format!("vdev:{text}")));
+    }
+    // SAFETY: NUL-terminated strings, copied by DPDK; the EAL runs, as the caller holds it.
+    let result = unsafe { ffi::rte_eal_hotplug_add(c"vdev".as_ptr(), name.as_ptr(), args.as_ptr()) };
+    if result < 0 {
+        let why = error_text(if result == -1 { errno() } else { result });
+        return Err(missing(format!("DPDK could not make it ({why}); TURNOUT_EAL_LOG=1 shows why")));
+    }
+    let port = by_name(&name).ok_or_else(|| missing("the device is there but is no Ethernet port".into()))?;
+    Ok((Device::Ethdev(port), name))
+}
+
+fn by_name(name: &CStr) -> Option<u16> {
+    let mut port = 0u16;
+    // SAFETY: a NUL-terminated string and a writable number.
+    (unsafe { ffi::rte_eth_dev_get_port_by_name(name.as_ptr(), &mut port) } == 0).then_some(port)
+}
+
+fn caps_of(info: &ffi::turnout_port_info, virtual_port: bool) -> Caps {
+    let name: Vec<u8> = info.driver.iter().map(|&c| c as u8).take_while(|&c| c != 0).collect();
+    Caps {
+        driver: String::from_utf8_lossy(&name).into_owned(),
+        queues: info.max_rx_queues.min(info.max_tx_queues),
+        // Some virtual ports (net_null) list hash types but keep all packets on the queue they came by.
+        rss: info.rss != 0 && !virtual_port,
+        reta_size: info.reta_size,
+        hash_key_size: info.hash_key_size,
+        link_interrupt: info.link_interrupt != 0,
+        rx_checksum_ip: info.rx_ip != 0,
+        rx_checksum: info.rx_udp != 0 && info.rx_tcp != 0,
+        tx_checksum_ip: info.tx_ip != 0,
+        tx_checksum_udp: info.tx_udp != 0,
+        tx_checksum_tcp: info.tx_tcp != 0,
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

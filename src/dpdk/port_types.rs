@@ -1,0 +1,104 @@
+//! What a port is opened from and with, and what it says of itself.
+
+use super::pool::Pool;
+
+/// Where a port comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PortSource {
+    /// A PCI address, allowed in `EalConfig::pci` and bound to a driver that DPDK can use.
+    Pci(String),
+    /// A Linux interface of this network namespace, by name (packet sockets, not one of DPDK's ports). Claim it first:
+    /// `LinuxPort`.
+    Linux(String),
+    /// A virtual device, as after `--vdev`: `net_ring0`, `net_null0,size=60`.
+    Vdev(String),
+}
+
+impl std::fmt::Display for PortSource {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            PortSource::Pci(address) => write!(f, "pci:{address}"),
+            PortSource::Linux(ifname) => write!(f, "linux:{ifname}"),
+            PortSource::Vdev(args) => write!(f, "vdev:{args}"),
+        }
+    }
+}
+
+/// How a port is set up.
+#[derive(Clone)]
+pub struct PortConfig {
+    /// Receive queues, and as many transmit queues: one pair a worker.
+    pub queues: u16,
+    /// Receive descriptors a queue; brought within the NIC's limits.
+    pub rx_desc: u16,
+    /// Transmit descriptors a queue; brought within the NIC's limits.
+    pub tx_desc: u16,
+    /// Where received packets go.
+    pub pool: Pool,
+    /// The RSS hash key; `None` leaves the driver's own. Ignored without RSS (`Caps::rss`, more than one queue).
+    pub rss_key: Option<Vec<u8>>,
+}
+
+impl PortConfig {
+    /// One queue, 1024 descriptors each way.
+    pub fn new(pool: Pool) -> PortConfig {
+        PortConfig { queues: 1, rx_desc: 1024, tx_desc: 1024, pool, rss_key: None }
+    }
+}
+
+/// What a port can do (`rte_eth_dev_info_get`). None of the offloads is switched on.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Caps {
+    /// The driver's name.
+    pub driver: String,
+    /// Pairs of queues.
+    pub queues: u16,
+    /// Spreads received IPv4 packets over its queues by a hash that can be computed.
+    pub rss: bool,
+    /// Entries of the RSS redirection table, 0 if it cannot be set.
+    pub reta_size: u16,
+    /// Length of the RSS key in bytes, 0 if unknown.
+    pub hash_key_size: u8,
+    /// Announces link changes by interrupt.
+    pub link_interrupt: bool,
+    /// Verifies IPv4 header checksums.
+    pub rx_checksum_ip: bool,
+    /// Verifies UDP and TCP checksums.
+    pub rx_checksum: bool,
+    /// Fills in IPv4 header checksums.
+    pub tx_checksum_ip: bool,
+    /// Fills in UDP checksums.
+    pub tx_checksum_udp: bool,
+    /// Fills in TCP checksums.
+    pub tx_checksum_tcp: bool,
+}
+
+/// The state of a port's link.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LinkState {
+    /// Carries frames. `net_af_packet` and other virtual ports say so at all times.
+    pub up: bool,
+    /// Speed in Mbit/s, 0 if unknown.
+    pub speed_mbps: u32,
+}
+
+/// A port's own counters (`rte_eth_stats_get`), since it was opened.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PortStats {
+    /// Packets received.
+    pub ipackets: u64,
+    /// Packets sent.
+    pub opackets: u64,
+    /// Bytes received.
+    pub ibytes: u64,
+    /// Bytes sent.
+    pub obytes: u64,
+    /// Lost as the receive queue was full.
+    pub imissed: u64,
+    /// Received broken.
+    pub ierrors: u64,
+    /// Not sent.
+    pub oerrors: u64,
+    /// Lost as the pool was empty.
+    pub rx_nombuf: u64,
+}
