@@ -20,7 +20,8 @@ mod dpdk {
     use std::process::Command;
 
     const SHIM: &str = "src/dpdk/shim.h";
-    const LIBRARIES: [&str; 4] = ["rte_eal", "rte_mempool", "rte_mbuf", "rte_ethdev"];
+    /// `rte_log` is a library of its own since 23.11.
+    const LIBRARIES: [&str; 5] = ["rte_eal", "rte_log", "rte_mempool", "rte_mbuf", "rte_ethdev"];
     const FUNCTIONS: &str = "turnout_.*|rte_(eal_(init|cleanup|hotplug_(add|remove))|strerror|thread_(un)?register\
         |log_set_global_level|pktmbuf_(pool_create|alloc|free)|mempool_(free|avail_count)|rdtsc|get_tsc_hz\
         |eth_(rx_burst|tx_burst|rx_queue_setup|tx_queue_setup|macaddr_get|promiscuous_(en|dis)able)\
@@ -48,7 +49,7 @@ mod dpdk {
         for path in &library.link_paths {
             println!("cargo::rustc-link-search=native={}", path.display());
         }
-        for name in LIBRARIES {
+        for name in LIBRARIES.iter().filter(|&&name| library.libs.iter().any(|l| l == name)) {
             println!("cargo::rustc-link-lib=dylib={name}");
         }
 

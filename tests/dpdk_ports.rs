@@ -595,6 +595,10 @@ fn fragments_tags_and_lengths_arrive_as_they_were_sent() {
         let _port = LinuxPort::claim_in("a0", dir.path()).unwrap();
         let (own, mut queues) = open(&eal, &pool, "a0", 0, 2);
         assert_eq!(own.mtu(), 1600);
+        own.set_promiscuous(true).unwrap();
+        assert!(sh("ip -d link show a0").contains("promiscuity 2 "));
+        own.set_promiscuous(false).unwrap();
+        assert!(sh("ip -d link show a0").contains("promiscuity 0 "));
         let mut frames = Vec::new();
         for (i, (offset, more)) in [(0u16, 0x2000u16), (1480, 0x2000), (2960, 0)].into_iter().enumerate() {
             let mut f = [a0().0, [2, 0, 0, 0, 0, 0xb]].concat();
@@ -680,7 +684,12 @@ fn dpdks_own_af_packet_works_as_a_virtual_device() {
         let mut pool = Pool::new(&eal, "p", 8191, 2048).unwrap();
         let source =
             PortSource::Vdev("net_af_packet0,iface=a0,framecnt=4096,blocksz=65536,qdisc_bypass=1".into());
-        let mut port = Port::open(&eal, &source, PortId(0), &PortConfig::new(pool.clone())).unwrap();
+        let opened = Port::open(&eal, &source, PortId(0), &PortConfig::new(pool.clone()));
+        if opened.is_err() && !std::fs::read_to_string("/proc/self/uid_map").unwrap().contains("4294967295") {
+            println!("skipped: this driver needs the real root");
+            return;
+        }
+        let mut port = opened.unwrap();
         port.start().unwrap();
         let mut queues = port.take_queues().unwrap();
         let (_peer, mut peer_queues) = open(&eal, &pool, "b0", 1, 1);

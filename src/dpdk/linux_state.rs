@@ -13,6 +13,9 @@ use serde::{Deserialize, Serialize};
 
 use super::linux_error::LinuxError;
 
+/// Where state files lie as a rule.
+pub const STATE_DIR: &str = "/run/turnout";
+
 /// How an interface was before it was claimed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Before {
@@ -26,6 +29,21 @@ pub(super) struct Before {
     pub(super) offloads: Vec<String>,
     /// The nftables table.
     pub(super) table: String,
+}
+
+/// Where state files lie: [`STATE_DIR`], or for a user who may not write there (in a namespace of their own)
+/// `$XDG_RUNTIME_DIR/turnout` or a folder under /tmp. Only a folder of this user's own is taken.
+pub fn state_dir() -> PathBuf {
+    let me = nix::unistd::geteuid();
+    let runtime = std::env::var_os("XDG_RUNTIME_DIR").map(|d| PathBuf::from(d).join("turnout"));
+    let temporary = std::env::temp_dir().join(format!("turnout-{me}"));
+    let mut choices = [Some(PathBuf::from(STATE_DIR)), runtime, Some(temporary)].into_iter().flatten();
+    let usable = |dir: &PathBuf| {
+        fs::create_dir_all(dir).is_ok()
+            && fs::symlink_metadata(dir).is_ok_and(|m| m.is_dir() && m.uid() == me.as_raw())
+            && nix::unistd::access(dir, nix::unistd::AccessFlags::W_OK).is_ok()
+    };
+    choices.find(usable).unwrap_or_else(|| PathBuf::from(STATE_DIR))
 }
 
 /// The locked state file of one interface.

@@ -90,8 +90,13 @@ impl PacketSocket {
         socket.set(libc::SOL_PACKET, libc::PACKET_QDISC_BYPASS, &1i32)?;
         socket.set(libc::SOL_PACKET, libc::PACKET_IGNORE_OUTGOING, &1i32)?;
         socket.set(libc::SOL_PACKET, libc::PACKET_AUXDATA, &1i32)?;
-        socket.set(libc::SOL_SOCKET, libc::SO_RCVBUFFORCE, &BUFFER)?;
-        socket.set(libc::SOL_SOCKET, libc::SO_SNDBUFFORCE, &BUFFER)?;
+        for (force, ask) in [(libc::SO_RCVBUFFORCE, libc::SO_RCVBUF), (libc::SO_SNDBUFFORCE, libc::SO_SNDBUF)]
+        {
+            // In a user's own namespace some kernels grant no more than the system's limit.
+            if socket.set(libc::SOL_SOCKET, force, &BUFFER).is_err() {
+                socket.set(libc::SOL_SOCKET, ask, &BUFFER)?;
+            }
+        }
         // BPF: return 0, keep nothing.
         let mut none = libc::sock_filter { code: 6, jt: 0, jf: 0, k: 0 };
         let filter = libc::sock_fprog { len: 1, filter: &mut none };

@@ -147,6 +147,12 @@ impl Queue {
     }
 }
 
+/// A queue may move to its worker's thread.
+const _: () = {
+    const fn send<T: Send>() {}
+    send::<Queue>();
+};
+
 impl Drop for Queue {
     fn drop(&mut self) {
         self.port.queue_back();
