@@ -13,6 +13,7 @@ use std::ffi::{CString, c_char};
 use std::fs;
 use std::marker::PhantomData;
 use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -85,6 +86,9 @@ pub(super) enum Device {
     Linux(u32),
 }
 
+/// Of the EAL's files and folders, before the process id.
+const PREFIX: &str = "turnout-";
+
 /// rte_eal_init works once, also if it failed.
 static STARTED: AtomicBool = AtomicBool::new(false);
 
@@ -96,11 +100,12 @@ impl Eal {
         for &core in std::iter::once(&config.manager_core).chain(&config.worker_cores) {
             check_core(core, &allowed)?;
         }
-        let prefix = format!("turnout-{}", std::process::id());
+        let prefix = format!("{PREFIX}{}", std::process::id());
         let args = arguments(config, &prefix, free_hugepages_mb())?;
         if STARTED.swap(true, Ordering::SeqCst) {
             return Err(DpdkError::StartedTwice);
         }
+        sweep();
         let verbose = std::env::var_os("TURNOUT_EAL_LOG").is_some();
         if !verbose {
             // SAFETY: sets a global integer before the EAL runs and before it has threads.
@@ -151,10 +156,26 @@ impl Drop for EalInner {
         // SAFETY: the last handle goes: no port, pool or registered thread is left (each holds an Arc), and a leaked
         // pool leaks its Arc too, so then this is never reached. The EAL was started, once, and is cleaned up once.
         unsafe { ffi::rte_eal_cleanup() };
-        let runtime = std::env::var("XDG_RUNTIME_DIR").unwrap_or_else(|_| "/tmp".into());
-        for base in ["/var/run", &runtime] {
+        for base in runtime_folders() {
             // Empty by now; the EAL leaves the folder itself.
-            let _ = fs::remove_dir(format!("{base}/dpdk/{}", self.prefix));
+            let _ = fs::remove_dir(base.join(&self.prefix));
+        }
+    }
+}
+
+/// Where the EAL makes a folder for each process: as root, and as a user.
+fn runtime_folders() -> [PathBuf; 2] {
+    let own = std::env::var_os("XDG_RUNTIME_DIR").map_or_else(|| "/tmp".into(), PathBuf::from);
+    [PathBuf::from("/var/run/dpdk"), own.join("dpdk")]
+}
+
+/// Removes the (empty) folders of routers that were killed.
+fn sweep() {
+    for entry in runtime_folders().iter().filter_map(|base| fs::read_dir(base).ok()).flatten().flatten() {
+        let name = entry.file_name();
+        let pid = name.to_str().and_then(|n| n.strip_prefix(PREFIX)).and_then(|n| n.parse::<u32>().ok());
+        if pid.is_some_and(|pid| !Path::new(&format!("/proc/{pid}")).exists()) {
+            let _ = fs::remove_dir(entry.path());
         }
     }
 }
