@@ -575,9 +575,10 @@ fn what_a_dead_link_refuses_is_lost_and_never_comes_late() {
             sh(&format!("ip link set {cut} up"));
             let ours = |f: &[u8]| f[12..14] == [0x88, 0xb5];
             assert!(!receive(&mut peer_queues[0], Duration::from_millis(300), ours), "a stale frame");
-            // And it works again.
+            // And it works again; the receiver's socket tells when to wake up.
             let mut out = vec![frame(&mut pool, &numbered(Mac::BROADCAST, a0(), 7))];
             assert_eq!(queues[0].tx(&mut out), 1);
+            assert!(wait_for_packets(&peer_queues, Duration::from_secs(1)));
             assert!(receive(&mut peer_queues[0], Duration::from_secs(1), ours));
         }
     });
@@ -595,6 +596,9 @@ fn fragments_tags_and_lengths_arrive_as_they_were_sent() {
         let _port = LinuxPort::claim_in("a0", dir.path()).unwrap();
         let (own, mut queues) = open(&eal, &pool, "a0", 0, 2);
         assert_eq!(own.mtu(), 1600);
+        let began = Instant::now();
+        assert!(set_timer_slack_ns(1) && !wait_for_packets(&queues, Duration::from_micros(200)));
+        println!("slept {:?} for 200 us", began.elapsed());
         own.set_promiscuous(true).unwrap();
         assert!(sh("ip -d link show a0").contains("promiscuity 2 "));
         own.set_promiscuous(false).unwrap();

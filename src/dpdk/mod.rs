@@ -47,5 +47,5 @@ pub use mbuf::Mbuf;
 pub use pool::Pool;
 pub use port::{LinkProbe, Port};
 pub use port_types::{Caps, LinkState, PortConfig, PortSource, PortStats};
-pub use queue::{BURST, Queue, QueueStats, TxBatch};
+pub use queue::{BURST, Queue, QueueStats, TxBatch, wait_for_packets};
 pub use time::{set_timer_slack_ns, tsc, tsc_hz};

@@ -10,7 +10,7 @@
 
 use std::io;
 use std::mem::{size_of, size_of_val};
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
@@ -64,6 +64,10 @@ impl PacketSocket {
             socket.set(libc::SOL_SOCKET, libc::SO_DETACH_FILTER, &0i32)?;
         }
         Ok(sockets.into_iter().map(Arc::new).collect())
+    }
+
+    pub(super) fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
     }
 
     /// Bound, deaf by a filter.

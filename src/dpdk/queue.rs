@@ -5,11 +5,14 @@
 
 use std::cell::Cell;
 use std::marker::PhantomData;
+use std::os::fd::AsRawFd;
 use std::ptr::NonNull;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
 
 use arrayvec::ArrayVec;
+use nix::libc;
 
 use super::device::PortInner;
 use super::ffi;
@@ -157,6 +160,26 @@ impl Drop for Queue {
     fn drop(&mut self) {
         self.port.queue_back();
     }
+}
+
+/// Sleeps until a frame waits at one of these queues of Linux ports, at most so long (`ppoll`; the thread's timer slack
+/// comes on top). Returns at once, and false, if one of them is a queue of DPDK's, which must be polled.
+pub fn wait_for_packets(queues: &[Queue], at_most: Duration) -> bool {
+    let mut fds = ArrayVec::<libc::pollfd, 64>::new();
+    for queue in queues {
+        let Some(socket) = &queue.socket else { return false };
+        let fd = socket.socket().as_fd().as_raw_fd();
+        if fds.try_push(libc::pollfd { fd, events: libc::POLLIN, revents: 0 }).is_err() {
+            return false;
+        }
+    }
+    let time = libc::timespec {
+        tv_sec: at_most.as_secs().try_into().unwrap_or(libc::time_t::MAX),
+        tv_nsec: at_most.subsec_nanos().into(),
+    };
+    // SAFETY: `fds` has as many entries as said, of descriptors that the borrowed queues keep open; `time` outlives the
+    // call; no signal mask.
+    unsafe { libc::ppoll(fds.as_mut_ptr(), fds.len() as libc::nfds_t, &time, std::ptr::null()) > 0 }
 }
 
 mod sealed {
