@@ -1,46 +1,43 @@
-//! What is behind a `Port`, its queues and its probes: a port of DPDK's or the packet sockets of a Linux interface.
+//! What is behind a `Port`, its queues and its probes: an open port of DPDK's.
 //!
 //! It closes when the last of its holders goes, so nobody ever polls a closed port. `control` is taken for every call
 //! that steers the port, as DPDK wants one thread at a time there; receiving and sending do without.
 
-use std::ffi::{CStr, CString};
+use std::ffi::CString;
 use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::command::require_capabilities;
+use super::af_packet;
 use super::eal::{Device, EalInner};
-use super::error::{DpdkError, errno, text as error_text};
+use super::error::{DpdkError, text as error_text};
 use super::ffi;
-use super::linux::{Interface, interface};
-use super::packet_socket::PacketSocket;
+use super::find::{Found, find};
 use super::pool::Pool;
 use super::port_types::{Caps, LinkState, PortConfig, PortSource, PortStats};
 use crate::base::{Mac, PortId};
 
-/// Packet sockets of one Linux port, at most.
-const MAX_SOCKETS: u16 = 16;
-
 pub(super) struct PortInner {
     device: Device,
-    /// DPDK's number; of no meaning for a Linux port.
+    /// DPDK's number.
     pub(super) port: u16,
     /// Ours.
     pub(super) id: PortId,
     pub(super) name: String,
     vdev: Option<CString>,
-    /// Of a Linux port with queues out.
-    sockets: Mutex<Vec<Arc<PacketSocket>>>,
-    promiscuous: AtomicBool,
     pub(super) queues: u16,
     pub(super) caps: Caps,
     pub(super) mac: Mac,
     pub(super) mtu: u16,
+    /// Received frames of this length or more are dropped.
+    pub(super) cut: usize,
     control: Mutex<()>,
     started: AtomicBool,
+    /// Stopped for good.
+    spent: AtomicBool,
     queues_out: AtomicU16,
     eal: Arc<EalInner>,
     // Last: fields drop in this order, and the port's rings give their mbufs back in PortInner::drop before.
-    pub(super) pool: Pool,
+    _pool: Pool,
 }
 
 impl PortInner {
@@ -54,45 +51,32 @@ impl PortInner {
         if !config.pool.belongs_to(eal) {
             return Err(DpdkError::State { port: name, what: "its pool belongs to another EAL" });
         }
-        let mut linux = None;
-        let (device, vdev) = match source {
-            PortSource::Pci(address) => (find_pci(address)?, None),
-            PortSource::Vdev(args) => {
-                let (device, vdev) = make_vdev(args)?;
-                (device, Some(vdev))
-            }
-            PortSource::Linux(ifname) => {
-                require_capabilities(ifname)?;
-                let found = linux.insert(interface(ifname)?);
-                (Device::Linux(found.ifindex), None)
-            }
-        };
-        if !lock(&eal.open).insert(device) {
-            return Err(DpdkError::PortTwice(name));
-        }
+        // Held until the port is entered: a number that is free stays free for it.
+        let mut open = lock(&eal.open);
+        let Found { device, port, vdev, mtu_limit, cut } = find(source, id, config.queues, &open)?;
+        open.insert(device);
+        drop(open);
         // From here on dropping `inner` closes and forgets the port.
         let mut inner = PortInner {
             device,
-            port: if let Device::Ethdev(port) = device { port } else { u16::MAX },
+            port,
             id,
             name,
             vdev,
-            sockets: Mutex::default(),
-            promiscuous: AtomicBool::new(false),
             queues: config.queues,
             caps: Caps::default(),
             mac: Mac::ZERO,
             mtu: 0,
+            cut,
             control: Mutex::new(()),
             started: AtomicBool::new(false),
+            spent: AtomicBool::new(false),
             queues_out: AtomicU16::new(0),
             eal: Arc::clone(eal),
-            pool: config.pool.clone(),
+            _pool: config.pool.clone(),
         };
-        match &linux {
-            Some(found) => inner.set_up_linux(found)?,
-            None => inner.set_up(config)?,
-        }
+        inner.set_up(config)?;
+        inner.mtu = inner.mtu.min(mtu_limit);
         Ok(inner)
     }
 
@@ -101,9 +85,8 @@ impl PortInner {
         if self.started.load(Ordering::Acquire) {
             return Ok(());
         }
-        if let Device::Linux(_) = self.device {
-            self.started.store(true, Ordering::Release);
-            return Ok(());
+        if self.spent.load(Ordering::Acquire) {
+            return Err(self.state("it starts once: close it and open it again"));
         }
         // SAFETY: the port is open and set up; `control` keeps other steering calls away.
         self.check("rte_eth_dev_start", unsafe { ffi::rte_eth_dev_start(self.port) })?;
@@ -118,8 +101,8 @@ impl PortInner {
             return Err(self.state("its queues are still in use: drop them before it stops"));
         }
         let _alone = lock(&self.control);
-        lock(&self.sockets).clear();
-        if self.started.swap(false, Ordering::AcqRel) && self.is_ethdev() {
+        if self.started.swap(false, Ordering::AcqRel) {
+            self.spent.store(self.caps.driver == af_packet::DRIVER, Ordering::Release);
             // SAFETY: started, no queue is out (and none can be taken: the Port is borrowed mutably), steering is locked.
             self.check("rte_eth_dev_stop", unsafe { ffi::rte_eth_dev_stop(self.port) })?;
         }
@@ -128,16 +111,6 @@ impl PortInner {
 
     pub(super) fn set_promiscuous(&self, on: bool) -> Result<(), DpdkError> {
         let _alone = lock(&self.control);
-        if let Device::Linux(ifindex) = self.device {
-            if self.promiscuous.swap(on, Ordering::AcqRel) != on {
-                for socket in lock(&self.sockets).iter() {
-                    socket
-                        .set_promiscuous(ifindex, on)
-                        .map_err(|e| self.socket_error("PACKET_MR_PROMISC", &e))?;
-                }
-            }
-            return Ok(());
-        }
         // SAFETY: the port is open; `control` keeps other steering calls away.
         let result = unsafe {
             if on {
@@ -164,18 +137,6 @@ impl PortInner {
 
     pub(super) fn stats(&self) -> PortStats {
         let _alone = lock(&self.control);
-        if !self.is_ethdev() {
-            return lock(&self.sockets).iter().fold(PortStats::default(), |sum, s| PortStats {
-                ipackets: sum.ipackets + s.rx_packets.load(Ordering::Relaxed),
-                opackets: sum.opackets + s.tx_packets.load(Ordering::Relaxed),
-                ibytes: sum.ibytes + s.rx_bytes.load(Ordering::Relaxed),
-                obytes: sum.obytes + s.tx_bytes.load(Ordering::Relaxed),
-                imissed: sum.imissed + s.missed(),
-                ierrors: sum.ierrors + s.rx_too_long.load(Ordering::Relaxed),
-                oerrors: sum.oerrors + s.tx_lost.load(Ordering::Relaxed),
-                rx_nombuf: sum.rx_nombuf + s.no_mbuf.load(Ordering::Relaxed),
-            });
-        }
         let mut out = ffi::turnout_stats::default();
         // SAFETY: the port is open, `out` is a writable struct of the type that the callee fills.
         unsafe { ffi::turnout_port_stats(self.port, &mut out) };
@@ -191,14 +152,13 @@ impl PortInner {
         }
     }
 
-    /// The queues are in use from now on, each until `queue_back`; of a Linux port here are their sockets.
-    pub(super) fn lend_queues(&self) -> Result<Vec<Arc<PacketSocket>>, DpdkError> {
+    /// The queues are in use from now on, each until `queue_back`.
+    pub(super) fn lend_queues(&self) -> Result<(), DpdkError> {
         if !self.started.load(Ordering::Acquire) {
             return Err(self.state("start it before taking its queues"));
         }
-        let sockets = self.open_sockets()?;
         self.queues_out.store(self.queues, Ordering::Release);
-        Ok(sockets)
+        Ok(())
     }
 
     fn set_up(&mut self, config: &PortConfig) -> Result<(), DpdkError> {
@@ -231,7 +191,7 @@ impl PortInner {
         for queue in 0..config.queues {
             let pool = config.pool.raw();
             // SAFETY: configured with this many queues; a null configuration takes the driver's default; the pool is held
-            // by `self.pool` for longer than the port is open.
+            // by `self._pool` for longer than the port is open.
             let result = unsafe {
                 ffi::rte_eth_rx_queue_setup(self.port, queue, rx_desc, node, std::ptr::null(), pool)
             };
@@ -250,67 +210,16 @@ impl PortInner {
         self.check("rte_eth_dev_get_mtu", result)
     }
 
-    /// A Linux port's MTU is bounded by what an mbuf holds: a VLAN tag goes in front of the Ethernet header.
-    fn set_up_linux(&mut self, found: &Interface) -> Result<(), DpdkError> {
-        if self.queues == 0 || self.queues > MAX_SOCKETS {
-            return Err(DpdkError::Queues { port: self.name.clone(), max: MAX_SOCKETS, asked: self.queues });
-        }
-        self.caps = Caps { driver: "packet_socket".into(), queues: MAX_SOCKETS, ..Caps::default() };
-        self.mac = found.address.parse().unwrap_or_default();
-        let room = self.pool.data_room().saturating_sub(14 + 4);
-        self.mtu = u16::try_from(found.mtu).unwrap_or(u16::MAX).min(room);
-        Ok(())
-    }
-
-    fn is_ethdev(&self) -> bool {
-        matches!(self.device, Device::Ethdev(_))
-    }
-
-    fn open_sockets(&self) -> Result<Vec<Arc<PacketSocket>>, DpdkError> {
-        let Device::Linux(ifindex) = self.device else { return Ok(Vec::new()) };
-        let opened = PacketSocket::open(ifindex, self.queues)
-            .map_err(|e| self.socket_error("its packet sockets", &e))?;
-        let _alone = lock(&self.control);
-        if self.promiscuous.load(Ordering::Acquire) {
-            for socket in &opened {
-                socket
-                    .set_promiscuous(ifindex, true)
-                    .map_err(|e| self.socket_error("PACKET_MR_PROMISC", &e))?;
-            }
-        }
-        lock(&self.sockets).clone_from(&opened);
-        Ok(opened)
-    }
-
-    fn socket_error(&self, what: &'static str, e: &std::io::Error) -> DpdkError {
-        DpdkError::Port { port: self.name.clone(), what, text: e.to_string() }
-    }
-
     pub(super) fn link(&self) -> LinkState {
-        if !self.is_ethdev() {
-            return LinkState { up: true, speed_mbps: 0 };
-        }
         let _alone = lock(&self.control);
         let mut out = ffi::turnout_link::default();
         // SAFETY: the port is open while `self` lives, `out` is a writable struct of the type that the callee fills.
         unsafe { ffi::turnout_port_link(self.port, &mut out) };
-        LinkState { up: out.up != 0, speed_mbps: out.speed_mbps }
+        // Of a Linux port the driver makes a speed up.
+        let linux = matches!(self.device, Device::Linux(_));
+        LinkState { up: out.up != 0, speed_mbps: if linux { 0 } else { out.speed_mbps } }
     }
 
-    /// Only from `drop`.
-    fn close(&self) {
-        if self.started.load(Ordering::Acquire) {
-            // SAFETY: called by `drop` alone; queues hold an Arc of this: none is left, so nobody receives or sends.
-            unsafe { ffi::rte_eth_dev_stop(self.port) };
-        }
-        // SAFETY: stopped, opened by us alone (`open`), closed once. It returns the mbufs in its rings to the pool, which
-        // `pool` still holds.
-        unsafe { ffi::rte_eth_dev_close(self.port) };
-        if let Some(name) = &self.vdev {
-            // SAFETY: NUL-terminated strings; the EAL runs, as `eal` holds it. The device goes, its name is free again.
-            unsafe { ffi::rte_eal_hotplug_remove(c"vdev".as_ptr(), name.as_ptr()) };
-        }
-    }
     /// A queue was dropped: everything it did to the port happened before.
     pub(super) fn queue_back(&self) {
         self.queues_out.fetch_sub(1, Ordering::AcqRel);
@@ -330,47 +239,21 @@ impl PortInner {
 
 impl Drop for PortInner {
     fn drop(&mut self) {
-        if self.is_ethdev() {
-            self.close();
+        // Held to the end: the number may be another port's as soon as this one is closed.
+        let mut open = lock(&self.eal.open);
+        if self.started.load(Ordering::Acquire) {
+            // SAFETY: queues hold an Arc of this: none is left, so nobody receives or sends.
+            unsafe { ffi::rte_eth_dev_stop(self.port) };
         }
-        lock(&self.eal.open).remove(&self.device);
+        // SAFETY: stopped, opened by us alone (`open`), closed once. It returns the mbufs in its rings to the pool, which
+        // `_pool` still holds.
+        unsafe { ffi::rte_eth_dev_close(self.port) };
+        if let Some(name) = &self.vdev {
+            // SAFETY: NUL-terminated strings; the EAL runs, as `eal` holds it. The device goes, its name is free again.
+            unsafe { ffi::rte_eal_hotplug_remove(c"vdev".as_ptr(), name.as_ptr()) };
+        }
+        open.remove(&self.device);
     }
-}
-
-fn find_pci(address: &str) -> Result<Device, DpdkError> {
-    let name = CString::new(address).map_err(|_| DpdkError::Nul(address.into()))?;
-    by_name(&name).map(Device::Ethdev).ok_or_else(|| DpdkError::NoPort {
-        port: format!("pci:{address}"),
-        hint: format!(
-            "DPDK found no device at {address}: see `dpdk-devbind.py --status-dev net`, then \
-             `dpdk-devbind.py --bind=vfio-pci {address}`"
-        ),
-    })
-}
-
-/// Makes a virtual device; its name is what takes it away again.
-fn make_vdev(text: &str) -> Result<(Device, CString), DpdkError> {
-    let missing = |hint: String| DpdkError::NoPort { port: format!("vdev:{text}"), hint };
-    let c = |text: &str| CString::new(text).map_err(|_| DpdkError::Nul(text.into()));
-    let (name, args) = text.split_once(',').unwrap_or((text, ""));
-    let (name, args) = (c(name)?, c(args)?);
-    if by_name(&name).is_some() {
-        return Err(DpdkError::PortTwice(format!("vdev:{text}")));
-    }
-    // SAFETY: NUL-terminated strings, copied by DPDK; the EAL runs, as the caller holds it.
-    let result = unsafe { ffi::rte_eal_hotplug_add(c"vdev".as_ptr(), name.as_ptr(), args.as_ptr()) };
-    if result < 0 {
-        let why = error_text(if result == -1 { errno() } else { result });
-        return Err(missing(format!("DPDK could not make it ({why}); TURNOUT_EAL_LOG=1 shows why")));
-    }
-    let port = by_name(&name).ok_or_else(|| missing("the device is there but is no Ethernet port".into()))?;
-    Ok((Device::Ethdev(port), name))
-}
-
-fn by_name(name: &CStr) -> Option<u16> {
-    let mut port = 0u16;
-    // SAFETY: a NUL-terminated string and a writable number.
-    (unsafe { ffi::rte_eth_dev_get_port_by_name(name.as_ptr(), &mut port) } == 0).then_some(port)
 }
 
 fn caps_of(info: &ffi::turnout_port_info, virtual_port: bool) -> Caps {

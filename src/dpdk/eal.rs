@@ -77,12 +77,12 @@ pub(super) struct EalInner {
     pub(super) open: Mutex<HashSet<Device>>,
 }
 
-/// What a port is to the machine.
+/// What a port is to the machine: two names of one interface are one device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Device {
-    /// DPDK's number.
+    /// By DPDK's number.
     Ethdev(u16),
-    /// A Linux interface's.
+    /// By the number of its Linux interface.
     Linux(u32),
 }
 

@@ -98,6 +98,19 @@ pub enum DpdkError {
         /// What was asked for.
         asked: u16,
     },
+    /// A Linux port's rings are more than the process may lock in memory.
+    #[error(
+        "port {port} locks {needed_kb} kB of memory for a queue, and this process may lock {limit_kb} kB: raise the \
+         limit (ulimit -l, LimitMEMLOCK=)"
+    )]
+    Locked {
+        /// As in the profile.
+        port: String,
+        /// What the smallest rings of one queue take.
+        needed_kb: usize,
+        /// What may be locked.
+        limit_kb: u64,
+    },
     /// An RSS key of the wrong length.
     #[error("port {port} takes an RSS key of {expected} bytes, not {got}")]
     RssKey {

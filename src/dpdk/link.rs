@@ -1,6 +1,6 @@
 //! The links of all ports behind one call that never blocks, meant to be made every millisecond.
 //!
-//! Linux ports are watched by netlink (`carrier`), as their sockets say nothing of it; other ports are asked
+//! Linux ports are watched by netlink (`carrier`), as `net_af_packet` says "up" whatever happens; other ports are asked
 //! (`rte_eth_link_get_nowait`: the fastest way with some drivers, whose interrupt comes seconds late).
 
 use std::io;

@@ -1,13 +1,13 @@
 //! A Linux interface, taken from the kernel for a while: silenced, so that the kernel neither answers nor sends on it
-//! while packet sockets see every frame and send their own, and put back as it was.
+//! while `net_af_packet` sees every frame and sends its own, and put back as it was.
 //!
-//! - Received frames: an nftables `netdev ingress` chain drops them, after the packet sockets have had their copy.
-//! - The kernel's own frames: a `blackhole` root qdisc swallows them. The router's pass beside it
-//!   (PACKET_QDISC_BYPASS). An nftables egress chain would not do: packets that bypass the qdisc still go through it.
+//! - Received frames: an nftables `netdev ingress` chain drops them, after the driver has had its copy.
+//! - The kernel's own frames: a `blackhole` root qdisc swallows them. The driver's frames pass beside it
+//!   (`qdisc_bypass=1`). An nftables egress chain would not do: packets that bypass the qdisc still go through it.
 //! - Merging of received packets (GRO, LRO) is off: a merged packet is longer than the MTU.
 //!
 //! How things were is on disk before the first change (`linux_state`); the next claim mends what a kill -9 has left.
-//! Claim before the port is opened, release after it is closed.
+//! Claim before the port is opened, release after it is closed: the driver clears IFF_PROMISC.
 
 use std::path::Path;
 

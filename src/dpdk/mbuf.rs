@@ -69,11 +69,6 @@ impl Mbuf {
         unsafe { buffer.add(usize::from(self.data_off())) }
     }
 
-    /// The longest frame that `resize` grants, in bytes.
-    pub fn room(&self) -> usize {
-        usize::from(self.get::<u16>(ffi::TURNOUT_MBUF_BUF_LEN) - self.data_off())
-    }
-
     /// Bytes that `prepend` may still take.
     pub fn headroom(&self) -> usize {
         usize::from(self.data_off())
@@ -107,9 +102,10 @@ impl PacketBuf for Mbuf {
 
     #[inline]
     fn resize(&mut self, len: usize) -> bool {
+        let room: u16 = self.get::<u16>(ffi::TURNOUT_MBUF_BUF_LEN) - self.data_off();
         match u16::try_from(len) {
-            Ok(short) if len <= self.room() => {
-                self.set_len(short);
+            Ok(len) if len <= room => {
+                self.set_len(len);
                 true
             }
             _ => false,

@@ -10,7 +10,7 @@
 //! | `eal` | starting DPDK once a process, worker threads |
 //! | `pool`, `mbuf` | packet memory |
 //! | `port`, `device`, `queue` | Ethernet ports, what is behind them, one core's share of them |
-//! | `packet_socket` | the queues of a Linux port |
+//! | `find`, `af_packet` | from a port's name to DPDK's number; the driver of Linux ports and its limits |
 //! | `linux` (`_error`, `_state`), `command` | a Linux interface, taken from the kernel and given back |
 //! | `link`, `carrier` | link up and down, in milliseconds |
 //! | `time` | the cycle counter, timer slack |
@@ -18,18 +18,19 @@
 //! It uses of this crate `base` and `packet` alone.
 #![allow(unsafe_code)]
 
+mod af_packet;
 mod carrier;
 mod command;
 mod device;
 mod eal;
 mod error;
 mod ffi;
+mod find;
 mod link;
 mod linux;
 mod linux_error;
 mod linux_state;
 mod mbuf;
-mod packet_socket;
 mod pool;
 mod port;
 mod port_types;
@@ -47,5 +48,5 @@ pub use mbuf::Mbuf;
 pub use pool::Pool;
 pub use port::{LinkProbe, Port};
 pub use port_types::{Caps, LinkState, PortConfig, PortSource, PortStats};
-pub use queue::{BURST, Queue, QueueStats, TxBatch, wait_for_packets};
+pub use queue::{BURST, Queue, QueueStats, TxBatch};
 pub use time::{set_timer_slack_ns, tsc, tsc_hz};

@@ -23,7 +23,6 @@ pub struct Pool {
 struct PoolInner {
     raw: NonNull<ffi::rte_mempool>,
     count: u32,
-    data_room: u16,
     eal: Arc<EalInner>,
 }
 
@@ -53,7 +52,7 @@ impl Pool {
             let needed_mb = (count as usize * (usize::from(room) + 256)).div_ceil(1 << 20);
             return Err(DpdkError::Pool { name: name.into(), count, needed_mb, text: text(errno()) });
         };
-        Ok(Pool { inner: Arc::new(PoolInner { raw, count, data_room, eal: Arc::clone(&eal.inner) }) })
+        Ok(Pool { inner: Arc::new(PoolInner { raw, count, eal: Arc::clone(&eal.inner) }) })
     }
 
     /// How many mbufs it has.
@@ -65,11 +64,6 @@ impl Pool {
     /// packet path).
     pub fn available(&self) -> u32 {
         self.inner.available()
-    }
-
-    /// The longest frame that fits a fresh mbuf, in bytes.
-    pub fn data_room(&self) -> u16 {
-        self.inner.data_room
     }
 
     pub(super) fn raw(&self) -> *mut ffi::rte_mempool {

@@ -3,14 +3,14 @@
 //! A `Queue` and a `LinkProbe` hold the port: it closes when the last of them goes. `stop` is refused while queues are
 //! out, so a queue never polls a stopped port.
 //!
-//! Promiscuous mode is off for every kind of port: a router needs frames to its own MAC (and broadcast) alone.
+//! Promiscuous mode is off for every kind of port: a router needs frames to its own MAC (and broadcast) alone. DPDK
+//! clears IFF_PROMISC of a Linux interface at start; `LinuxPort` puts it back.
 
 use std::sync::Arc;
 
 use super::device::PortInner;
 use super::eal::Eal;
 use super::error::DpdkError;
-use super::packet_socket::PacketQueue;
 use super::port_types::{Caps, LinkState, PortConfig, PortSource, PortStats};
 use super::queue::Queue;
 use crate::base::{Mac, PortId};
@@ -43,7 +43,7 @@ impl Port {
         self.inner.mac
     }
 
-    /// The longest IP packet, in bytes (`rte_eth_dev_get_mtu`; of a Linux port the interface's, or what an mbuf holds).
+    /// The longest IP packet, in bytes (`rte_eth_dev_get_mtu`; of a Linux port not over the interface's).
     pub fn mtu(&self) -> u16 {
         self.inner.mtu
     }
@@ -68,7 +68,8 @@ impl Port {
         self.inner.start()
     }
 
-    /// Stops it (`rte_eth_dev_stop`); its queues must have been dropped. It may start again, with new queues.
+    /// Stops it (`rte_eth_dev_stop`); its queues must have been dropped. It may start again, with new queues,
+    /// but a Linux port must be opened again.
     pub fn stop(&mut self) -> Result<(), DpdkError> {
         self.inner.stop()?;
         self.taken = false;
@@ -80,14 +81,9 @@ impl Port {
         if self.taken {
             return Err(self.inner.state("its queues were taken before"));
         }
-        let inner = &self.inner;
-        let mut sockets = inner.lend_queues()?.into_iter();
+        self.inner.lend_queues()?;
         self.taken = true;
-        let queue = |q| {
-            let socket = sockets.next().map(|s| PacketQueue::new(s, inner.pool.clone()));
-            Queue::new(Arc::clone(inner), q, socket)
-        };
-        Ok((0..inner.queues).map(queue).collect())
+        Ok((0..self.inner.queues).map(|q| Queue::new(Arc::clone(&self.inner), q)).collect())
     }
 
     /// Receives frames to any MAC, too: for a virtual MAC on a NIC without room for a second address. Some virtual

@@ -7,8 +7,7 @@ use super::pool::Pool;
 pub enum PortSource {
     /// A PCI address, allowed in `EalConfig::pci` and bound to a driver that DPDK can use.
     Pci(String),
-    /// A Linux interface of this network namespace, by name (packet sockets, not one of DPDK's ports). Claim it first:
-    /// `LinuxPort`.
+    /// A Linux interface of this network namespace, by name (DPDK's `net_af_packet`). Claim it first: `LinuxPort`.
     Linux(String),
     /// A virtual device, as after `--vdev`: `net_ring0`, `net_null0,size=60`.
     Vdev(String),

@@ -1,24 +1,21 @@
 //! A worker's share of a port: one receive and one transmit queue, used by one thread at a time.
 //!
 //! `tx` takes from the front and leaves what did not fit, still owned and in order: the caller decides what to drop.
-//! A received chain of mbufs becomes one segment where it fits, and is freed and counted where it does not.
+//! A received chain of mbufs becomes one segment where it fits, and is freed and counted where it does not; so is a frame
+//! that may have lost its end (`af_packet`).
 
 use std::cell::Cell;
 use std::marker::PhantomData;
-use std::os::fd::AsRawFd;
 use std::ptr::NonNull;
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
-use std::time::Duration;
 
 use arrayvec::ArrayVec;
-use nix::libc;
 
 use super::device::PortInner;
 use super::ffi;
 use super::mbuf::Mbuf;
-use super::packet_socket::PacketQueue;
 use crate::base::PortId;
+use crate::packet::PacketBuf;
 
 /// How many packets a worker takes at once.
 pub const BURST: usize = 32;
@@ -32,28 +29,25 @@ pub struct QueueStats {
     pub tx_packets: u64,
     /// Received in several segments and joined to one.
     pub rx_joined: u64,
-    /// Received, but longer than one mbuf: freed.
+    /// Received, but longer than one mbuf or, on a Linux port, than a ring's frame: freed.
     pub rx_too_long: u64,
-    /// Taken by `tx`, but refused by the interface (Linux ports: it is down, or has no carrier): freed.
-    pub tx_lost: u64,
 }
 
 /// One receive and one transmit queue of a port. `Send`, but not `Sync`: one thread's alone. Its port stays open as
 /// long as it lives.
 pub struct Queue {
-    // Before `port`: its mbufs go first.
-    socket: Option<PacketQueue>,
     port: Arc<PortInner>,
     queue: u16,
+    /// The port's, at hand.
+    cut: usize,
     stats: QueueStats,
     _one_thread: PhantomData<Cell<()>>,
 }
 
 impl Queue {
-    /// `port` has started and has this queue, and no other `Queue` of that number exists (`Port::take_queues`). With a
-    /// `socket` it is a Linux port, which is none of DPDK's.
-    pub(super) fn new(port: Arc<PortInner>, queue: u16, socket: Option<PacketQueue>) -> Queue {
-        Queue { socket, port, queue, stats: QueueStats::default(), _one_thread: PhantomData }
+    /// `port` has started and has this queue, and no other `Queue` of that number exists (`Port::take_queues`).
+    pub(super) fn new(port: Arc<PortInner>, queue: u16) -> Queue {
+        Queue { cut: port.cut, port, queue, stats: QueueStats::default(), _one_thread: PhantomData }
     }
 
     /// The port it belongs to.
@@ -68,22 +62,12 @@ impl Queue {
 
     /// What it has counted so far.
     pub fn stats(&self) -> QueueStats {
-        let Some(socket) = self.socket.as_ref().map(PacketQueue::socket) else { return self.stats };
-        QueueStats {
-            rx_packets: socket.rx_packets.load(Relaxed),
-            tx_packets: socket.tx_packets.load(Relaxed),
-            rx_joined: 0,
-            rx_too_long: socket.rx_too_long.load(Relaxed),
-            tx_lost: socket.tx_lost.load(Relaxed),
-        }
+        self.stats
     }
 
     /// Appends at most [`BURST`] received packets, as many as `into` has room for (`rte_eth_rx_burst`). Returns how many.
     #[inline]
     pub fn rx<const N: usize>(&mut self, into: &mut ArrayVec<Mbuf, N>) -> usize {
-        if let Some(socket) = &mut self.socket {
-            return socket.rx(into);
-        }
         let room = into.remaining_capacity().min(BURST);
         let mut raw: [*mut ffi::rte_mbuf; BURST] = [std::ptr::null_mut(); BURST];
         // SAFETY: the port is started and cannot stop while this queue lives; the queue number is set up; `&mut self` of
@@ -108,7 +92,12 @@ impl Queue {
         // SAFETY: by the contract above nobody else touches it.
         if unsafe { Mbuf::segments(raw) } == 1 {
             // SAFETY: owned, whole, one segment; drivers deliver with reference count 1.
-            return Some(unsafe { Mbuf::from_raw(raw) });
+            let mbuf = unsafe { Mbuf::from_raw(raw) };
+            if mbuf.bytes().len() < self.cut {
+                return Some(mbuf);
+            }
+            self.stats.rx_too_long += 1;
+            return None;
         }
         // SAFETY: an owned chain; the call copies into the first segment and frees the others, or changes nothing.
         if unsafe { ffi::turnout_mbuf_linearize(raw.as_ptr()) } == 0 {
@@ -126,9 +115,6 @@ impl Queue {
     /// Returns how many were taken.
     #[inline]
     pub fn tx(&mut self, from: &mut impl TxBatch) -> usize {
-        if let Some(socket) = &mut self.socket {
-            return socket.tx(from);
-        }
         let mbufs = from.mbufs();
         let mut sent = 0;
         while sent < mbufs.len() {
@@ -162,26 +148,6 @@ impl Drop for Queue {
     }
 }
 
-/// Sleeps until a frame waits at one of these queues of Linux ports, at most so long (`ppoll`; the thread's timer slack
-/// comes on top). Returns at once, and false, if one of them is a queue of DPDK's, which must be polled.
-pub fn wait_for_packets(queues: &[Queue], at_most: Duration) -> bool {
-    let mut fds = ArrayVec::<libc::pollfd, 64>::new();
-    for queue in queues {
-        let Some(socket) = &queue.socket else { return false };
-        let fd = socket.socket().as_fd().as_raw_fd();
-        if fds.try_push(libc::pollfd { fd, events: libc::POLLIN, revents: 0 }).is_err() {
-            return false;
-        }
-    }
-    let time = libc::timespec {
-        tv_sec: at_most.as_secs().try_into().unwrap_or(libc::time_t::MAX),
-        tv_nsec: at_most.subsec_nanos().into(),
-    };
-    // SAFETY: `fds` has as many entries as said, of descriptors that the borrowed queues keep open; `time` outlives the
-    // call; no signal mask.
-    unsafe { libc::ppoll(fds.as_mut_ptr(), fds.len() as libc::nfds_t, &time, std::ptr::null()) > 0 }
-}
-
 mod sealed {
     pub trait Sealed {}
 }
@@ -190,8 +156,6 @@ mod sealed {
 pub trait TxBatch: sealed::Sealed {
     /// The packets, the first to go first.
     fn mbufs(&mut self) -> &mut [Mbuf];
-    /// Removes and frees the first `n`, or all.
-    fn drop_front(&mut self, n: usize);
     /// Removes the first `n` without freeing them.
     ///
     /// # Safety
@@ -206,11 +170,6 @@ macro_rules! tx_batch {
             #[inline]
             fn mbufs(&mut self) -> &mut [Mbuf] {
                 self.as_mut_slice()
-            }
-            #[inline]
-            fn drop_front(&mut self, n: usize) {
-                let n = n.min(self.len());
-                self.drain(..n);
             }
             #[inline]
             unsafe fn forget_front(&mut self, n: usize) {
