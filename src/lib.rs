@@ -21,5 +21,10 @@
 //! | `sim` | the whole router on a virtual clock |
 
 pub mod base;
+pub mod engine;
 pub mod manage;
+pub mod nat;
 pub mod packet;
+pub mod path;
+pub mod table;
+pub mod wire;
