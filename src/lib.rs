@@ -26,5 +26,7 @@ pub mod manage;
 pub mod nat;
 pub mod packet;
 pub mod path;
+pub mod profile;
 pub mod table;
+pub mod wan;
 pub mod wire;
