@@ -147,7 +147,9 @@ fn lines(text: &str) -> Vec<&str> {
 
 /// The part of `line` around `column` (from 0) that fits, and the caret's place in it.
 fn excerpt(line: &str, column: usize) -> (String, usize) {
-    let start = if column < WIDTH - 4 { 0 } else { column - WIDTH / 2 };
+    let length = line.chars().count();
+    let (column, spare) = (column.min(length), length.saturating_sub(WIDTH));
+    let start = column.saturating_sub(WIDTH / 2).min(spare);
     let shown = line.chars().skip(start).take(WIDTH).map(|c| match c {
         '\t' => ' ',
         c if is_unfit(c) => '\u{fffd}',

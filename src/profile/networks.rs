@@ -122,7 +122,7 @@ fn overlaps(list: &[RawInterface], roles: &[Role], report: &mut Report) {
 
 fn gateway(interface: &RawInterface, role: Role, report: &mut Report) {
     let name = show(&interface.name);
-    if role == Role::Wan && !interface.gateway_given {
+    if role == Role::Wan && !interface.gateway_given && !interface.dhcp {
         let example = interface.addresses.first().map_or(Ipv4Addr::new(192, 0, 2, 1), |first| {
             let host = Ipv4Addr::from_bits(first.value.network().to_bits().wrapping_add(1));
             if host == first.value.addr { first.value.last() } else { host }

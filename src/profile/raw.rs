@@ -50,6 +50,8 @@ pub(super) struct RawInterface {
     pub(super) addresses: Vec<At<Ipv4Net>>,
     /// Every address that was given could be read.
     pub(super) addresses_known: bool,
+    /// Asked for DHCP, which would bring the gateway.
+    pub(super) dhcp: bool,
     pub(super) gateway: Option<At<Ipv4Addr>>,
     /// The key is there, even if its value could not be read.
     pub(super) gateway_given: bool,
@@ -129,6 +131,7 @@ fn interfaces(top: &Section<'_>, report: &mut Report) -> RawInterfaces {
             port: None,
             addresses: Vec::new(),
             addresses_known: false,
+            dhcp: false,
             gateway: None,
             gateway_given: false,
         };
@@ -140,7 +143,7 @@ fn interfaces(top: &Section<'_>, report: &mut Report) -> RawInterfaces {
             out.port = port(node, report).map(|value| At { value, at: node.at });
         }
         if let Some(node) = section.require("addresses", "addresses: [192.0.2.1/24]", report) {
-            out.addresses = addresses(node, &mut out.addresses_known, report);
+            addresses(node, &mut out, report);
         }
         if let Some(node) = section.get("gateway") {
             out.gateway_given = true;
@@ -151,32 +154,30 @@ fn interfaces(top: &Section<'_>, report: &mut Report) -> RawInterfaces {
     RawInterfaces { at, known: true, list: list.collect() }
 }
 
-fn addresses(node: &Node, known: &mut bool, report: &mut Report) -> Vec<At<Ipv4Net>> {
+fn addresses(node: &Node, out: &mut RawInterface, report: &mut Report) {
     let example = "addresses: [192.0.2.1/24]";
     match &node.value {
         Value::Plain(text) | Value::Quoted(text) if text == "dhcp" => {
+            out.dhcp = true;
             let hint = format!("give the address by hand, as `{example}`");
             report.add(node.at, "`addresses: dhcp` is not supported yet", hint);
-            return Vec::new();
         }
         Value::Plain(text) | Value::Quoted(text) if text.parse::<Ipv4Net>().is_ok() => {
             let hint = format!("put it into brackets: `addresses: [{text}]`");
             report.add(node.at, "`addresses` must be a list", hint);
-            return Vec::new();
         }
-        Value::List(list) if !list.is_empty() => {
-            let mut out = Vec::new();
+        Value::List(list) if list.is_empty() => {
+            report.add(node.at, "`addresses` is empty", format!("write it as `{example}`"));
+        }
+        Value::List(list) => {
             for item in list {
                 let given = network(item, "an address in `addresses`", report);
-                out.extend(given.map(|value| At { value, at: item.at }));
+                out.addresses.extend(given.map(|value| At { value, at: item.at }));
             }
-            *known = out.len() == list.len();
-            return out;
+            out.addresses_known = out.addresses.len() == list.len();
         }
-        Value::List(_) => report.add(node.at, "`addresses` is empty", format!("write it as `{example}`")),
         _ => wrong_type(node, "`addresses`", "a list", example, report),
     }
-    Vec::new()
 }
 
 fn routes(top: &Section<'_>, report: &mut Report) -> Vec<RawRoute> {

@@ -150,6 +150,8 @@ impl Builder<'_> {
                     return;
                 }
                 lines.insert(key.clone(), at.line);
+                // What is missing has no place of its own.
+                let node = if matches!(node.value, Value::Null) { Node { at, ..node } } else { node };
                 entries.push(Entry { key, at, node });
             }
         }
@@ -179,7 +181,9 @@ fn syntax_error(error: &ScanError, text: &str, report: &mut Report) {
         | ErrorKind::ExpectedFlowSequenceSeparator
         | ErrorKind::UnexpectedEofFlowMapping
         | ErrorKind::UnexpectedEofFlowSequence => "check the brackets and commas here and above",
-        ErrorKind::UnclosedQuotedScalar => "close the quote",
+        ErrorKind::UnclosedQuotedScalar
+        | ErrorKind::InvalidQuotedScalarIndent
+        | ErrorKind::DocumentIndicatorInQuotedScalar => "close the quote",
         ErrorKind::RecursionLimitExceeded => "no profile nests that deep; check brackets and indentation",
         ErrorKind::DirectiveDisallowed => "remove the line; if it is no directive, quote the text",
         ErrorKind::MappingValueNotAllowed | ErrorKind::MappingKeyNotAllowed => {

@@ -33,6 +33,12 @@ pub(super) fn wrong_type(node: &Node, what: &str, expected: &str, example: &str,
     report.add(node.at, format!("{what} must be {expected}, not {kind}"), format!("write it as `{example}`"));
 }
 
+/// How `value` is written for `what`, if that is a key in backticks.
+fn assign(what: &str, value: &str) -> String {
+    let key = what.strip_prefix('`').and_then(|what| what.strip_suffix('`'));
+    key.map_or_else(|| value.to_owned(), |key| format!("{key}: {value}"))
+}
+
 /// A scalar that may be quoted.
 pub(super) fn text<'t>(
     node: &'t Node,
@@ -110,7 +116,7 @@ pub(super) fn boolean(node: &Node, what: &str, report: &mut Report) -> Option<bo
             (format!("{what} must be true or false, not a text"), "remove the quotes".to_owned())
         }
         _ => {
-            wrong_type(node, what, "true or false", "true", report);
+            wrong_type(node, what, "true or false", &assign(what, "true"), report);
             return None;
         }
     };
@@ -127,7 +133,8 @@ pub(super) fn is_yaml_word(word: &str) -> bool {
 pub(super) fn word<T: Copy>(node: &Node, what: &str, words: &[(&str, T)], report: &mut Report) -> Option<T> {
     let names: Vec<&str> = words.iter().map(|(name, _)| *name).collect();
     let choice = names.join(", ");
-    let given = text(node, what, &format!("one of {choice}"), names.first().unwrap_or(&""), report)?;
+    let example = assign(what, names.first().unwrap_or(&""));
+    let given = text(node, what, &format!("one of {choice}"), &example, report)?;
     let found = words.iter().find(|(name, _)| *name == given).map(|(_, value)| *value);
     if found.is_none() {
         let hint = match closest(given, names.iter().copied()) {
@@ -148,7 +155,7 @@ pub(super) fn span(
     report: &mut Report,
 ) -> Option<Nanos> {
     let limits = format!("{} to {}", show_span(*range.start()), show_span(*range.end()));
-    let example = show_span(*range.start());
+    let example = assign(what, &show_span(*range.start()));
     let given = text(node, what, &format!("a time from {limits}"), &example, report)?;
     if is_decimal(given) {
         let message = format!("{what} has no unit: {}", show(given));
@@ -210,7 +217,7 @@ pub(super) fn show_span(span: Nanos) -> String {
 /// An IPv4 address.
 pub(super) fn address(node: &Node, what: &str, report: &mut Report) -> Option<Ipv4Addr> {
     let example = "192.0.2.1";
-    let given = text(node, what, "an IPv4 address", example, report)?;
+    let given = text(node, what, "an IPv4 address", &assign(what, example), report)?;
     let found = given.parse().ok();
     if found.is_none() {
         let hint = if given.contains('/') {
@@ -226,7 +233,7 @@ pub(super) fn address(node: &Node, what: &str, report: &mut Report) -> Option<Ip
 /// An IPv4 network or an address in one, with its prefix length.
 pub(super) fn network(node: &Node, what: &str, report: &mut Report) -> Option<Ipv4Net> {
     let example = "192.0.2.1/24";
-    let given = text(node, what, "an IPv4 address with a prefix length", example, report)?;
+    let given = text(node, what, "an IPv4 address with a prefix length", &assign(what, example), report)?;
     let found = given.parse().ok();
     if found.is_none() {
         let hint = if given.parse::<Ipv4Addr>().is_ok() {
