@@ -23,3 +23,4 @@
 pub mod base;
 pub mod manage;
 pub mod packet;
+pub mod profile;
