@@ -84,7 +84,7 @@ fn judge_name(name: &str, at: Position, report: &mut Report) {
 
 fn ports(list: &[RawInterface], report: &mut Report) {
     let mut seen: HashMap<String, &RawInterface> = HashMap::new();
-    for interface in list {
+    for interface in list.iter().filter(|interface| !interface.vlan_given) {
         let Some(port) = &interface.port else { continue };
         let device = match &port.value {
             PortSpec::Pci(address) => address.to_ascii_lowercase(),

@@ -104,7 +104,7 @@ impl Report {
         if self.is_full() {
             self.left_out += 1;
         } else {
-            self.found.push(Found { at, message: message.into(), hint: hint.into() });
+            self.found.push(Found { at, message: clean(&message.into()), hint: clean(&hint.into()) });
         }
     }
 
@@ -163,18 +163,21 @@ fn is_unfit(c: char) -> bool {
     c.is_control() || matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
-/// A text of the file as a message shows it: in backticks, one line, at most 40 characters.
-pub(super) fn show(text: &str) -> String {
-    let mut out = String::from("`");
-    for (i, c) in text.chars().enumerate() {
-        if i == 40 {
-            out.push_str("...");
-            break;
-        }
+/// One line of bounded length that is fit to be shown, whatever of the file is in it.
+fn clean(text: &str) -> String {
+    let mut out = String::new();
+    for c in text.chars().take(300) {
         if is_unfit(c) { out.extend(c.escape_unicode()) } else { out.push(c) }
     }
-    out.push('`');
     out
+}
+
+/// A text of the file as a message quotes it: in backticks, at most 40 characters.
+pub(super) fn show(text: &str) -> String {
+    match text.char_indices().nth(40) {
+        Some((end, _)) => format!("`{}...`", text.get(..end).unwrap_or("")),
+        None => format!("`{text}`"),
+    }
 }
 
 /// The candidate that `word` was most likely meant to be.

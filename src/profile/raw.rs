@@ -47,6 +47,8 @@ pub(super) struct RawInterface {
     pub(super) name: String,
     pub(super) at: Position,
     pub(super) port: Option<At<PortSpec>>,
+    /// Means to share its port, which is reported as not supported yet.
+    pub(super) vlan_given: bool,
     pub(super) addresses: Vec<At<Ipv4Net>>,
     /// Every address that was given could be read.
     pub(super) addresses_known: bool,
@@ -129,6 +131,7 @@ fn interfaces(top: &Section<'_>, report: &mut Report) -> RawInterfaces {
             name: entry.key.clone(),
             at: entry.at,
             port: None,
+            vlan_given: false,
             addresses: Vec::new(),
             addresses_known: false,
             dhcp: false,
@@ -139,6 +142,7 @@ fn interfaces(top: &Section<'_>, report: &mut Report) -> RawInterfaces {
         let Some(section) = INTERFACE.open(&entry.node, entry.at, &what, report) else {
             return out;
         };
+        out.vlan_given = section.get("vlan").is_some();
         if let Some(node) = section.require("port", "port: \"0000:03:00.0\"", report) {
             out.port = port(node, report).map(|value| At { value, at: node.at });
         }

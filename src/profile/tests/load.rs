@@ -56,7 +56,7 @@ fn every_supported_key_is_read() {
          health: { h: { gateway: { arp: 50ms }, down: { failures: 100 }, up: { successes: 1000, stable: 1h } } }\n\
          nat: { timeouts: { tcp: 3h, tcp_transitory: 10s, udp: 2m, udp_ports: { 5060: 1h, 53: 1s }, icmp: 1m30s } }\n\
          icmp: { errors_per_second: 1, time_exceeded: false }\n\
-         management: { socket: /tmp/t.sock }\n",
+         management: { socket: /run/t.sock }\n",
     );
     assert_eq!(profile.name, "edge-1");
     let engine = Engine {
@@ -86,7 +86,7 @@ fn every_supported_key_is_read() {
     };
     assert_eq!(profile.nat, Nat { timeouts });
     assert_eq!(profile.icmp, Icmp { errors_per_second: 1, time_exceeded: false });
-    assert_eq!(profile.management.socket.to_str(), Some("/tmp/t.sock"));
+    assert_eq!(profile.management.socket.to_str(), Some("/run/t.sock"));
 }
 
 #[test]
@@ -158,6 +158,9 @@ fn what_is_shown_of_a_file_cannot_steer_a_terminal() {
     let text = and("\"\\e[2Jx\\u202e\": 1\nname: \"\u{1b}[2J\"");
     let shown = bad(&text).to_string();
     assert!(!shown.contains('\u{1b}') && !shown.contains('\u{202e}'), "{shown:?}");
+    let text = with("[isp1, isp2]", "[isp1, is2]").replace("  isp2:", "  \"is\\e2\":");
+    let shown = bad(&text).to_string();
+    assert!(shown.contains("did you mean") && !shown.contains('\u{1b}'), "{shown:?}");
 }
 
 #[test]
@@ -200,4 +203,8 @@ fn a_file_that_cannot_be_read_says_what_to_do() {
     assert_eq!(text.lines().count(), 1);
     let text = read(folder.path()).unwrap_err().to_string();
     assert!(text.contains("give the path of the file itself"), "{text}");
+    let path = folder.path().join("large.yaml");
+    std::fs::write(&path, format!("{SHORT}{}", "\n".repeat(MAX_BYTES))).unwrap();
+    let text = read(&path).unwrap_err().to_string();
+    assert!(text.contains("larger than 1 MiB"), "{text}");
 }

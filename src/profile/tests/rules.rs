@@ -226,6 +226,8 @@ fn one_mistake_is_not_reported_as_three() {
     // A next hop is not judged against a network that could not be read.
     let text = with("192.168.10.1/24", "192.168.10/24") + "routes: [{ to: 10.0.0.0/8, via: 192.168.10.9 }]\n";
     assert_eq!(said(&text).len(), 1);
+    let text = text.replace("wans:", "  dmz: { port: net_null0, addresses: [172.16.0.1/24] }\nwans:");
+    assert_eq!(said(&text).len(), 1);
 }
 
 #[test]

@@ -48,12 +48,17 @@ fn aliases_tags_and_directives_are_refused() {
         "aliases are not supported",
         "write the value out",
     );
+    one(&and("engine: { sessions: *c }"), "7:21", "aliases are not supported", "write the value out");
+    one(&and("*d : 1"), "7:1", "aliases are not supported", "write the value out");
     one(&with("version: 1", "version: !!int 1"), "1:10", "the tag `!!int` is not supported", "remove it");
     one(&format!("%YAML 1.1\n---\n{SHORT}"), "1:1", "not YAML", "remove the line");
 }
 
 #[test]
 fn an_empty_file_says_what_is_needed() {
+    let marked = format!("\u{feff}{}", with("version: 1", "version: 2"));
+    one(&marked, "1:10", "not known", "version: 1");
+    assert_eq!(bad(&marked).to_string().lines().nth(1), Some("  version: 2"));
     for text in ["", "\n\n", "# nothing\n", "---\n", "~", "null\n", "\u{feff}"] {
         one(text, "1:1", "the profile is empty", "version: 1");
     }
