@@ -27,6 +27,7 @@ pub mod nat;
 pub mod packet;
 pub mod path;
 pub mod profile;
+pub mod sim;
 pub mod table;
 pub mod wan;
 pub mod wire;

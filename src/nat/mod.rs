@@ -14,8 +14,6 @@ pub mod rewrite;
 pub mod session;
 mod sweep;
 pub mod tcp;
-#[cfg(test)]
-mod tests;
 
 use std::net::Ipv4Addr;
 
@@ -288,5 +286,18 @@ impl Nat {
             }
         }
         (end < self.sessions.used()).then_some(end)
+    }
+
+    /// A number that changes with every change of sessions, mappings or free ports; traffic counters do not count.
+    pub fn digest(&self) -> u64 {
+        let slots = (0..self.sessions.used()).map(|s| self.sessions.get(s)).filter(|s| s.protocol != 0);
+        let mut sum = slots.fold(0u64, |sum, s| {
+            let key = self.hash(s.outbound_key()) ^ self.hash(s.inbound_key()).rotate_left(7);
+            sum.wrapping_add(key ^ u64::from(s.refreshed) << 8 ^ u64::from(s.state))
+        });
+        for pool in self.ports.iter().flatten() {
+            sum = sum.wrapping_mul(31).wrapping_add(pool.free() as u64);
+        }
+        sum ^ (self.mappings.len() as u64) << 40
     }
 }
