@@ -1,7 +1,8 @@
 //! The architecture, held: who may use whom, where unsafe code may be, how long a file may get.
 //!
 //! Reads every path of `src/` that starts at the crate's root, but for comments, strings and what is under
-//! `#[cfg(test)]`, and lists every offence with its line. `docs/architecture.md` has the picture; an arrow that is to be allowed is added there and here.
+//! `#[cfg(test)]`, and lists every offence with its line. `docs/architecture.md` has the picture; an arrow that is to
+//! be allowed is added there and here.
 #![allow(clippy::unwrap_used)]
 
 use std::collections::BTreeSet;
@@ -179,7 +180,7 @@ fn without_tests(code: &str) -> String {
                 '}' => depth -= 1,
                 _ => {}
             }
-            if (c == '}' && depth == 0) || (c == ';' && depth == 0) {
+            if depth == 0 && matches!(c, '}' | ';') {
                 end = start + offset + 1;
                 break;
             }

@@ -15,10 +15,11 @@ const SOCKET: &str = "/run/turnout/turnout.sock";
 #[derive(Debug, Parser)]
 #[command(
     name = "turnout",
+    bin_name = "turnout",
     version,
     about = "A userspace packet router for sites with two internet connections"
 )]
-#[command(max_term_width = 80, arg_required_else_help = true, propagate_version = true)]
+#[command(max_term_width = 80, arg_required_else_help = true)]
 #[command(after_long_help = "Examples:
   turnout check office.yaml         is the profile sound?
   turnout run office.yaml           route by it until SIGTERM

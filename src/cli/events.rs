@@ -1,6 +1,12 @@
 //! `events`: what has happened, one line each, and `--follow` as it happens.
 //!
-//! A line is flushed as soon as it is whole. Ctrl-C ends the following with exit status 0: it is the way to end it.
+//! A line is flushed as soon as it is whole. Following ends with exit status 0 by Ctrl-C, which is the way to end it, and
+//! when the reader of stdout goes away, even if nothing happens that could be written.
+
+use std::io;
+use std::os::fd::AsFd;
+
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use serde_json::Value;
 
@@ -12,6 +18,7 @@ use crate::manage::protocol::{Request, ask};
 pub(super) fn events(args: &EventArgs, screen: &mut Screen) -> Result<(), Error> {
     if args.follow {
         end_on_interrupt()?;
+        end_without_reader()?;
     }
     let mut result = Ok(());
     let mut none = true;
@@ -35,6 +42,24 @@ fn end_on_interrupt() -> Result<(), Error> {
     std::thread::Builder::new().name("interrupt".to_owned()).spawn(move || {
         if signals.forever().next().is_some() {
             std::process::exit(0);
+        }
+    })?;
+    Ok(())
+}
+
+/// Nothing is asked of stdout, so `poll` returns for an error or a hang-up only.
+fn end_without_reader() -> Result<(), Error> {
+    std::thread::Builder::new().name("reader".to_owned()).spawn(|| {
+        let stdout = io::stdout();
+        let gone = PollFlags::POLLERR | PollFlags::POLLHUP | PollFlags::POLLNVAL;
+        loop {
+            let mut fds = [PollFd::new(stdout.as_fd(), PollFlags::empty())];
+            match poll(&mut fds, PollTimeout::NONE) {
+                Ok(_) if fds[0].revents().is_some_and(|what| what.intersects(gone)) => std::process::exit(0),
+                Ok(_) | Err(nix::errno::Errno::EINTR) => {}
+                // a write will tell
+                Err(_) => return,
+            }
         }
     })?;
     Ok(())

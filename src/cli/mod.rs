@@ -88,6 +88,10 @@ where
             result.and_then(|()| Ok(stdout.flush()?))
         }
     };
+    ended(result)
+}
+
+fn ended(result: Result<(), Error>) -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(Error::Output(gone)) if gone.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,

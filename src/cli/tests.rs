@@ -187,9 +187,11 @@ impl Write for Head {
 }
 
 #[test]
-fn a_reader_that_goes_away_ends_every_command_without_a_panic() {
+fn a_reader_that_goes_away_is_no_failure_and_no_panic() {
     let mut head = Head(100);
     let shell = clap_complete::Shell::Bash;
     let result = execute(TalkCommand::Completions { shell }, &mut Screen::new(&mut head, false));
-    assert!(matches!(result, Err(Error::Output(gone)) if gone.kind() == io::ErrorKind::BrokenPipe));
+    assert!(matches!(&result, Err(Error::Output(gone)) if gone.kind() == io::ErrorKind::BrokenPipe));
+    assert_eq!(ended(result), ExitCode::SUCCESS);
+    assert_eq!(ended(Err(Error::Output(io::ErrorKind::StorageFull.into()))), ExitCode::FAILURE);
 }
