@@ -22,6 +22,12 @@
 
 pub mod base;
 pub mod cli;
+pub mod engine;
 pub mod manage;
+pub mod nat;
 pub mod packet;
+pub mod path;
+pub mod profile;
+pub mod table;
 pub mod wan;
+pub mod wire;
