@@ -21,6 +21,7 @@
 //! | `sim` | the whole router on a virtual clock |
 
 pub mod base;
+pub mod cli;
 pub mod engine;
 pub mod manage;
 pub mod nat;
