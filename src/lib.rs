@@ -22,6 +22,8 @@
 
 pub mod base;
 pub mod cli;
+#[cfg(feature = "dpdk")]
+pub mod dpdk;
 pub mod engine;
 pub mod manage;
 pub mod nat;

@@ -1,0 +1,144 @@
+/* What Rust needs of DPDK and bindgen cannot give it: macros, thread-local variables, bit fields, and structs that
+ * changed between 22.11 and 24.11. Each function here is `static inline`; bindgen writes its wrapper. */
+#pragma once
+
+#include <stddef.h>
+#include <string.h>
+#include <rte_cycles.h>
+#include <rte_dev.h>
+#include <rte_eal.h>
+#include <rte_errno.h>
+#include <rte_ethdev.h>
+#include <rte_lcore.h>
+#include <rte_log.h>
+#include <rte_mbuf.h>
+#include <rte_mempool.h>
+
+/* Where the fields of an mbuf lie: read and written by offset, as a 24.11 mbuf is declared with other unions. */
+static const size_t TURNOUT_MBUF_BUF_ADDR = offsetof(struct rte_mbuf, buf_addr);
+static const size_t TURNOUT_MBUF_DATA_OFF = offsetof(struct rte_mbuf, data_off);
+static const size_t TURNOUT_MBUF_NB_SEGS = offsetof(struct rte_mbuf, nb_segs);
+static const size_t TURNOUT_MBUF_PKT_LEN = offsetof(struct rte_mbuf, pkt_len);
+static const size_t TURNOUT_MBUF_DATA_LEN = offsetof(struct rte_mbuf, data_len);
+static const size_t TURNOUT_MBUF_BUF_LEN = offsetof(struct rte_mbuf, buf_len);
+
+static const uint16_t TURNOUT_HEADROOM = RTE_PKTMBUF_HEADROOM;
+static const uint32_t TURNOUT_LOG_ERR = RTE_LOG_ERR;
+static const uint16_t TURNOUT_RETA_GROUP = RTE_ETH_RETA_GROUP_SIZE;
+
+struct turnout_port_info {
+	uint16_t max_rx_queues, max_tx_queues, reta_size, max_rx_desc, min_rx_desc, max_tx_desc, min_tx_desc;
+	uint8_t hash_key_size;
+	uint8_t link_interrupt;
+	uint8_t rx_ip, rx_udp, rx_tcp, tx_ip, tx_udp, tx_tcp;
+	uint64_t rss;
+	char driver[32];
+};
+
+struct turnout_link {
+	uint8_t up;
+	uint32_t speed_mbps;
+};
+
+struct turnout_stats {
+	uint64_t ipackets, opackets, ibytes, obytes, imissed, ierrors, oerrors, rx_nombuf;
+};
+
+static inline int turnout_errno(void)
+{
+	return rte_errno;
+}
+
+static inline int turnout_mbuf_linearize(struct rte_mbuf *m)
+{
+	return rte_pktmbuf_linearize(m);
+}
+
+static inline int turnout_port_info(uint16_t port, struct turnout_port_info *out)
+{
+	struct rte_eth_dev_info info;
+	memset(&info, 0, sizeof(info));
+	memset(out, 0, sizeof(*out));
+	int ret = rte_eth_dev_info_get(port, &info);
+	if (ret != 0)
+		return ret;
+	out->max_rx_queues = info.max_rx_queues;
+	out->max_tx_queues = info.max_tx_queues;
+	out->reta_size = info.reta_size;
+	out->hash_key_size = info.hash_key_size;
+	out->max_rx_desc = info.rx_desc_lim.nb_max;
+	out->min_rx_desc = info.rx_desc_lim.nb_min;
+	out->max_tx_desc = info.tx_desc_lim.nb_max;
+	out->min_tx_desc = info.tx_desc_lim.nb_min;
+	out->link_interrupt = info.dev_flags != NULL && (*info.dev_flags & RTE_ETH_DEV_INTR_LSC) != 0;
+	out->rx_ip = (info.rx_offload_capa & RTE_ETH_RX_OFFLOAD_IPV4_CKSUM) != 0;
+	out->rx_udp = (info.rx_offload_capa & RTE_ETH_RX_OFFLOAD_UDP_CKSUM) != 0;
+	out->rx_tcp = (info.rx_offload_capa & RTE_ETH_RX_OFFLOAD_TCP_CKSUM) != 0;
+	out->tx_ip = (info.tx_offload_capa & RTE_ETH_TX_OFFLOAD_IPV4_CKSUM) != 0;
+	out->tx_udp = (info.tx_offload_capa & RTE_ETH_TX_OFFLOAD_UDP_CKSUM) != 0;
+	out->tx_tcp = (info.tx_offload_capa & RTE_ETH_TX_OFFLOAD_TCP_CKSUM) != 0;
+	out->rss = info.flow_type_rss_offloads;
+	if (info.driver_name != NULL)
+		strncpy(out->driver, info.driver_name, sizeof(out->driver) - 1);
+	return 0;
+}
+
+/* No offload is switched on. With a non-zero `rss` the hash covers what of it the NIC can do over IPv4: the addresses,
+ * and the ports of TCP and UDP. */
+static inline int turnout_port_configure(uint16_t port, uint16_t queues, uint64_t rss, uint8_t *key, uint8_t key_len)
+{
+	struct rte_eth_conf conf;
+	memset(&conf, 0, sizeof(conf));
+	if (rss != 0 && queues > 1) {
+		conf.rxmode.mq_mode = RTE_ETH_MQ_RX_RSS;
+		conf.rx_adv_conf.rss_conf.rss_hf = rss & (RTE_ETH_RSS_IPV4 | RTE_ETH_RSS_FRAG_IPV4 |
+			RTE_ETH_RSS_NONFRAG_IPV4_TCP | RTE_ETH_RSS_NONFRAG_IPV4_UDP | RTE_ETH_RSS_NONFRAG_IPV4_OTHER);
+		conf.rx_adv_conf.rss_conf.rss_key = key;
+		conf.rx_adv_conf.rss_conf.rss_key_len = key_len;
+	}
+	return rte_eth_dev_configure(port, queues, queues, &conf);
+}
+
+static inline int turnout_port_adjust_desc(uint16_t port, uint16_t *rx, uint16_t *tx)
+{
+	return rte_eth_dev_adjust_nb_rx_tx_desc(port, rx, tx);
+}
+
+static inline int turnout_port_reta(uint16_t port, const uint16_t *queues, uint16_t n)
+{
+	struct rte_eth_rss_reta_entry64 reta[RTE_ETH_RSS_RETA_SIZE_512 / RTE_ETH_RETA_GROUP_SIZE];
+	if (n > RTE_ETH_RSS_RETA_SIZE_512)
+		return -EINVAL;
+	memset(reta, 0, sizeof(reta));
+	for (uint16_t i = 0; i < n; i++) {
+		reta[i / RTE_ETH_RETA_GROUP_SIZE].mask |= UINT64_C(1) << (i % RTE_ETH_RETA_GROUP_SIZE);
+		reta[i / RTE_ETH_RETA_GROUP_SIZE].reta[i % RTE_ETH_RETA_GROUP_SIZE] = queues[i];
+	}
+	return rte_eth_dev_rss_reta_update(port, reta, n);
+}
+
+static inline int turnout_port_link(uint16_t port, struct turnout_link *out)
+{
+	struct rte_eth_link link;
+	memset(&link, 0, sizeof(link));
+	int ret = rte_eth_link_get_nowait(port, &link);
+	out->up = ret == 0 && link.link_status == RTE_ETH_LINK_UP;
+	out->speed_mbps = ret != 0 || link.link_speed == RTE_ETH_SPEED_NUM_UNKNOWN ? 0 : link.link_speed;
+	return ret;
+}
+
+static inline int turnout_port_stats(uint16_t port, struct turnout_stats *out)
+{
+	struct rte_eth_stats stats;
+	memset(&stats, 0, sizeof(stats));
+	int ret = rte_eth_stats_get(port, &stats);
+	out->ipackets = stats.ipackets;
+	out->opackets = stats.opackets;
+	out->ibytes = stats.ibytes;
+	out->obytes = stats.obytes;
+	out->imissed = stats.imissed;
+	out->ierrors = stats.ierrors;
+	out->oerrors = stats.oerrors;
+	out->rx_nombuf = stats.rx_nombuf;
+	return ret;
+}
