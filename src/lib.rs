@@ -21,5 +21,6 @@
 //! | `sim` | the whole router on a virtual clock |
 
 pub mod base;
+pub mod demo;
 pub mod manage;
 pub mod packet;

@@ -1,0 +1,62 @@
+//! The right to make network namespaces: had, or got by becoming root of a user namespace.
+//!
+//! `privileged` tries it, in a thread that is thrown away, because no capability bit tells what a container's filters
+//! will say. Where it fails, `reexec` starts this very program again under `unshare`, as root of a fresh user namespace with
+//! mounts and network of its own and a private `/run/netns`; the process keeps its pid, so signals and the exit status
+//! need no forwarding. Everything made there vanishes with its last process.
+#![forbid(unsafe_code)]
+
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::Command;
+use std::thread;
+
+use nix::sched::{CloneFlags, unshare};
+
+use super::LabError;
+
+/// Set in the environment of the second start, so that there is no third.
+const MARK: &str = "TURNOUT_USER_NAMESPACE";
+
+const PRIVATE_RUN: &str = "if [ -d /run/netns ]; then mount -t tmpfs tmpfs /run/netns; else mount -t tmpfs tmpfs /run; fi && exec \"$0\" \"$@\"";
+
+/// Whether this process may make network namespaces.
+///
+/// # Errors
+/// `LabError::Privilege` with the kernel's reason.
+pub fn privileged() -> Result<(), LabError> {
+    let tried = thread::spawn(|| unshare(CloneFlags::CLONE_NEWNET)).join();
+    match tried {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(e)) => Err(LabError::Privilege(e.desc().to_lowercase())),
+        Err(_) => Err(LabError::Privilege("the test of it failed".into())),
+    }
+}
+
+/// Makes sure of the right: returns if it is there, else starts the program again inside a user namespace, and returns
+/// only if that is impossible. To be called early, before threads and terminals.
+///
+/// # Errors
+/// `LabError::Privilege` if the kernel does not let this user have it.
+pub fn reexec() -> Result<(), LabError> {
+    let Err(refused) = privileged() else { return Ok(()) };
+    if std::env::var_os(MARK).is_some() {
+        return Err(refused);
+    }
+    let flags = ["--user", "--map-root-user", "--net", "--mount"];
+    // Asked first with a program that does nothing: once replaced, this process could say nothing in its own words.
+    let trial = Command::new("unshare").args(flags).arg("true").output();
+    match trial {
+        Ok(output) if output.status.success() => {}
+        Ok(_) => {
+            return Err(LabError::Privilege("not root, and user namespaces are not allowed".into()));
+        }
+        Err(_) => return Err(LabError::Privilege("not root, and `unshare` is missing".into())),
+    }
+    let program =
+        std::env::current_exe().map_err(|e| LabError::File(Path::new("/proc/self/exe").into(), e))?;
+    let mut command = Command::new("unshare");
+    command.args(flags).args(["sh", "-c", PRIVATE_RUN]).arg(program);
+    command.args(std::env::args_os().skip(1)).env(MARK, "1");
+    Err(LabError::Privilege(format!("unshare: {}", command.exec())))
+}
