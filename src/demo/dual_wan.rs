@@ -95,14 +95,13 @@ fn cores() -> Vec<usize> {
 /// # Errors
 /// If the lab cannot be built, the router does not start or dies, or somebody wants it to end.
 pub fn play(stage: &mut Stage) -> Result<Report, DemoError> {
-    let begun = clock::now();
     let lab = Lab::dual_wan()?;
-    stage.say(clock::now().since(begun), "the lab is built: two LAN hosts, two ISPs, an internet host");
+    stage.say(clock::now(), "the lab is built: two LAN hosts, two ISPs, an internet host");
     if stage.stop.asked() {
         return Err(DemoError::Interrupted);
     }
     let mut router = lab.start_router_from(&super::router_binary()?, &profile(), &stage.stop)?;
-    stage.say(clock::now().since(begun), "the router is ready");
+    stage.say(clock::now(), "the router is ready");
     let watch = Watch::start(router.socket()).map_err(LabError::from)?;
     let mut traffic = Traffic::start(&lab)?;
     if !traffic.flows(FIRST_ECHO, &stage.stop) {
@@ -112,7 +111,7 @@ pub fn play(stage: &mut Stage) -> Result<Report, DemoError> {
             DemoError::NoTraffic(router.said())
         });
     }
-    stage.say(clock::now().since(begun), "packets flow; the story begins");
+    stage.say(clock::now(), "packets flow; the story begins");
     stage.raise();
     let mut run = Run {
         lab: &lab,
@@ -123,7 +122,7 @@ pub fn play(stage: &mut Stage) -> Result<Report, DemoError> {
     run.tell(stage, &watch, &mut router, &traffic)?;
     let ended = clock::now();
     traffic.finish();
-    let report = run.report(&traffic, ended, begun);
+    let report = run.report(&traffic, ended, stage.time(ended));
     stage.lower();
     drop(watch);
     router.stop()?;
@@ -163,7 +162,7 @@ impl Run<'_> {
             if number != step && turn != Turn::Over {
                 step = number;
                 let title = self.story.step().map_or("", |step| step.title);
-                stage.say(self.story.elapsed(clock::now()), &format!("{number}/{of} {title}"));
+                stage.say(clock::now(), &format!("{number}/{of} {title}"));
             }
             match turn {
                 Turn::Over => return Ok(()),
@@ -188,7 +187,7 @@ impl Run<'_> {
             }
             if now.since(drawn) >= FRAME {
                 drawn = now;
-                self.dress(now);
+                self.dress(stage.time(now), now);
                 stage.show(&self.scene);
             }
             thread::sleep(TURN);
@@ -207,20 +206,20 @@ impl Run<'_> {
     }
 
     fn heard(&mut self, stage: &Stage, event: &Event) {
-        let since = self.story.elapsed(event.at);
-        stage.say(since, &format!("    router: {}", event.line()));
-        self.scene.event(since, event.line());
+        stage.say(event.at, &format!("    router: {}", event.line()));
+        self.scene.event(stage.time(event.at), event.line());
         if let Some(answer) = event.answer(ISP) {
+            self.scene.carries(event.text("to"));
             self.story.heard(answer, event.at, clock::now());
         }
     }
 
-    fn dress(&mut self, now: Nanos) {
+    fn dress(&mut self, elapsed: Nanos, now: Nanos) {
         let scene = &mut self.scene;
         scene.title = self.story.step().map_or("", |step| step.title);
         scene.place = self.story.place();
         scene.clock = self.story.clock(now);
-        scene.elapsed = self.story.elapsed(now);
+        scene.elapsed = elapsed;
         if let Clock::Left(..) = scene.clock
             && let Some(last) = self.story.marks().last()
             && last.answered.is_none()
@@ -250,7 +249,7 @@ impl Run<'_> {
         self.story.marks().iter().filter_map(moment).collect()
     }
 
-    fn report(&self, traffic: &Traffic, ended: Nanos, begun: Nanos) -> Report {
+    fn report(&self, traffic: &Traffic, ended: Nanos, took: Nanos) -> Report {
         let first = self.story.marks().first().map_or(ended, |mark| mark.at.since(LEAD));
         let steady = Window { from: self.began + SETTLE, to: first };
         let steady: Harm = traffic.stream.log().harm(steady, udp::SPACING);
@@ -270,7 +269,7 @@ impl Run<'_> {
             download_mbit: traffic.download_mbit(),
             sources: traffic.sources(),
             translated: vec![WAN1, WAN2],
-            took: ended.since(begun),
+            took,
         }
     }
 }

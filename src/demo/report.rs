@@ -164,9 +164,10 @@ impl Report {
         }
         let _ = writeln!(
             out,
-            "\n  UDP flows kept {} of {}; TCP over a change: {} kept, {} reset, {} redials; {:.1} Mbit/s",
-            self.udp.0, self.udp.1, self.tcp.0, self.tcp.1, self.redials, self.download_mbit
+            "\n  UDP flows kept: {} of {}; downloads: {:.1} Mbit/s, {} calls made again",
+            self.udp.0, self.udp.1, self.download_mbit, self.redials
         );
+        let _ = writeln!(out, "  TCP sessions open at a change: {} kept, {} reset", self.tcp.0, self.tcp.1);
         for complaint in self.complaints() {
             let _ = writeln!(out, "  {}", paint("31", format!("! {complaint}")));
         }

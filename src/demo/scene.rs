@@ -63,7 +63,7 @@ pub struct Scene {
     pub place: (usize, usize),
     /// The step's clock.
     pub clock: Clock,
-    /// Since the story began.
+    /// Since the scenario began.
     pub elapsed: Nanos,
     /// The two WANs, as the picture shows them from top to bottom.
     pub lines: Vec<Line>,
@@ -71,7 +71,7 @@ pub struct Scene {
     pub sessions: Option<u64>,
     /// The rate of the downloads.
     pub download_mbit: f64,
-    /// The router's events with the story's time, the newest last.
+    /// The router's events with the scenario's time, the newest last.
     pub events: VecDeque<(Nanos, String)>,
     /// The transitions so far.
     pub transitions: Vec<Transition>,
@@ -117,6 +117,15 @@ impl Scene {
         self.events.push_back((at, line));
     }
 
+    /// The traffic goes to `wan` now, ahead of the next look.
+    pub fn carries(&mut self, wan: &str) {
+        if self.lines.iter().any(|line| line.state.name == wan) {
+            for line in &mut self.lines {
+                line.state.carrying = Some(line.state.name == wan);
+            }
+        }
+    }
+
     /// Notes what was done to a WAN, or with `None` that it was undone.
     pub fn fault(&mut self, wan: &str, fault: Option<&'static str>) {
         if let Some(line) = self.lines.iter_mut().find(|line| line.state.name == wan) {
@@ -138,6 +147,10 @@ mod tests {
             scene.look(Look { at: Nanos::from_ms(i * 200), wans: vec![wan, stranger], sessions: None });
             scene.event(Nanos::ZERO, "x".into());
         }
+        scene.carries("isp2");
+        scene.carries("lte");
+        let carrying: Vec<_> = scene.lines.iter().map(|line| line.state.carrying).collect();
+        assert_eq!(carrying, [Some(false), Some(true)]);
         assert_eq!((scene.lines[0].rate(), scene.lines[0].rates.len()), (500, HISTORY));
         assert_eq!((scene.lines[1].rate(), scene.events.len()), (0, EVENTS));
     }

@@ -10,6 +10,7 @@ use std::time::Duration;
 use crossterm::event::{self, Event, KeyCode, KeyModifiers};
 use ratatui::DefaultTerminal;
 
+use super::clock;
 use super::lab::Stop;
 use super::scene::Scene;
 use super::view;
@@ -22,6 +23,7 @@ pub struct Stage {
     pub seconds: u64,
     /// The wish to end.
     pub stop: Stop,
+    begun: Nanos,
     json: bool,
     live: Option<Live>,
 }
@@ -39,7 +41,7 @@ impl Drop for Live {
 impl Stage {
     /// A stage that has not taken the terminal yet. With `json` it never will, and speaks on stderr only.
     pub fn new(seconds: u64, json: bool, stop: Stop) -> Stage {
-        Stage { seconds, stop, json, live: None }
+        Stage { seconds, stop, begun: clock::now(), json, live: None }
     }
 
     /// Takes the terminal, if there is one to take.
@@ -58,9 +60,14 @@ impl Stage {
         self.live = None;
     }
 
-    /// Says a line, where nothing is drawn.
+    /// How long after the begin `at` was.
+    pub fn time(&self, at: Nanos) -> Nanos {
+        at.since(self.begun)
+    }
+
+    /// Says a line about something that happened at `at`, where nothing is drawn.
     pub fn say(&self, at: Nanos, line: &str) {
-        let line = format!("[{:>6.2}] {line}", at.as_us() as f64 / 1e6);
+        let line = format!("[{:>6.2}] {line}", self.time(at).as_us() as f64 / 1e6);
         // A reader that has gone away must not stop the tidying up.
         match (&self.live, self.json) {
             (Some(_), _) => {}

@@ -181,11 +181,6 @@ impl Story {
             Phase::Quiet { until } => Clock::Left(until.since(now), self.quiet),
         }
     }
-
-    /// Since the story began.
-    pub fn elapsed(&self, now: Nanos) -> Nanos {
-        now.since(self.begun)
-    }
 }
 
 /// The clock of a step.

@@ -22,6 +22,8 @@ const BOLD: Style = Style::new().add_modifier(Modifier::BOLD);
 
 /// Columns between the corners of the picture's two lines.
 const RUN: usize = 32;
+/// Columns between two packets on a line that carries.
+const SPACE: usize = 6;
 
 /// Draws the scene.
 pub fn draw(frame: &mut Frame, scene: &Scene) {
@@ -42,13 +44,13 @@ pub fn draw(frame: &mut Frame, scene: &Scene) {
     for (line, area) in scene.lines.iter().zip(columns.iter()) {
         graph(frame, *area, line, peak);
     }
-    let [left, right] = Layout::horizontal([Constraint::Fill(1), Constraint::Length(38)]).areas(below);
+    let [left, right] = Layout::horizontal([Constraint::Fill(1), Constraint::Length(34)]).areas(below);
     events(frame, left, scene);
     results(frame, right, scene);
     let help = Text::from(vec![
         Span::styled(" q ", KEY),
         Span::styled("quits and tidies up", DIM),
-        Span::styled("   every figure is measured by the hosts, at 1000 packets/s", DIM),
+        Span::styled("   outage and loss are measured by the hosts, at 1 packet/ms", DIM),
     ]);
     frame.render_widget(Paragraph::new(help), foot);
 }
@@ -98,10 +100,10 @@ fn map(scene: &Scene) -> Vec<Text<'static>> {
     let gap = |n: usize| Span::raw(" ".repeat(n));
     let (a, b) = (upper.style, lower.style);
     let side = |heavy: bool| if heavy { "┃" } else { "│" };
-    let flow = |length: usize| Span::styled(stream(length, tick, true), GOOD);
+    let flow = |length: usize| Span::styled(stream(length, tick), GOOD);
     vec![
         Text::from(""),
-        row(vec![gap(24)], "╭", "╮", top, &upper, tick, vec![gap(14)]),
+        row(("╭", "╮"), ("┏", "┓"), top, &upper, tick),
         Text::from(vec![
             Span::raw("  lan1 "),
             Span::styled("●━╮", GOOD),
@@ -132,7 +134,7 @@ fn map(scene: &Scene) -> Vec<Text<'static>> {
             Span::styled(side(lower.heavy), b),
             gap(14),
         ]),
-        row(vec![gap(24)], "╰", "╯", bottom, &lower, tick, vec![gap(14)]),
+        row(("╰", "╯"), ("┗", "┛"), bottom, &lower, tick),
     ]
 }
 
@@ -156,36 +158,38 @@ fn look(line: &Line) -> Looks {
     }
 }
 
+/// One of the two lines: its corners (light and heavy), its label, its flow.
 fn row(
-    mut spans: Vec<Span<'static>>,
-    left: &'static str,
-    right: &'static str,
+    light: (&'static str, &'static str),
+    heavy: (&'static str, &'static str),
     line: &Line,
     looks: &Looks,
     tick: usize,
-    tail: Vec<Span<'static>>,
 ) -> Text<'static> {
+    let (left, right) = if looks.heavy { heavy } else { light };
     let label = looks.label.chars().count();
     let before = RUN.saturating_sub(label) / 2;
     let after = RUN.saturating_sub(label + before);
     let run = |length: usize, from: usize| match (looks.heavy, line.fault) {
-        (true, _) => stream(length, tick.wrapping_sub(from), true),
+        (true, _) => stream(length, tick % SPACE + SPACE - from % SPACE),
         (false, Some(_)) => "╌".repeat(length),
         (false, None) => "─".repeat(length),
     };
-    spans.push(Span::styled(left, looks.style));
-    spans.push(Span::styled(run(before, 0), looks.style));
-    spans.push(Span::styled(looks.label.clone(), looks.style.add_modifier(Modifier::BOLD)));
-    spans.push(Span::styled(run(after, before + label), looks.style));
-    spans.push(Span::styled(right, looks.style));
-    spans.extend(tail);
-    Text::from(spans)
+    Text::from(vec![
+        Span::raw(" ".repeat(24)),
+        Span::styled(left, looks.style),
+        Span::styled(run(before, 0), looks.style),
+        Span::styled(looks.label.clone(), looks.style.add_modifier(Modifier::BOLD)),
+        Span::styled(run(after, before + label), looks.style),
+        Span::styled(right, looks.style),
+        Span::raw(" ".repeat(14)),
+    ])
 }
 
 /// A heavy line on which packets move to the right.
-fn stream(length: usize, tick: usize, moving: bool) -> String {
-    let packet = |i: usize| moving && (i + 6 * 1024).wrapping_sub(tick) % 6 == 0;
-    (0..length).map(|i| if packet(i) { '•' } else { '━' }).collect()
+fn stream(length: usize, tick: usize) -> String {
+    let phase = tick % SPACE;
+    (0..length).map(|i| if i % SPACE == phase { '•' } else { '━' }).collect()
 }
 
 fn graph(frame: &mut Frame, area: Rect, line: &Line, peak: u64) {
@@ -236,14 +240,14 @@ fn events(frame: &mut Frame, area: Rect, scene: &Scene) {
 fn results(frame: &mut Frame, area: Rect, scene: &Scene) {
     let block = Block::bordered().border_type(BorderType::Rounded).border_style(DIM).title(" measured ");
     let mut lines =
-        vec![Text::styled(format!("{:<9}{:>9}{:>9}{:>8}", "cause", "detected", "outage", "lost"), DIM)];
+        vec![Text::styled(format!("{:<9}{:>9}{:>8}{:>6}", "cause", "detected", "outage", "lost"), DIM)];
     let ms = |span: Nanos| format!("{:.0} ms", span.as_us() as f64 / 1000.0);
     for one in &scene.transitions {
         let lost = if one.harm.lost == 0 { GOOD } else { Style::new().fg(Color::Yellow) };
         let detected = one.detected.map_or_else(|| "...".to_owned(), ms);
         lines.push(Text::from(vec![
-            Span::raw(format!("{:<9}{detected:>9}{:>9}", one.cause, ms(one.harm.outage))),
-            Span::styled(format!("{:>8}", one.harm.lost), lost),
+            Span::raw(format!("{:<9}{detected:>9}{:>8}", one.cause, ms(one.harm.outage))),
+            Span::styled(format!("{:>6}", one.harm.lost), lost),
         ]));
     }
     frame.render_widget(Paragraph::new(lines).block(block), area);

@@ -127,7 +127,7 @@ impl Lab {
         for (_, netns) in &self.hosts {
             let _ = writeln!(lines, "netns add {}", netns.name());
         }
-        for (a, a_end, b, b_end) in [
+        let cables = [
             ("lan1", "eth0", "lan", "p1"),
             ("lan2", "eth0", "lan", "p2"),
             ("lan", "trunk", "router", "lan0"),
@@ -135,9 +135,15 @@ impl Lab {
             ("isp2", ISP_PORT, "router", "isp2"),
             ("isp1", "core", "inet", "isp1"),
             ("isp2", "core", "inet", "isp2"),
-        ] {
+        ];
+        // The kernel tells of a carrier at once where the two ends' numbers differ, else up to a second later.
+        for ((a, a_end, b, b_end), index) in cables.into_iter().zip((10..).step_by(2)) {
             let (a, b) = (self.host(a)?.name(), self.host(b)?.name());
-            let _ = writeln!(lines, "link add {a_end} netns {a} type veth peer name {b_end} netns {b}");
+            let _ = writeln!(
+                lines,
+                "link add {a_end} index {index} netns {a} type veth peer name {b_end} index {} netns {b}",
+                index + 1
+            );
         }
         netns::ip_batch(&lines, false).map(drop)
     }

@@ -114,7 +114,7 @@ mod tests {
         let harm = log.harm(window(1100, 1400), SPACING);
         assert_eq!((harm.lost, harm.lost_out), (30, 30));
         assert_eq!(harm.outage, Nanos::from_ms(30));
-        let before = log.harm(window(1000, 1150), SPACING);
+        let before = log.harm(window(1010, 1150), SPACING);
         assert_eq!((before.lost, before.outage), (0, Nanos::ZERO));
     }
 
