@@ -2,6 +2,8 @@
 //!
 //! Needs the right to make network namespaces; without it the test says so and passes.
 
+#![allow(clippy::unwrap_used, reason = "a test's helpers fail as its body does")]
+
 use std::process::Command;
 use std::time::{Duration, Instant};
 

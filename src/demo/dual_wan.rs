@@ -115,7 +115,7 @@ pub fn play(stage: &mut Stage) -> Result<Report, DemoError> {
     stage.raise();
     let mut run = Run {
         lab: &lab,
-        story: Story::new(STEPS, stage.seconds, clock::now()),
+        story: Story::new(STEPS, stage.seconds, stage.deadline()),
         scene: Scene::new(NAME, &[ISP, "isp2"]),
         began: clock::now(),
     };
@@ -159,10 +159,12 @@ impl Run<'_> {
             }
             let turn = self.story.turn(clock::now());
             let (number, of) = self.story.place();
-            if number != step && turn != Turn::Over {
+            if number != step || turn == Turn::Over {
                 step = number;
-                let title = self.story.step().map_or("", |step| step.title);
-                stage.say(clock::now(), &format!("{number}/{of} {title}"));
+                self.sum_up(stage, traffic);
+                if let Some(next) = self.story.step() {
+                    stage.say(clock::now(), &format!("{number}/{of} {}", next.title));
+                }
             }
             match turn {
                 Turn::Over => return Ok(()),
@@ -191,6 +193,17 @@ impl Run<'_> {
                 stage.show(&self.scene);
             }
             thread::sleep(TURN);
+        }
+    }
+
+    /// Says what the step that has just ended cost.
+    fn sum_up(&self, stage: &Stage, traffic: &Traffic) {
+        let now = clock::now();
+        if let Some(Transition { harm, .. }) = self.transitions(traffic, now.since(LEAD)).last() {
+            let outage = harm.outage.as_us() as f64 / 1000.0;
+            let line =
+                format!("    hosts: {outage:.1} ms of outage, {} of {} packets lost", harm.lost, harm.sent);
+            stage.say(now, &line);
         }
     }
 

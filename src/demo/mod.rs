@@ -6,23 +6,24 @@
 //! Invariants: a scenario ends within a minute by itself; whatever way it ends, namespaces, files, processes and the terminal
 //! are as they were before. Only addresses inside the namespaces are ever spoken to.
 //!
-//! `lab` stands on its own and serves the integration tests as well.
+//! `lab` and `traffic` stand on their own and serve the integration tests as well.
 #![forbid(unsafe_code)]
 
-mod clock;
+pub mod clock;
 mod dual_wan;
 pub mod lab;
 mod report;
 mod scene;
 mod stage;
 mod story;
-mod traffic;
+pub mod traffic;
 mod view;
 mod watch;
 
 use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
 
+pub use dual_wan::profile as dual_wan_profile;
 use lab::{LabError, Stop};
 use report::Report;
 use stage::Stage;

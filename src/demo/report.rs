@@ -227,13 +227,14 @@ mod tests {
 
     #[test]
     fn each_broken_promise_is_named() {
-        let spoil: [(&str, fn(&mut Report)); 7] = [
+        type Spoil = fn(&mut Report);
+        let spoil: [(&str, Spoil); 7] = [
             ("150", |r| r.transitions[0].harm.outage = Nanos::from_ms(150)),
             ("1201", |r| r.transitions[2].harm.outage = Nanos::from_ms(1201)),
             ("1 packets", |r| r.transitions[1].harm.lost = 1),
             ("never", |r| r.transitions[1].detected = None),
             ("only 2", |r| r.transitions.truncate(2)),
-            ("192.168.10.10", |r| drop(r.sources.insert(Ipv4Addr::new(192, 168, 10, 10), 1))),
+            ("192.168.10.10", |r| r.sources.extend([(Ipv4Addr::new(192, 168, 10, 10), 1)])),
             ("1 of 21 UDP", |r| r.udp.0 = 20),
         ];
         for (word, change) in &spoil {

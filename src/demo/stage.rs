@@ -13,7 +13,7 @@ use ratatui::DefaultTerminal;
 use super::clock;
 use super::lab::Stop;
 use super::scene::Scene;
-use super::view;
+use super::{story, view};
 use crate::base::Nanos;
 
 /// A stage and the wish to leave it.
@@ -58,6 +58,11 @@ impl Stage {
     /// Gives the terminal back.
     pub fn lower(&mut self) {
         self.live = None;
+    }
+
+    /// The moment by which a story has to be told.
+    pub fn deadline(&self) -> Nanos {
+        self.begun + story::LONGEST
     }
 
     /// How long after the begin `at` was.

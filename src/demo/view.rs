@@ -1,7 +1,7 @@
 //! The live picture: which line carries, how much, how well, and what the router says about it.
 //!
 //! `draw` turns a `Scene` into cells and does nothing else. It is laid out for 80 by 24 and grows with the terminal; on a smaller one
-//! the lower parts are cut off. Colours say one thing each: green carries, grey is ready, red is out of order.
+//! the lower parts are cut off. Colours say one thing each: green carries, grey is ready, yellow is poor, red is out of order.
 #![forbid(unsafe_code)]
 
 use ratatui::Frame;
@@ -16,6 +16,7 @@ use crate::base::Nanos;
 
 const GOOD: Style = Style::new().fg(Color::Green);
 const BAD: Style = Style::new().fg(Color::Red);
+const WARN: Style = Style::new().fg(Color::Yellow);
 const DIM: Style = Style::new().fg(Color::DarkGray);
 const KEY: Style = Style::new().fg(Color::Cyan);
 const BOLD: Style = Style::new().add_modifier(Modifier::BOLD);
@@ -151,6 +152,7 @@ fn look(line: &Line) -> Looks {
     match (line.fault, line.state.state.as_str()) {
         (Some(fault), _) => Looks { style: BAD, heavy: false, label: format!(" {name} {fault} ") },
         (None, "down") => Looks { style: BAD, heavy: false, label: format!(" {name} proving itself ") },
+        (None, "degraded") => Looks { style: WARN, heavy: carries, label: format!(" {name} degraded ") },
         (None, _) if carries => {
             Looks { style: GOOD.add_modifier(Modifier::BOLD), heavy: true, label: format!(" {name} ") }
         }
@@ -226,7 +228,7 @@ fn events(frame: &mut Frame, area: Rect, scene: &Scene) {
     let skip = scene.events.len().saturating_sub(room);
     let line = |(at, text): &(Nanos, String)| {
         let style = match text.split(' ').next() {
-            Some("FAILOVER") => Style::new().fg(Color::Yellow).add_modifier(Modifier::BOLD),
+            Some("FAILOVER") => WARN.add_modifier(Modifier::BOLD),
             Some("FAILBACK") => GOOD.add_modifier(Modifier::BOLD),
             _ => Style::new(),
         };
@@ -243,7 +245,7 @@ fn results(frame: &mut Frame, area: Rect, scene: &Scene) {
         vec![Text::styled(format!("{:<9}{:>9}{:>8}{:>6}", "cause", "detected", "outage", "lost"), DIM)];
     let ms = |span: Nanos| format!("{:.0} ms", span.as_us() as f64 / 1000.0);
     for one in &scene.transitions {
-        let lost = if one.harm.lost == 0 { GOOD } else { Style::new().fg(Color::Yellow) };
+        let lost = if one.harm.lost == 0 { GOOD } else { WARN };
         let detected = one.detected.map_or_else(|| "...".to_owned(), ms);
         lines.push(Text::from(vec![
             Span::raw(format!("{:<9}{detected:>9}{:>8}", one.cause, ms(one.harm.outage))),

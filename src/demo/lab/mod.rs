@@ -89,6 +89,7 @@ impl Lab {
     /// # Errors
     /// If this process may not make namespaces, or a tool is missing (`ip`, `ethtool`, `nft`); nothing is left then.
     pub fn dual_wan() -> Result<Lab, LabError> {
+        netns::tools_installed()?;
         privileged()?;
         sweep::once();
         let prefix = format!("turnout-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
@@ -198,8 +199,10 @@ impl Lab {
 /// Kernel settings of the namespace that the calling thread lives in, set before any link is up.
 fn switches(host: &str) -> std::io::Result<()> {
     let ipv4 = "/proc/sys/net/ipv4";
+    for interface in fs::read_dir(format!("{ipv4}/conf"))? {
+        fs::write(interface?.path().join("rp_filter"), "0")?;
+    }
     for scope in ["all", "default"] {
-        fs::write(format!("{ipv4}/conf/{scope}/rp_filter"), "0")?;
         // A kernel without IPv6 has nothing to switch off.
         let _ = fs::write(format!("/proc/sys/net/ipv6/conf/{scope}/disable_ipv6"), "1");
     }

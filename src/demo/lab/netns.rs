@@ -8,6 +8,7 @@
 //! namespaces takes a dozen processes and a fraction of a second.
 #![forbid(unsafe_code)]
 
+use std::ffi::OsString;
 use std::fs::File;
 use std::io::Write;
 use std::path::PathBuf;
@@ -80,7 +81,7 @@ impl Netns {
 
     /// A command that will run inside the namespace (and see its `/sys`).
     pub fn command(&self, program: &str) -> Command {
-        let mut command = Command::new("ip");
+        let mut command = tool("ip");
         command.args(["netns", "exec", self.name(), program]);
         command
     }
@@ -100,7 +101,7 @@ impl Netns {
     /// # Errors
     /// With the first line that `ip` refused.
     pub fn ip(&self, lines: &str) -> Result<(), LabError> {
-        let mut command = Command::new("ip");
+        let mut command = tool("ip");
         command.args(["-n", self.name(), "-batch", "-"]);
         finish(command, "ip", lines).map(drop)
     }
@@ -141,12 +142,41 @@ impl<T> Inside<T> {
 
 /// Runs lines of `ip -batch` outside of any lab namespace; with `force` it goes on after a line that fails.
 pub(super) fn ip_batch(lines: &str, force: bool) -> Result<String, LabError> {
-    let mut command = Command::new("ip");
+    let mut command = tool("ip");
     if force {
         command.arg("-force");
     }
     command.args(["-batch", "-"]);
     finish(command, "ip", lines)
+}
+
+/// The programs that a lab needs, with the packages that have them.
+const TOOLS: [(&str, &str); 4] =
+    [("ip", "iproute2"), ("nft", "nftables"), ("ethtool", "ethtool"), ("setpriv", "util-linux")];
+
+/// Says which of the programs is missing, before anything is built.
+pub(super) fn tools_installed() -> Result<(), LabError> {
+    let path = search_path();
+    for (program, package) in TOOLS {
+        if !std::env::split_paths(&path).any(|folder| folder.join(program).is_file()) {
+            let why = format!("not installed; the package is {package}");
+            return Err(LabError::Tool(program.to_owned(), why));
+        }
+    }
+    Ok(())
+}
+
+/// A command of the system; a user's PATH often lacks the folders of administration.
+pub(super) fn tool(program: &str) -> Command {
+    let mut command = Command::new(program);
+    command.env("PATH", search_path());
+    command
+}
+
+fn search_path() -> OsString {
+    let mut path = std::env::var_os("PATH").unwrap_or_else(|| "/usr/bin:/bin".into());
+    path.push(":/usr/local/sbin:/usr/sbin:/sbin");
+    path
 }
 
 /// Starts `command`, writes `input`, waits, and turns a failure into one line.

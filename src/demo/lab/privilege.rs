@@ -6,14 +6,14 @@
 //! need no forwarding. Everything made there vanishes with its last process.
 #![forbid(unsafe_code)]
 
+use std::ffi::OsStr;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::Command;
 use std::thread;
 
 use nix::sched::{CloneFlags, unshare};
 
-use super::LabError;
+use super::{LabError, netns};
 
 /// Set in the environment of the second start, so that there is no third.
 const MARK: &str = "TURNOUT_USER_NAMESPACE";
@@ -43,10 +43,14 @@ pub fn reexec() -> Result<(), LabError> {
     if std::env::var_os(MARK).is_some() {
         return Err(refused);
     }
-    let flags = ["--user", "--map-root-user", "--net", "--mount"];
-    // Asked first with a program that does nothing: once replaced, this process could say nothing in its own words.
-    let trial = Command::new("unshare").args(flags).arg("true").output();
-    match trial {
+    netns::tools_installed()?;
+    // Tried first with a small program: once replaced, this process could say nothing in its own words.
+    let again = |program: &OsStr| {
+        let mut command = netns::tool("unshare");
+        command.args(["--user", "--map-root-user", "--net", "--mount", "sh", "-c", PRIVATE_RUN]).arg(program);
+        command
+    };
+    match again(OsStr::new("ip")).args(["netns", "add", "trial"]).output() {
         Ok(output) if output.status.success() => {}
         Ok(_) => {
             return Err(LabError::Privilege("not root, and user namespaces are not allowed".into()));
@@ -55,8 +59,7 @@ pub fn reexec() -> Result<(), LabError> {
     }
     let program =
         std::env::current_exe().map_err(|e| LabError::File(Path::new("/proc/self/exe").into(), e))?;
-    let mut command = Command::new("unshare");
-    command.args(flags).args(["sh", "-c", PRIVATE_RUN]).arg(program);
+    let mut command = again(program.as_os_str());
     command.args(std::env::args_os().skip(1)).env(MARK, "1");
     Err(LabError::Privilege(format!("unshare: {}", command.exec())))
 }

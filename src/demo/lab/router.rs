@@ -92,7 +92,7 @@ impl Lab {
     /// As `start_router`.
     pub fn start_router_from(&self, binary: &Path, profile: &str, stop: &Stop) -> Result<Router, LabError> {
         let file = self.dir().join("profile.yaml");
-        write_profile(self, &file, profile)?;
+        write_profile(&self.socket(), &file, profile)?;
         let mut command = self.host("router")?.command("setpriv");
         command.args(["--pdeathsig", "KILL"]).arg(binary).arg("run").arg(&file);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -174,6 +174,16 @@ impl Router {
         lines.iter().skip(start).map(|line| line.trim()).collect::<Vec<_>>().join("; ")
     }
 
+    /// Writes another profile over the one it was started with and asks it to read it (SIGHUP).
+    ///
+    /// # Errors
+    /// If the file cannot be written.
+    pub fn reload(&mut self, profile: &str) -> Result<(), LabError> {
+        write_profile(&self.socket, &self.profile, profile)?;
+        self.signal(Signal::SIGHUP);
+        Ok(())
+    }
+
     /// How it ended, if it has.
     pub fn ended(&mut self) -> Option<ExitStatus> {
         self.wait(Duration::ZERO)
@@ -220,8 +230,8 @@ impl Drop for Router {
 }
 
 /// Writes a profile for the lab's router, the placeholder of the socket replaced.
-fn write_profile(lab: &Lab, file: &Path, text: &str) -> Result<(), LabError> {
-    let text = text.replace("@SOCKET@", &lab.socket().to_string_lossy());
+fn write_profile(socket: &Path, file: &Path, text: &str) -> Result<(), LabError> {
+    let text = text.replace("@SOCKET@", &socket.to_string_lossy());
     std::fs::write(file, text).map_err(|e| LabError::File(file.to_path_buf(), e))
 }
 

@@ -7,7 +7,6 @@
 
 use std::fmt::Write as _;
 use std::path::Path;
-use std::process::Command;
 use std::sync::Once;
 
 use nix::sys::signal::{Signal, kill};
@@ -51,7 +50,7 @@ fn folders() {
 }
 
 fn end_processes(name: &str) {
-    let mut command = Command::new("ip");
+    let mut command = netns::tool("ip");
     command.args(["netns", "pids", name]);
     let Ok(pids) = netns::finish(command, "ip", "") else { return };
     for pid in pids.lines().filter_map(|line| line.trim().parse().ok()).filter(|pid| *pid > 1) {

@@ -4,11 +4,17 @@
 //! arrival at the far host and of its echo's first arrival at home; zero stands for never. Order does not matter and
 //! copies do not count, so reordering, duplicates and a source address that changes midway are all the same here.
 //!
+//! What arrives more than a second after it was sent is as good as lost, and so it is counted: a cable that is plugged in
+//! again may still deliver what was queued when it was pulled.
+//!
 //! An outage is the longest time without any arrival, less the regular spacing. The borders of the window count as
 //! arrivals: what was silent from the first moment to the last is an outage of the whole window, not of nothing.
 #![forbid(unsafe_code)]
 
 use crate::base::Nanos;
+
+/// Later than this is never.
+pub const LATE: Nanos = Nanos::from_s(1);
 
 /// A span of time, both ends included.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,17 +60,26 @@ pub struct Harm {
 impl Log {
     /// Judges the packets sent, and the silences heard, within `window`; `spacing` is the regular distance.
     pub fn harm(&self, window: Window, spacing: Nanos) -> Harm {
+        let (there, back) = (self.in_time(&self.there), self.in_time(&self.back));
         let mut harm = Harm::default();
-        for ((sent, there), back) in self.sent.iter().zip(&self.there).zip(&self.back) {
+        for ((sent, there), back) in self.sent.iter().zip(&there).zip(&back) {
             if window.has(*sent) {
                 harm.sent += 1;
                 harm.lost += u64::from(*back == 0);
                 harm.lost_out += u64::from(*back == 0 && *there == 0);
             }
         }
-        harm.outage_out = silence(&self.there, window).since(spacing);
-        harm.outage = harm.outage_out.max(silence(&self.back, window).since(spacing));
+        harm.outage_out = silence(&there, window).since(spacing);
+        harm.outage = harm.outage_out.max(silence(&back, window).since(spacing));
         harm
+    }
+
+    /// Arrivals, those that came too late made into none.
+    fn in_time(&self, arrivals: &[u64]) -> Vec<u64> {
+        let judge = |(sent, arrived): (&u64, &u64)| {
+            if arrived.saturating_sub(*sent) <= LATE.0 { *arrived } else { 0 }
+        };
+        self.sent.iter().zip(arrivals).map(judge).collect()
     }
 }
 
@@ -146,6 +161,17 @@ mod tests {
         let harm = log.harm(window(1100, 1400), SPACING);
         assert_eq!(harm.lost, 0);
         assert!(harm.outage >= Nanos::from_ms(48), "{harm:?}");
+    }
+
+    #[test]
+    fn what_comes_a_second_late_is_lost() {
+        let mut log = steady(500);
+        for n in 200..220 {
+            log.there[n] = (1000 + n as u64 + 1001) * MS;
+            log.back[n] = (1000 + n as u64 + 1002) * MS;
+        }
+        let harm = log.harm(window(1100, 1400), SPACING);
+        assert_eq!((harm.lost, harm.lost_out, harm.outage), (20, 20, Nanos::from_ms(20)));
     }
 
     #[test]

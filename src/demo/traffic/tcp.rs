@@ -82,7 +82,10 @@ pub fn tally(sessions: &[Session], moments: &[Nanos]) -> Tally {
         let open = moments.iter().filter(|at| session.begin < **at && **at < session.end).count() as u64;
         match session.how {
             End::Whole | End::Unfinished => tally.survived += open,
-            End::Reset | End::Stalled => tally.cut += open.min(1),
+            End::Reset | End::Stalled => {
+                tally.cut += open.min(1);
+                tally.survived += open.saturating_sub(1);
+            }
             End::NoAnswer | End::Corrupt => {}
         }
         tally.whole += u64::from(session.how == End::Whole);
@@ -231,6 +234,7 @@ fn one(from: SocketAddr, content: &[u8], downloads: &Downloads) -> Session {
         }
         match stream.read(&mut buffer) {
             Ok(0) if offset == OBJECT => return ended(End::Whole),
+            Ok(0) if downloads.over() => return ended(End::Unfinished),
             Ok(0) => return ended(End::Reset),
             Ok(length) => {
                 let start = offset % PERIOD;
