@@ -50,7 +50,12 @@ fn a_lab_is_built_used_and_removed_twice() {
             let line = list.lines().find(|line| line.starts_with(&format!("{port}@"))).unwrap();
             assert_eq!(line.split_whitespace().collect::<Vec<_>>()[1..], ["UP"], "{line}");
         }
+
+        // What still runs inside ends with the lab.
+        let mut straggler = lab.host("lan2").unwrap().command("sleep").arg("100").spawn().unwrap();
+        std::thread::sleep(Duration::from_millis(50));
         drop(lab);
+        assert!(!straggler.wait().unwrap().success());
         assert_eq!(namespaces(&prefix), 0);
         assert!(!dir.exists());
     }

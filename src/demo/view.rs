@@ -51,7 +51,7 @@ pub fn draw(frame: &mut Frame, scene: &Scene) {
     let help = Text::from(vec![
         Span::styled(" q ", KEY),
         Span::styled("quits and tidies up", DIM),
-        Span::styled("   outage and loss are measured by the hosts, at 1 packet/ms", DIM),
+        Span::styled("   measured by the hosts, a packet every millisecond", DIM),
     ]);
     frame.render_widget(Paragraph::new(help), foot);
 }

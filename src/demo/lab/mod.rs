@@ -48,7 +48,7 @@ pub const INTERNET: [Ipv4Addr; 3] =
 #[derive(Debug, thiserror::Error)]
 pub enum LabError {
     /// No right to make namespaces, and none to be got.
-    #[error("network namespaces cannot be made here: {0}; run as root")]
+    #[error("network namespaces cannot be made here ({0}): run as root, or with CAP_SYS_ADMIN")]
     Privilege(String),
     /// A tool failed or is missing.
     #[error("{0}: {1}")]
@@ -73,7 +73,7 @@ pub enum LabError {
     Interrupted,
 }
 
-/// A built lab. Dropping it removes every namespace and file of it; drop the routers in it first.
+/// A built lab. Dropping it removes every namespace and file of it, and ends what still runs inside.
 #[derive(Debug)]
 pub struct Lab {
     hosts: Vec<(&'static str, Netns)>,
@@ -216,10 +216,8 @@ fn switches(host: &str) -> std::io::Result<()> {
 
 impl Drop for Lab {
     fn drop(&mut self) {
-        let lines: String =
-            self.hosts.iter().map(|(_, netns)| format!("netns del {}\n", netns.name())).collect();
-        // What was never made cannot be removed: `force` goes on, and complaints are of no use here.
-        let _ = netns::ip_batch(&lines, true);
+        let names: Vec<String> = self.hosts.iter().map(|(_, netns)| netns.name().to_owned()).collect();
+        sweep::remove(&names);
         let _ = fs::remove_dir_all(&self.dir);
     }
 }

@@ -25,11 +25,14 @@ const PRIVATE_RUN: &str = "if [ -d /run/netns ]; then mount -t tmpfs tmpfs /run/
 /// # Errors
 /// `LabError::Privilege` with the kernel's reason.
 pub fn privileged() -> Result<(), LabError> {
-    let tried = thread::spawn(|| unshare(CloneFlags::CLONE_NEWNET)).join();
-    match tried {
-        Ok(Ok(())) => Ok(()),
-        Ok(Err(e)) => Err(LabError::Privilege(e.desc().to_lowercase())),
-        Err(_) => Err(LabError::Privilege("the test of it failed".into())),
+    unshared().map_err(LabError::Privilege)
+}
+
+/// Makes a namespace for the length of a thread, or says why not.
+fn unshared() -> Result<(), String> {
+    match thread::spawn(|| unshare(CloneFlags::CLONE_NEWNET)).join() {
+        Ok(made) => made.map_err(|e| e.desc().to_lowercase()),
+        Err(_) => Err("the test of it failed".into()),
     }
 }
 
@@ -39,9 +42,9 @@ pub fn privileged() -> Result<(), LabError> {
 /// # Errors
 /// `LabError::Privilege` if the kernel does not let this user have it.
 pub fn reexec() -> Result<(), LabError> {
-    let Err(refused) = privileged() else { return Ok(()) };
+    let Err(reason) = unshared() else { return Ok(()) };
     if std::env::var_os(MARK).is_some() {
-        return Err(refused);
+        return Err(LabError::Privilege(reason));
     }
     netns::tools_installed()?;
     // Tried first with a small program: once replaced, this process could say nothing in its own words.
@@ -52,10 +55,8 @@ pub fn reexec() -> Result<(), LabError> {
     };
     match again(OsStr::new("ip")).args(["netns", "add", "trial"]).output() {
         Ok(output) if output.status.success() => {}
-        Ok(_) => {
-            return Err(LabError::Privilege("not root, and user namespaces are not allowed".into()));
-        }
-        Err(_) => return Err(LabError::Privilege("not root, and `unshare` is missing".into())),
+        Ok(_) => return Err(LabError::Privilege(format!("{reason}, nor in a user namespace of one's own"))),
+        Err(_) => return Err(LabError::Privilege(format!("{reason}, and `unshare` is missing"))),
     }
     let program =
         std::env::current_exe().map_err(|e| LabError::File(Path::new("/proc/self/exe").into(), e))?;
