@@ -21,7 +21,10 @@
 //! | `sim` | the whole router on a virtual clock |
 
 pub mod base;
+#[cfg(feature = "dpdk")]
+pub mod bench;
 pub mod cli;
+pub mod demo;
 #[cfg(feature = "dpdk")]
 pub mod dpdk;
 pub mod engine;
@@ -34,3 +37,5 @@ pub mod sim;
 pub mod table;
 pub mod wan;
 pub mod wire;
+#[cfg(feature = "dpdk")]
+pub mod worker;
