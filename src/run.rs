@@ -10,7 +10,8 @@ use std::time::Duration;
 use tracing::{error, info, warn};
 use turnout::base::{IfaceId, Nanos, PortId, WorkerId};
 use turnout::dpdk::{
-    DpdkError, Eal, EalConfig, Hugepages, LinkSource, LinkWatcher, LinuxPort, Mbuf, Pool, Port, PortConfig, PortSource,
+    DpdkError, Eal, EalConfig, Hugepages, LinkSource, LinkWatcher, LinuxPort, Mbuf, Pool, Port, PortConfig,
+    PortSource,
 };
 use turnout::engine::steer::Steer;
 use turnout::engine::{Lcore, ManagerEnd, connect, hand_overs};
@@ -147,7 +148,8 @@ fn serve(
         port.start()?;
         ports.push(port);
     }
-    let infos: Vec<PortInfo> = ports.iter().map(|p| PortInfo { mac: p.mac(), mtu: p.mtu().min(1500) }).collect();
+    let infos: Vec<PortInfo> =
+        ports.iter().map(|p| PortInfo { mac: p.mac(), mtu: p.mtu().min(1500) }).collect();
     let view = Arc::new(views::first(profile, &infos));
     let ending = Arc::new(AtomicBool::new(false));
     let (threads, lanes) = start_workers(profile, cores, eal, &view, &mut ports, &pool, &ending)?;
