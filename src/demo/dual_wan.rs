@@ -44,7 +44,7 @@ const STEPS: &[Step] = &[
         cause: "silent",
     },
     Step {
-        title: "ISP1 speaks again: after its second fault it is watched longer",
+        title: "ISP1 speaks again: it has to stay well before it carries",
         deed: Some(Deed::Heal),
         answer: Some((Answer::Failback, Nanos::from_s(16))),
         cause: "failback",
@@ -60,6 +60,8 @@ const FRAME: Nanos = Nanos::from_ms(100);
 const MEASURE: Nanos = Nanos::from_s(1);
 const FIRST_ECHO: Duration = Duration::from_secs(5);
 const ISP: &str = "isp1";
+/// After a failback a new call is made, which leaves by the preferred line again; the old one stays where it was.
+const REDIAL: Nanos = Nanos::from_ms(700);
 
 /// The router's profile in this lab; `@SOCKET@` stands for the control socket.
 pub fn profile() -> String {
@@ -118,6 +120,8 @@ pub fn play(stage: &mut Stage) -> Result<Report, DemoError> {
         story: Story::new(STEPS, stage.seconds, stage.deadline()),
         scene: Scene::new(NAME, &[ISP, "isp2"]),
         began: clock::now(),
+        redial: None,
+        astray: Vec::new(),
     };
     run.tell(stage, &watch, &mut router, &traffic)?;
     let ended = clock::now();
@@ -136,6 +140,8 @@ struct Run<'a> {
     scene: Scene,
     /// When the traffic was flowing.
     began: Nanos,
+    redial: Option<Nanos>,
+    astray: Vec<String>,
 }
 
 impl Run<'_> {
@@ -169,7 +175,7 @@ impl Run<'_> {
             match turn {
                 Turn::Over => return Ok(()),
                 Turn::Do(deed) => {
-                    let at = self.act(deed)?;
+                    let at = self.act(deed, traffic)?;
                     self.story.done(at);
                 }
                 Turn::Wait => {}
@@ -181,6 +187,12 @@ impl Run<'_> {
                 self.scene.look(look);
             }
             let now = clock::now();
+            if self.redial.is_some_and(|at| now >= at) {
+                self.redial = None;
+                if traffic.stream.dial() {
+                    stage.say(now, "    hosts: a new call, which leaves by ISP1 again");
+                }
+            }
             if now.since(measured) >= MEASURE {
                 measured = now;
                 // Packets still under way are not lost yet.
@@ -207,7 +219,11 @@ impl Run<'_> {
         }
     }
 
-    fn act(&mut self, deed: Deed) -> Result<Nanos, LabError> {
+    fn act(&mut self, deed: Deed, traffic: &Traffic) -> Result<Nanos, LabError> {
+        let source = traffic.stream.source();
+        if matches!(deed, Deed::Cut | Deed::Silence) && source != WAN1 {
+            self.astray.push(format!("the stream left by {source}, not {WAN1}, before the fault"));
+        }
         let (at, fault) = match deed {
             Deed::Cut => (self.lab.link_down(ISP)?, Some("cut")),
             Deed::Mend => (self.lab.link_up(ISP)?, None),
@@ -223,7 +239,10 @@ impl Run<'_> {
         self.scene.event(stage.time(event.at), event.line());
         if let Some(answer) = event.answer(ISP) {
             self.scene.carries(event.text("to"));
-            self.story.heard(answer, event.at, clock::now());
+            let now = clock::now();
+            if self.story.heard(answer, event.at, now) && answer == Answer::Failback {
+                self.redial = Some(now + REDIAL);
+            }
         }
     }
 
@@ -281,6 +300,7 @@ impl Run<'_> {
             corrupt: tally.corrupt,
             download_mbit: traffic.download_mbit(),
             sources: traffic.sources(),
+            astray: self.astray.clone(),
             translated: vec![WAN1, WAN2],
             took,
         }

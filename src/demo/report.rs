@@ -51,6 +51,8 @@ pub struct Report {
     pub corrupt: u64,
     /// The mean rate of the downloads.
     pub download_mbit: f64,
+    /// Where the stream did not leave by the line that was to fail.
+    pub astray: Vec<String>,
     /// Source addresses that the internet host saw.
     pub sources: BTreeMap<Ipv4Addr, u64>,
     /// Those it may see.
@@ -70,6 +72,7 @@ impl Report {
                 self.expected
             ));
         }
+        list.extend(self.astray.iter().cloned());
         for one in &self.transitions {
             if one.detected.is_none() {
                 list.push(format!("{}: the router never decided", one.cause));
@@ -207,6 +210,7 @@ mod tests {
             tcp: (2, 2),
             redials: 2,
             download_mbit: 23.46,
+            astray: Vec::new(),
             sources: BTreeMap::from([(wan, 100)]),
             translated: vec![wan],
             took: Nanos::from_ms(36_540),

@@ -59,12 +59,13 @@ impl Traffic {
             tcp::serve(&listener, &downloads);
             Ok(())
         })?);
-        let ear = home.ear();
-        let stream = traffic.stream.clone();
-        traffic.threads.push(lan1.spawn(move || {
-            udp::listen(&ear?, &stream);
-            Ok(())
-        })?);
+        for ear in home.ears()? {
+            let stream = traffic.stream.clone();
+            traffic.threads.push(lan1.spawn(move || {
+                udp::listen(&ear, &stream);
+                Ok(())
+            })?);
+        }
         let stream = traffic.stream.clone();
         traffic.threads.push(lan1.spawn(move || {
             home.send(&stream);

@@ -1,8 +1,8 @@
 //! The UDP of the demo: one stream of a packet a millisecond, and a handful of small flows beside it.
 //!
 //! Each packet carries a flow and a number. The internet host notes the first arrival and sends the packet back to
-//! where it came from; the LAN host notes the first echo. Flow 0 is the stream, which is accounted for packet by packet;
-//! the others are chatter whose only question is whether they are still answered on the socket they began with.
+//! where it came from; the LAN host notes the first echo. Flow 0 is the stream, which is accounted for packet by packet
+//! and goes on by another socket with each call (`Stream::dial`); the others are chatter whose only question is whether they are still answered on the socket they began with.
 //!
 //! Sends happen at absolute deadlines: after a stall the overdue packets go at once, and the sum stays right. Times are
 //! kept in arrays of a fixed length, written without locks.
@@ -11,7 +11,7 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, UdpSocket};
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -25,6 +25,8 @@ use crate::demo::clock;
 pub const SPACING: Nanos = Nanos::from_ms(1);
 /// Small flows beside the stream.
 pub const CHATTER: usize = 20;
+/// Sockets that the stream may use, one after the other.
+pub const CALLS: usize = 4;
 
 /// The longest stream: a little over the longest demo.
 const LONGEST: usize = 64_000;
@@ -42,6 +44,9 @@ pub struct Stream {
     there: Vec<AtomicU64>,
     back: Vec<AtomicU64>,
     next: AtomicUsize,
+    call: AtomicUsize,
+    /// The stream's source address, as the internet host saw it last
+    source: AtomicU32,
     echoes: AtomicU64,
     chatter: Vec<AtomicU64>,
     sources: Mutex<BTreeMap<Ipv4Addr, u64>>,
@@ -56,6 +61,8 @@ impl Default for Stream {
             there: times(LONGEST),
             back: times(LONGEST),
             next: AtomicUsize::new(0),
+            call: AtomicUsize::new(0),
+            source: AtomicU32::new(0),
             echoes: AtomicU64::new(0),
             chatter: times(CHATTER),
             sources: Mutex::default(),
@@ -74,6 +81,16 @@ impl Stream {
     pub fn end(&self) {
         self.hush();
         self.over.store(true, Ordering::Relaxed);
+    }
+
+    /// From now on the stream is a new call: another socket, hence a new session in the router. False after the last.
+    pub fn dial(&self) -> bool {
+        self.call.fetch_add(1, Ordering::Relaxed) + 1 < CALLS
+    }
+
+    /// The stream's source address, as the internet host saw it last.
+    pub fn source(&self) -> Ipv4Addr {
+        Ipv4Addr::from_bits(self.source.load(Ordering::Relaxed))
     }
 
     /// Echoes that came home so far.
@@ -114,7 +131,7 @@ impl Stream {
 /// The sockets of the LAN host, to be opened inside its namespace.
 #[derive(Debug)]
 pub struct Home {
-    stream: UdpSocket,
+    calls: Vec<UdpSocket>,
     chatter: Vec<UdpSocket>,
     to: SocketAddr,
 }
@@ -126,23 +143,27 @@ impl Home {
     /// If the system refuses a socket.
     pub fn open(to: Ipv4Addr) -> io::Result<Home> {
         let any = SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0);
-        let stream = roomy(any)?;
-        stream.set_read_timeout(Some(PATIENCE))?;
+        let mut calls = Vec::new();
+        for _ in 0..CALLS {
+            let socket = roomy(any)?;
+            socket.set_read_timeout(Some(PATIENCE))?;
+            calls.push(socket);
+        }
         let mut chatter = Vec::new();
         for _ in 0..CHATTER {
             let socket = UdpSocket::bind(any)?;
             socket.set_nonblocking(true)?;
             chatter.push(socket);
         }
-        Ok(Home { stream, chatter, to: SocketAddrV4::new(to, PORT).into() })
+        Ok(Home { calls, chatter, to: SocketAddrV4::new(to, PORT).into() })
     }
 
-    /// A second handle on the stream's socket, for the thread that listens.
+    /// Second handles on the stream's sockets, for the threads that listen.
     ///
     /// # Errors
     /// If the system refuses.
-    pub fn ear(&self) -> io::Result<UdpSocket> {
-        self.stream.try_clone()
+    pub fn ears(&self) -> io::Result<Vec<UdpSocket>> {
+        self.calls.iter().map(UdpSocket::try_clone).collect()
     }
 
     /// Sends until hushed.
@@ -158,7 +179,8 @@ impl Home {
             encode(&mut packet, 0, n);
             slot.store(clock::now().0, Ordering::Relaxed);
             // A send that fails is a packet lost, and counted as such by its missing echo.
-            let _ = self.stream.send_to(&packet, self.to);
+            let call = stream.call.load(Ordering::Relaxed).min(CALLS - 1);
+            let _ = self.calls.get(call).map(|socket| socket.send_to(&packet, self.to));
             if n.is_multiple_of(CHATTER_EVERY) {
                 self.chat(stream, n / CHATTER_EVERY, &mut packet);
             }
@@ -212,6 +234,9 @@ pub fn echo(socket: &UdpSocket, stream: &Stream) {
         let Some((flow, number)) = packet.get(..length).and_then(decode) else { continue };
         if flow == 0 {
             note(&stream.there, number);
+            if let SocketAddr::V4(from) = from {
+                stream.source.store(from.ip().to_bits(), Ordering::Relaxed);
+            }
         }
         let _ = socket.send_to(packet.get(..length).unwrap_or_default(), from);
         if let SocketAddr::V4(from) = from {
