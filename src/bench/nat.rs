@@ -237,7 +237,7 @@ impl Lane {
                 packets += burst.len() as u64;
                 if packets > warm {
                     total += spent;
-                    cycles.saturating_record(spent / burst.len() as u64);
+                    cycles.record(spent / burst.len() as u64)?;
                 }
                 if packets >= o.packets + warm {
                     break;
