@@ -35,6 +35,8 @@ const READY: Nanos = Nanos::from_ms(1500);
 const BEAT: Duration = Duration::from_millis(1);
 
 type Failure = Box<dyn std::error::Error>;
+/// The workers' threads, and the management thread's ends of their rings, by core.
+type Started = (Vec<WorkerThread>, Vec<(usize, ManagerEnd)>);
 type WorkerThread = JoinHandle<Result<(), DpdkError>>;
 
 /// Which cores do what.
@@ -186,7 +188,7 @@ fn start_workers(
     ports: &mut [Port],
     pool: &Pool,
     ending: &Arc<AtomicBool>,
-) -> Result<(Vec<WorkerThread>, Vec<(usize, ManagerEnd)>), Failure> {
+) -> Result<Started, Failure> {
     let workers = cores.workers.len();
     let steer = Steer::new(workers);
     let linux = profile.interfaces.iter().any(|i| matches!(i.port, PortSpec::Linux(_)));

@@ -44,8 +44,14 @@ const OUTSIDE: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 2);
 pub(super) fn view() -> Option<Arc<View>> {
     let net = |ip: Ipv4Addr, len| Ipv4Net::new(ip, len);
     let lan = net(Ipv4Addr::new(10, 0, 0, 1), 8)?;
-    let iface =
-        |name: &str, mac, net, wan| Iface { name: name.into(), mac, mtu: 1500, addresses: vec![net], wan };
+    let iface = |name: &str, mac, net, wan| Iface {
+        name: name.into(),
+        mac,
+        mtu: 1500,
+        up: true,
+        addresses: vec![net],
+        wan,
+    };
     Some(Arc::new(View {
         generation: Generation(0),
         ifaces: vec![

@@ -131,13 +131,16 @@ pub fn connect(interfaces: usize, wans: usize) -> (ManagerEnd, LcoreEnd) {
     (ManagerEnd { to_worker, from_worker, shared }, lcore)
 }
 
+/// A frame on its way to its owner, classified.
+pub type Handed<B> = (Frame<B>, Class);
+
 /// One worker's rings to and from all others, by `WorkerId`; none to itself.
 #[derive(Debug)]
 pub struct HandOver<B> {
     /// To the others
-    pub to: Vec<Option<Producer<(Frame<B>, Class)>>>,
+    pub to: Vec<Option<Producer<Handed<B>>>>,
     /// From the others
-    pub from: Vec<Consumer<(Frame<B>, Class)>>,
+    pub from: Vec<Consumer<Handed<B>>>,
 }
 
 /// The rings between so many workers.

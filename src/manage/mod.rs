@@ -78,6 +78,8 @@ pub struct Manager {
     started: Nanos,
     view: Arc<View>,
     wans: Wans,
+    /// By `IfaceId`
+    links: Vec<bool>,
     lanes: Vec<Lane>,
     neighbors: neighbors::Neighbors,
     events: events::Events,
@@ -101,6 +103,7 @@ impl Manager {
             name: profile.name.clone(),
             started: now,
             wans: Wans::new(views::health(profile), now),
+            links: vec![true; view.ifaces.len()],
             lanes: lanes.into_iter().map(lane).collect(),
             neighbors: neighbors::Neighbors::default(),
             events: events::Events::default(),
@@ -129,19 +132,22 @@ impl Manager {
     /// The link of a port has come or gone.
     pub fn link(&mut self, now: Nanos, iface: IfaceId, up: bool) {
         let Some(port) = self.view.ifaces.get(iface.index()) else { return };
+        let (wan, mac, addresses) = (port.wan, port.mac, port.addresses.clone());
         self.events.add(now, "link", json!({ "interface": port.name, "up": up }));
-        match port.wan {
-            Some(wan) => {
-                self.input(now, Input::Link { wan, up });
+        self.links[iface.index()] = up;
+        let generation = self.view.generation;
+        if let Some(wan) = wan {
+            self.input(now, Input::Link { wan, up });
+        }
+        // Unless that has just been part of a transaction.
+        if self.view.generation == generation && self.view.ifaces[iface.index()].up != up {
+            self.publish();
+        }
+        if up {
+            // The other side may have forgotten us.
+            for address in addresses {
+                self.send(iface, Arp::announcement(mac, address.addr), None);
             }
-            None if up => {
-                // What was asked meanwhile went nowhere, and the switch has forgotten us.
-                let (mac, addresses) = (port.mac, port.addresses.clone());
-                for address in addresses {
-                    self.send(iface, Arp::announcement(mac, address.addr), None);
-                }
-            }
-            None => {}
         }
     }
 
@@ -284,7 +290,7 @@ impl Manager {
     }
 
     fn publish(&mut self) {
-        self.view = Arc::new(views::next(&self.view, &self.wans));
+        self.view = Arc::new(views::next(&self.view, &self.wans, &self.links));
         self.lanes.iter_mut().for_each(|lane| lane.behind = true);
         self.push_views();
     }

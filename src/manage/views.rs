@@ -23,6 +23,7 @@ pub fn first(profile: &Profile, ports: &[PortInfo]) -> View {
         name: interface.name.clone(),
         mac: port.mac,
         mtu: port.mtu,
+        up: true,
         addresses: interface.addresses.clone(),
         wan: wan_of(i),
     };
@@ -58,9 +59,12 @@ fn first_address(addresses: &[Ipv4Net]) -> std::net::Ipv4Addr {
     addresses.first().map_or(std::net::Ipv4Addr::UNSPECIFIED, |a| a.addr)
 }
 
-/// The next view: as `last`, with the WANs as they stand now.
-pub fn next(last: &View, wans: &wan::Wans) -> View {
+/// The next view: as `last`, with the links and the WANs as they stand now.
+pub fn next(last: &View, wans: &wan::Wans, links: &[bool]) -> View {
     let mut view = last.clone();
+    for (iface, up) in view.ifaces.iter_mut().zip(links) {
+        iface.up = *up;
+    }
     view.generation = Generation(last.generation.0 + 1);
     view.uplinks.carrying = wans.carrying();
     for (id, status) in wans.iter() {

@@ -141,6 +141,8 @@ counters! {
         NeighborHold = "neighbor_hold",
         /// The ring to the packet's owner is full.
         HandOverFull = "hand_over_full",
+        /// The way out has no link: queued there it would come out late.
+        LinkDown = "link_down",
         /// The port's transmit queue is full.
         TxFull = "tx_full",
         /// No buffer left to make the packet in.

@@ -33,7 +33,11 @@ impl<B: PacketBuf> Router<B> {
     }
 
     fn emit(&mut self, view: &View, egress: IfaceId, dst: Mac, mut buf: B) -> Verdict {
-        let src = view.ifaces[egress.index()].mac;
+        let port = &view.ifaces[egress.index()];
+        if !port.up {
+            return self.ended(DropReason::LinkDown);
+        }
+        let src = port.mac;
         Eth { dst, src, ethertype: ethertype::IPV4 }.emit(buf.bytes_mut());
         self.out.push((egress, buf));
         Verdict::Sent

@@ -15,6 +15,8 @@ pub struct Iface {
     pub mac: Mac,
     /// Longest IP packet
     pub mtu: u16,
+    /// Its link is there
+    pub up: bool,
     /// The router's addresses, each with its network
     pub addresses: Vec<Ipv4Net>,
     /// Which WAN it is; inside interfaces are none

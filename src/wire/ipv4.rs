@@ -107,7 +107,7 @@ impl Ipv4 {
         put16(h, 2, self.total_len);
         put16(h, 4, self.id);
         let flags = u16::from(self.dont_fragment) << 14 | u16::from(self.more_fragments) << 13;
-        put16(h, 6, flags | self.fragment_offset / 8);
+        put16(h, 6, flags | (self.fragment_offset / 8));
         h[8] = self.ttl;
         h[9] = self.protocol;
         put16(h, 10, 0);
