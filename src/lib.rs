@@ -22,6 +22,20 @@
 
 pub mod base;
 #[cfg(feature = "dpdk")]
+pub mod bench;
+pub mod cli;
+pub mod demo;
+#[cfg(feature = "dpdk")]
 pub mod dpdk;
+pub mod engine;
 pub mod manage;
+pub mod nat;
 pub mod packet;
+pub mod path;
+pub mod profile;
+pub mod sim;
+pub mod table;
+pub mod wan;
+pub mod wire;
+#[cfg(feature = "dpdk")]
+pub mod worker;

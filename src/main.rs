@@ -1,4 +1,86 @@
-//! The `turnout` command.
+//! The `turnout` command: hands each subcommand to the module that does it.
 #![forbid(unsafe_code)]
 
-fn main() {}
+#[cfg(feature = "dpdk")]
+mod run;
+
+use std::process::ExitCode;
+
+use turnout::cli::{self, CheckArgs, DemoArgs, Hooks, NatArgs, RunArgs};
+use turnout::demo::{self, DemoOptions};
+use turnout::profile;
+
+fn main() -> ExitCode {
+    let filter = tracing_subscriber::EnvFilter::try_from_env("TURNOUT_LOG")
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false).init();
+    cli::run(&Hooks { check, run, demo, bench })
+}
+
+fn check(args: CheckArgs) -> ExitCode {
+    match profile::read(&args.profile) {
+        Ok(_) => {
+            println!("{}: good", args.profile.display());
+            ExitCode::SUCCESS
+        }
+        Err(mistakes) => {
+            eprintln!("{mistakes}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn demo(args: DemoArgs) -> Result<(), String> {
+    let scenario = args.scenario.unwrap_or_else(|| demo::SCENARIOS[0].name.to_string());
+    let options = DemoOptions { scenario, seconds: args.seconds, json: args.json };
+    match demo::run(&options) {
+        Ok(true) => Ok(()),
+        Ok(false) => Err("the demo did not pass; the table above says what was too much".into()),
+        Err(e) => Err(e.to_string()),
+    }
+}
+
+#[cfg(feature = "dpdk")]
+fn run(args: RunArgs) -> Result<(), String> {
+    run::run(&args.profile).map_err(|e| e.to_string())
+}
+
+#[cfg(feature = "dpdk")]
+fn bench(args: NatArgs) -> Result<(), String> {
+    use turnout::bench::{Direction, NatOptions, Order};
+    let options = NatOptions {
+        sessions: u32::try_from(args.sessions).map_err(|_| "that many sessions do not fit")?,
+        workers: usize::from(args.workers),
+        direction: match args.direction {
+            cli::Direction::Up => Direction::Up,
+            cli::Direction::Down => Direction::Down,
+            cli::Direction::Both => Direction::Both,
+        },
+        order: match args.order {
+            cli::Order::Shuffled => Order::Shuffled,
+            cli::Order::Created => Order::Created,
+        },
+        bytes: usize::from(args.bytes),
+        burst: usize::from(args.burst),
+        packets: args.packets,
+    };
+    let row = turnout::bench::nat(&options).map_err(|e| e.to_string())?.json();
+    if args.json {
+        println!("{row}");
+        return Ok(());
+    }
+    for (name, value) in row.as_object().into_iter().flatten() {
+        println!("{name:>20}  {value}");
+    }
+    Ok(())
+}
+
+#[cfg(not(feature = "dpdk"))]
+fn run(_: RunArgs) -> Result<(), String> {
+    Err("this turnout was built without DPDK; build it with the default features to run a router".into())
+}
+
+#[cfg(not(feature = "dpdk"))]
+fn bench(_: NatArgs) -> Result<(), String> {
+    Err("this turnout was built without DPDK; build it with the default features to measure".into())
+}

@@ -119,6 +119,10 @@ pub fn ask(socket: &Path, request: &Request, mut each: impl FnMut(Value) -> bool
     stream.write_all(line.as_bytes()).map_err(broken)?;
     for line in BufReader::new(stream).lines() {
         let line = line.map_err(broken)?;
+        // The router's question whether anybody is still here.
+        if line.is_empty() {
+            continue;
+        }
         match serde_json::from_str(&line).map_err(|e| ClientError::Protocol(socket.to_path_buf(), e))? {
             Reply::Item(value) => {
                 if !each(value) {

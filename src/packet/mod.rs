@@ -1,6 +1,11 @@
-//! A packet on its way: its bytes (`PacketBuf`).
+//! A packet on its way: its bytes (`PacketBuf`), what is known of it (`Frame`), what became of it (`Verdict`), and the
+//! one list of drop reasons and counters.
 #![forbid(unsafe_code)]
 
 mod buf;
+mod counters;
+mod frame;
 
 pub use buf::{BufPool, PacketBuf, VecBuf, VecPool};
+pub use counters::{COUNTERS, Counters, DropReason, Stat};
+pub use frame::{Frame, Transport, Tuple, Verdict};

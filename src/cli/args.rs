@@ -1,0 +1,319 @@
+//! What can be typed: the commands and their options, with help that teaches by example.
+
+use std::net::Ipv4Addr;
+use std::path::PathBuf;
+
+use clap::builder::PossibleValuesParser;
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::manage::protocol::SessionFilter;
+
+const PROFILE: &str = "/etc/turnout/profile.yaml";
+const SOCKET: &str = "/run/turnout/turnout.sock";
+
+/// The command line.
+#[derive(Debug, Parser)]
+#[command(
+    name = "turnout",
+    bin_name = "turnout",
+    version,
+    about = "A userspace packet router for sites with two internet connections"
+)]
+#[command(max_term_width = 80, arg_required_else_help = true)]
+#[command(after_long_help = "Examples:
+  turnout check office.yaml         is the profile sound?
+  turnout run office.yaml           route by it until SIGTERM
+  turnout status                    what the running router is doing
+  turnout wan drain isp1            nothing new over isp1 from now on
+  turnout demo                      see a failover, without any hardware
+
+Exit status: 0 done, 1 refused or failed, 2 wrong usage.")]
+pub struct Cli {
+    #[command(subcommand)]
+    pub(super) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Judge a profile: every mistake at once, with line and column
+    #[command(after_long_help = "Examples:
+  turnout check office.yaml
+  turnout check office.yaml && systemctl reload turnout")]
+    Check(CheckArgs),
+    /// Route by a profile, in the foreground
+    #[command(after_long_help = "Prints the line `ready` when every port forwards.
+
+Examples:
+  turnout run
+  turnout run office.yaml
+  kill -TERM $(pidof turnout)       stops within 2 s, in good order")]
+    Run(RunArgs),
+    /// Build a small internet in namespaces, fail an ISP, and show what becomes of the traffic
+    #[command(after_long_help = "Examples:
+  turnout demo
+  turnout demo --scenario link-loss --seconds 30
+  turnout demo --json | tail -n 1 | jq .failovers")]
+    Demo(DemoArgs),
+    /// Measure the packet path on this machine
+    #[command(subcommand)]
+    Bench(BenchCommand),
+    #[command(flatten)]
+    Talk(TalkCommand),
+}
+
+/// What is done here, mostly by asking a running router.
+#[derive(Debug, Subcommand)]
+pub(super) enum TalkCommand {
+    /// The running router in short: WANs, sessions, workers
+    #[command(after_long_help = "Examples:
+  turnout status
+  turnout status --json | jq .sessions.live
+  watch turnout status")]
+    Status(Talk),
+    /// Every WAN: state, round trip time, loss, and why it is as it is
+    #[command(after_long_help = "Examples:
+  turnout wans
+  turnout wans --json | jq -r '.[] | select(.carrying) | .name'")]
+    Wans(Talk),
+    /// The translated sessions
+    #[command(after_long_help = "Every given filter must match.
+
+Examples:
+  turnout sessions --inside 192.168.10.5
+  turnout sessions --wan isp1 --protocol tcp --limit 20
+  turnout sessions --json | jq length")]
+    Sessions(SessionArgs),
+    /// Who answers to which address on the attached networks
+    #[command(after_long_help = "Examples:
+  turnout neighbors
+  turnout neighbors --json | jq -r '.[].mac'")]
+    Neighbors(Talk),
+    /// What was counted since the start; every dropped packet has a reason
+    #[command(after_long_help = "Zeros are left out unless asked for.
+
+Examples:
+  turnout counters
+  turnout counters --all
+  turnout counters --json | jq .drop_nat_ports_exhausted")]
+    Counters(CounterArgs),
+    /// What has happened: failovers, links, overrides
+    #[command(after_long_help = "Examples:
+  turnout events
+  turnout events --follow
+  turnout events --follow --json | jq 'select(.kind == \"failover\")'")]
+    Events(EventArgs),
+    /// Override what the probes say of a WAN
+    #[command(subcommand)]
+    Wan(WanCommand),
+    /// Print the completions for a shell
+    #[command(after_long_help = "Examples:
+  turnout completions bash > /etc/bash_completion.d/turnout
+  turnout completions fish > ~/.config/fish/completions/turnout.fish")]
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum BenchCommand {
+    /// Translation: packets a second, cycles a packet, sessions set up a second
+    #[command(after_long_help = "Numbers take K, M and G.
+
+Examples:
+  turnout bench nat
+  turnout bench nat --sessions 1M --order shuffled --direction down
+  turnout bench nat --sessions 100K --workers 2 --json")]
+    Nat(NatArgs),
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum WanCommand {
+    /// Treat a WAN as failed: the next one takes over, sessions move or are reset
+    #[command(after_long_help = "Kept over a restart, shown by `status`, ended by `turnout wan auto`.
+
+Examples:
+  turnout wan down isp1
+  turnout wan down isp2 --force     even if it is the last fit one")]
+    Down(WanArgs),
+    /// Send nothing new by a WAN; what is there stays
+    #[command(after_long_help = "Kept over a restart, shown by `status`, ended by `turnout wan auto`.
+
+Examples:
+  turnout wan drain isp1            before the provider's maintenance
+  turnout sessions --wan isp1       watch them go")]
+    Drain(WanArgs),
+    /// Leave a WAN to its probes again
+    #[command(after_long_help = "Examples:
+  turnout wan auto isp1")]
+    Auto(WanArgs),
+}
+
+/// How to reach the running router, and how to print what it says.
+#[derive(Clone, Debug, Args)]
+pub(super) struct Talk {
+    /// The control socket of the running router
+    #[arg(long, value_name = "PATH", default_value = SOCKET)]
+    pub(super) socket: PathBuf,
+    /// Print JSON
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+#[derive(Clone, Debug, Args)]
+pub(super) struct SessionArgs {
+    /// Only those of this inside host
+    #[arg(long, value_name = "ADDRESS")]
+    pub(super) inside: Option<Ipv4Addr>,
+    /// Only those translated to this address
+    #[arg(long, value_name = "ADDRESS")]
+    pub(super) outside: Option<Ipv4Addr>,
+    /// Only those on this WAN
+    #[arg(long, value_name = "NAME")]
+    pub(super) wan: Option<String>,
+    /// Only those of this protocol
+    #[arg(long, value_parser = PossibleValuesParser::new(["udp", "tcp", "icmp"]))]
+    pub(super) protocol: Option<String>,
+    /// At most so many
+    #[arg(long, value_name = "N", value_parser = number)]
+    pub(super) limit: Option<u64>,
+    #[command(flatten)]
+    pub(super) talk: Talk,
+}
+
+impl SessionArgs {
+    pub(super) fn filter(&self) -> SessionFilter {
+        SessionFilter {
+            inside: self.inside,
+            outside: self.outside,
+            wan: self.wan.clone(),
+            protocol: self.protocol.clone(),
+            limit: self.limit,
+        }
+    }
+}
+
+#[derive(Clone, Debug, Args)]
+pub(super) struct CounterArgs {
+    /// Print zeros as well
+    #[arg(long)]
+    pub(super) all: bool,
+    #[command(flatten)]
+    pub(super) talk: Talk,
+}
+
+#[derive(Clone, Debug, Args)]
+pub(super) struct EventArgs {
+    /// Wait for more, until Ctrl-C
+    #[arg(long, short)]
+    pub(super) follow: bool,
+    #[command(flatten)]
+    pub(super) talk: Talk,
+}
+
+#[derive(Clone, Debug, Args)]
+pub(super) struct WanArgs {
+    /// The WAN's name in the profile
+    pub(super) name: String,
+    /// Even if no fit WAN is left then
+    #[arg(long)]
+    pub(super) force: bool,
+    #[command(flatten)]
+    pub(super) talk: Talk,
+}
+
+/// Options of `turnout check`.
+#[derive(Clone, Debug, PartialEq, Eq, Args)]
+pub struct CheckArgs {
+    /// The profile to judge
+    #[arg(value_name = "PROFILE", default_value = PROFILE)]
+    pub profile: PathBuf,
+}
+
+/// Options of `turnout run`.
+#[derive(Clone, Debug, PartialEq, Eq, Args)]
+pub struct RunArgs {
+    /// The profile to route by
+    #[arg(value_name = "PROFILE", default_value = PROFILE)]
+    pub profile: PathBuf,
+}
+
+/// Options of `turnout demo`.
+#[derive(Clone, Debug, PartialEq, Eq, Args)]
+pub struct DemoArgs {
+    /// What is to go wrong; without it, the one that shows most
+    #[arg(long, value_name = "NAME")]
+    pub scenario: Option<String>,
+    /// How long the traffic runs
+    #[arg(long, value_name = "N", value_parser = number)]
+    pub seconds: Option<u64>,
+    /// Print the result as JSON in the last line
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Options of `turnout bench nat`.
+#[derive(Clone, Debug, PartialEq, Eq, Args)]
+pub struct NatArgs {
+    /// So many sessions, all alive
+    #[arg(long, value_name = "N", value_parser = positive, default_value = "100K")]
+    pub sessions: u64,
+    /// So many workers, a core each
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=128), default_value = "1")]
+    pub workers: u16,
+    /// LAN to WAN, WAN to LAN, or both in turn
+    #[arg(long, value_enum, default_value_t = Direction::Both)]
+    pub direction: Direction,
+    /// In which order the packets take the sessions
+    #[arg(long, value_enum, default_value_t = Order::Shuffled)]
+    pub order: Order,
+    /// Length of a frame, without its checksum
+    #[arg(long, value_name = "B", value_parser = clap::value_parser!(u16).range(60..=9600), default_value = "64")]
+    pub bytes: u16,
+    /// Packets in a burst
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256), default_value = "32")]
+    pub burst: u16,
+    /// Packets to measure, for each worker
+    #[arg(long, value_name = "N", value_parser = positive, default_value = "10M")]
+    pub packets: u64,
+    /// Print one JSON object a line
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Which way the packets of a measurement go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Direction {
+    /// LAN to WAN.
+    Up,
+    /// WAN to LAN.
+    Down,
+    /// Both in turn.
+    Both,
+}
+
+/// In which order the packets of a measurement take the sessions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Order {
+    /// By chance: every packet misses the caches.
+    Shuffled,
+    /// As they were created: the kindest.
+    Created,
+}
+
+/// A number that may end in K, M or G.
+pub(super) fn number(text: &str) -> Result<u64, String> {
+    let (digits, unit) = match text.as_bytes().last() {
+        Some(b'K' | b'k') => (&text[..text.len() - 1], 1_000),
+        Some(b'M') => (&text[..text.len() - 1], 1_000_000),
+        Some(b'G') => (&text[..text.len() - 1], 1_000_000_000),
+        _ => (text, 1u64),
+    };
+    let plain = !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit());
+    let value = digits.parse::<u64>().ok().filter(|_| plain).and_then(|n| n.checked_mul(unit));
+    value.ok_or_else(|| "not a number; 250000, 250K and 1M are".to_owned())
+}
+
+fn positive(text: &str) -> Result<u64, String> {
+    number(text).and_then(|n| if n == 0 { Err("at least 1".to_owned()) } else { Ok(n) })
+}

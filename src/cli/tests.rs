@@ -1,0 +1,197 @@
+//! What is typed, and whole commands against a router of two lines.
+
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::net::UnixListener;
+use std::path::PathBuf;
+
+use clap::CommandFactory;
+use clap::error::ErrorKind;
+use serde_json::{Value, json};
+
+use super::*;
+use crate::manage::protocol::{Admin, Reply, Request};
+
+const HOOKS: Hooks = Hooks {
+    check: |_| ExitCode::SUCCESS,
+    run: |_| Err("no engine here".to_owned()),
+    demo: |_| Ok(()),
+    bench: |_| Ok(()),
+};
+
+fn parse(line: &str) -> Result<Command, clap::Error> {
+    Cli::try_parse_from(line.split(' ')).map(|cli| cli.command)
+}
+
+#[test]
+fn the_commands_are_sound_and_every_long_help_has_an_example_and_fits() {
+    Cli::command().debug_assert();
+    let mut open = vec![Cli::command()];
+    while let Some(mut command) = open.pop() {
+        let help = command.render_long_help().to_string();
+        if !command.has_subcommands() || command.get_name() == "turnout" {
+            assert!(help.contains("Examples:"), "{}", command.get_name());
+        }
+        for line in help.lines() {
+            assert!(line.chars().count() <= 80, "{}: {line}", command.get_name());
+        }
+        open.extend(command.get_subcommands().filter(|sub| sub.get_name() != "help").cloned());
+    }
+}
+
+#[test]
+fn options_parse_into_their_structs() {
+    let Ok(Command::Talk(TalkCommand::Wan(WanCommand::Down(args)))) =
+        parse("turnout wan down x --force --json")
+    else {
+        panic!("not a wan down")
+    };
+    assert_eq!((args.name.as_str(), args.force, args.talk.json), ("x", true, true));
+    assert_eq!(args.talk.socket, PathBuf::from("/run/turnout/turnout.sock"));
+    let Ok(Command::Bench(BenchCommand::Nat(nat))) = parse(
+        "turnout bench nat --sessions 1M --workers 2 --direction up --order created --bytes 128 --burst 64 --packets 5000",
+    ) else {
+        panic!("not a bench")
+    };
+    let want = NatArgs {
+        sessions: 1_000_000,
+        workers: 2,
+        direction: Direction::Up,
+        order: Order::Created,
+        bytes: 128,
+        burst: 64,
+        packets: 5_000,
+        json: false,
+    };
+    assert_eq!(nat, want);
+    let Ok(Command::Demo(demo)) = parse("turnout demo --scenario link-loss --seconds 9 --json") else {
+        panic!("not a demo")
+    };
+    assert_eq!(demo, DemoArgs { scenario: Some("link-loss".to_owned()), seconds: Some(9), json: true });
+    let Ok(Command::Run(run)) = parse("turnout run") else { panic!("not a run") };
+    assert_eq!(run.profile, PathBuf::from("/etc/turnout/profile.yaml"));
+    let Ok(Command::Talk(TalkCommand::Sessions(sessions))) =
+        parse("turnout sessions --inside 10.0.0.1 --outside 1.2.3.4 --wan a --protocol udp --limit 2K")
+    else {
+        panic!("not a sessions")
+    };
+    let filter = sessions.filter();
+    assert_eq!((filter.protocol.as_deref(), filter.limit), (Some("udp"), Some(2_000)));
+}
+
+#[test]
+fn wrong_usage_is_told_apart() {
+    for line in [
+        "turnout nonsense",
+        "turnout wan down",
+        "turnout wan up x",
+        "turnout sessions --inside nine",
+        "turnout sessions --protocol sctp",
+        "turnout bench nat --sessions 0",
+        "turnout bench nat --sessions 1.5M",
+        "turnout bench nat --workers 0",
+        "turnout bench nat --packets 99999999999G",
+        "turnout completions",
+        "turnout status --verbose",
+    ] {
+        assert_eq!(parse(line).unwrap_err().exit_code(), 2, "{line}");
+        assert_eq!(run_with(line.split(' '), &HOOKS), ExitCode::from(2), "{line}");
+    }
+    assert_eq!(parse("turnout --version").unwrap_err().kind(), ErrorKind::DisplayVersion);
+    assert_eq!(parse("turnout run a b").unwrap_err().kind(), ErrorKind::UnknownArgument);
+    assert_eq!(run_with(["turnout", "run"], &HOOKS), ExitCode::FAILURE);
+    assert_eq!(run_with(["turnout", "demo"], &HOOKS), ExitCode::SUCCESS);
+    assert_eq!(run_with(["turnout", "check"], &HOOKS), ExitCode::SUCCESS);
+}
+
+/// Answers one question with `replies`; gives what was printed, how it ended, and what was asked.
+fn against(replies: Vec<Reply>, line: &str) -> (String, Result<(), String>, Request) {
+    let dir = tempfile::tempdir().unwrap();
+    let socket = dir.path().join("s");
+    let listener = UnixListener::bind(&socket).unwrap();
+    let router = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let mut asked = String::new();
+        BufReader::new(stream.try_clone().unwrap()).read_line(&mut asked).unwrap();
+        for reply in replies {
+            let line = serde_json::to_string(&reply).unwrap();
+            // the asker may have heard enough
+            let _ = writeln!(stream, "{line}");
+        }
+        serde_json::from_str(&asked).unwrap()
+    });
+    let words = line.split(' ').chain(["--socket", socket.to_str().unwrap()]);
+    let Command::Talk(command) = Cli::try_parse_from(words).unwrap().command else { panic!("{line}") };
+    let mut out = Vec::new();
+    let result = execute(command, &mut Screen::new(&mut out, false));
+    (String::from_utf8(out).unwrap(), result.map_err(|e| e.to_string()), router.join().unwrap())
+}
+
+fn item(value: Value) -> Vec<Reply> {
+    vec![Reply::Item(value), Reply::End]
+}
+
+#[test]
+fn json_is_the_answer_in_one_line() {
+    for (line, answer, asked) in [
+        ("turnout status --json", json!({"name": "office", "wans": []}), Request::Status),
+        ("turnout wans --json", json!([{"name": "isp1"}]), Request::Wans),
+        ("turnout neighbors --json", json!([]), Request::Neighbors),
+        ("turnout counters --json", json!({"rx": 1, "drop_ttl": 0}), Request::Counters),
+        ("turnout events --json", json!({"kind": "link"}), Request::Events { follow: false }),
+    ] {
+        let got = against(item(answer.clone()), line);
+        assert_eq!(got, (format!("{answer}\n"), Ok(()), asked), "{line}");
+    }
+    let rows = vec![Reply::Item(json!({"a": 1})), Reply::Item(json!({"a": 2})), Reply::End];
+    assert_eq!(against(rows, "turnout sessions --json").0, "[{\"a\":1},{\"a\":2}]\n");
+}
+
+#[test]
+fn an_override_is_asked_for_and_told_or_refused_in_one_line() {
+    let (out, result, asked) = against(item(json!({"admin": "drain"})), "turnout wan drain isp1");
+    assert_eq!(out, "isp1 takes no new sessions until `turnout wan auto`\n");
+    assert_eq!(result, Ok(()));
+    assert_eq!(asked, Request::Wan { name: "isp1".to_owned(), admin: Admin::Drain, force: false });
+    let refusal = vec![Reply::Error("it is the last fit WAN".to_owned())];
+    let (out, result, _) = against(refusal, "turnout wan down isp1");
+    assert_eq!((out.as_str(), result), ("", Err("it is the last fit WAN".to_owned())));
+}
+
+#[test]
+fn empty_answers_say_so_and_broken_ones_fail() {
+    assert_eq!(against(vec![Reply::End], "turnout sessions").0, "no sessions\n");
+    assert_eq!(against(vec![Reply::End], "turnout sessions --json").0, "[]\n");
+    assert_eq!(against(vec![Reply::End], "turnout events").0, "no events\n");
+    assert_eq!(against(item(json!([])), "turnout wans").0, "no WANs\n");
+    let (_, result, _) = against(vec![Reply::Item(json!({}))], "turnout sessions");
+    assert!(result.unwrap_err().contains("stopped answering"));
+    let nowhere = run_with(["turnout", "status", "--socket", "/nonexistent/socket"], &HOOKS);
+    assert_eq!(nowhere, ExitCode::FAILURE);
+}
+
+/// A stdout whose reader has gone after a few bytes.
+struct Head(usize);
+
+impl Write for Head {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.0 == 0 {
+            return Err(io::ErrorKind::BrokenPipe.into());
+        }
+        let n = self.0.min(bytes.len());
+        self.0 -= n;
+        Ok(n)
+    }
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn a_reader_that_goes_away_is_no_failure_and_no_panic() {
+    let mut head = Head(100);
+    let shell = clap_complete::Shell::Bash;
+    let result = execute(TalkCommand::Completions { shell }, &mut Screen::new(&mut head, false));
+    assert!(matches!(&result, Err(Error::Output(gone)) if gone.kind() == io::ErrorKind::BrokenPipe));
+    assert_eq!(ended(result), ExitCode::SUCCESS);
+    assert_eq!(ended(Err(Error::Output(io::ErrorKind::StorageFull.into()))), ExitCode::FAILURE);
+}

@@ -1,0 +1,223 @@
+//! A laboratory of network namespaces: LAN hosts, two ISPs, an internet host, and a place for the router between them.
+//!
+//! ```text
+//!  lan1 .10 ┐                     ┌─ isp1 203.0.113.1 ──┐
+//!           ├ lan (bridge) ─ router                      ├─ inet 9.9.9.9
+//!  lan2 .11 ┘                     └─ isp2 198.51.100.1 ─┘
+//! ```
+//!
+//! Invariants: names are `turnout-PID-N-HOST`, so labs never meet; whatever was made is removed on drop; what a killed
+//! process left behind is removed before the next lab is built, with the processes still inside. The router's ends
+//! (`lan0`, `isp1`, `isp2`) have no address and no IPv6; the ends opposite to them send finished checksums and no
+//! oversized frames. Nothing outside the namespaces is touched, and no address outside of them is ever spoken to.
+//!
+//! The integration tests use this lab as the demo does: `Lab::dual_wan`, `start_router`, the faults, `host(..).run`.
+#![forbid(unsafe_code)]
+
+mod faults;
+mod netns;
+mod privilege;
+mod router;
+mod sweep;
+
+use std::fmt::Write as _;
+use std::fs;
+use std::net::Ipv4Addr;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+pub use faults::ISP_PORT;
+pub use netns::{Inside, Netns};
+pub use privilege::{privileged, reexec};
+pub use router::{Router, Stop};
+
+/// The first LAN host.
+pub const LAN1: Ipv4Addr = Ipv4Addr::new(192, 168, 10, 10);
+/// The second LAN host.
+pub const LAN2: Ipv4Addr = Ipv4Addr::new(192, 168, 10, 11);
+/// The router's address on the first ISP's line.
+pub const WAN1: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 2);
+/// The router's address on the second ISP's line.
+pub const WAN2: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 2);
+/// The internet host's addresses; the first is the one that the demo talks to.
+pub const INTERNET: [Ipv4Addr; 3] =
+    [Ipv4Addr::new(9, 9, 9, 9), Ipv4Addr::new(1, 1, 1, 1), Ipv4Addr::new(8, 8, 8, 8)];
+
+/// Why the lab or the router in it could not be had.
+#[derive(Debug, thiserror::Error)]
+pub enum LabError {
+    /// No right to make namespaces, and none to be got.
+    #[error("network namespaces cannot be made here ({0}): run as root, or with CAP_SYS_ADMIN")]
+    Privilege(String),
+    /// A tool failed or is missing.
+    #[error("{0}: {1}")]
+    Tool(String, String),
+    /// A namespace cannot be used.
+    #[error("namespace {0}: {1}")]
+    Namespace(String, String),
+    /// No host of that name in this lab.
+    #[error("the lab has no host `{0}`")]
+    NoHost(String),
+    /// A file of the lab cannot be written.
+    #[error("{0}: {1}")]
+    File(PathBuf, std::io::Error),
+    /// The router ended or never got ready.
+    #[error("the router {0}")]
+    Router(String),
+    /// The system refused a socket.
+    #[error("a socket in the lab: {0}")]
+    Socket(#[from] std::io::Error),
+    /// A signal asked for the end.
+    #[error("interrupted")]
+    Interrupted,
+}
+
+/// A built lab. Dropping it removes every namespace and file of it, and ends what still runs inside.
+#[derive(Debug)]
+pub struct Lab {
+    hosts: Vec<(&'static str, Netns)>,
+    dir: PathBuf,
+}
+
+const HOSTS: [&str; 7] = ["lan1", "lan2", "lan", "router", "isp1", "isp2", "inet"];
+static NEXT: AtomicU32 = AtomicU32::new(0);
+
+impl Lab {
+    /// Builds the lab of a site with two ISPs. Host names: `lan1 lan2 lan router isp1 isp2 inet`.
+    ///
+    /// # Errors
+    /// If this process may not make namespaces, or a tool is missing (`ip`, `ethtool`, `nft`); nothing is left then.
+    pub fn dual_wan() -> Result<Lab, LabError> {
+        netns::tools_installed()?;
+        privileged()?;
+        sweep::once();
+        let prefix = format!("turnout-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+        let dir = std::env::temp_dir().join(&prefix);
+        fs::DirBuilder::new().mode(0o700).create(&dir).map_err(|e| LabError::File(dir.clone(), e))?;
+        let hosts = HOSTS.iter().map(|h| (*h, Netns::named(&format!("{prefix}-{h}")))).collect();
+        // From here on an early return drops the lab, which removes what is there.
+        let lab = Lab { hosts, dir };
+        lab.cable()?;
+        lab.configure()?;
+        Ok(lab)
+    }
+
+    /// The namespace of a host.
+    ///
+    /// # Errors
+    /// If there is no such host.
+    pub fn host(&self, name: &str) -> Result<&Netns, LabError> {
+        let found = self.hosts.iter().find(|(host, _)| *host == name);
+        found.map(|(_, netns)| netns).ok_or_else(|| LabError::NoHost(name.to_owned()))
+    }
+
+    /// The lab's private folder, removed with it.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// Where the router's control socket is to be.
+    pub fn socket(&self) -> PathBuf {
+        self.dir.join("turnout.sock")
+    }
+
+    /// All namespaces and all cables, in one process.
+    fn cable(&self) -> Result<(), LabError> {
+        let mut lines = String::new();
+        for (_, netns) in &self.hosts {
+            let _ = writeln!(lines, "netns add {}", netns.name());
+        }
+        let cables = [
+            ("lan1", "eth0", "lan", "p1"),
+            ("lan2", "eth0", "lan", "p2"),
+            ("lan", "trunk", "router", "lan0"),
+            ("isp1", ISP_PORT, "router", "isp1"),
+            ("isp2", ISP_PORT, "router", "isp2"),
+            ("isp1", "core", "inet", "isp1"),
+            ("isp2", "core", "inet", "isp2"),
+        ];
+        // The kernel tells of a carrier at once where the two ends' numbers differ, else up to a second later.
+        for ((a, a_end, b, b_end), index) in cables.into_iter().zip((10..).step_by(2)) {
+            let (a, b) = (self.host(a)?.name(), self.host(b)?.name());
+            let _ = writeln!(
+                lines,
+                "link add {a_end} index {index} netns {a} type veth peer name {b_end} index {} netns {b}",
+                index + 1
+            );
+        }
+        netns::ip_batch(&lines, false).map(drop)
+    }
+
+    /// Addresses, routes and switches of every host.
+    fn configure(&self) -> Result<(), LabError> {
+        let isp = |address: &str, core: &str, inet: &str| {
+            format!(
+                "address add {address}/29 dev {ISP_PORT}\naddress add {core}/30 dev core\n\
+                 link set {ISP_PORT} up\nlink set core up\nroute add default via {inet}\n"
+            )
+        };
+        let host = |address: Ipv4Addr| {
+            format!(
+                "address add {address}/24 dev eth0\nlink set eth0 up\nroute add default via 192.168.10.1\n"
+            )
+        };
+        let mut inet: String =
+            INTERNET.iter().map(|address| format!("address add {address}/32 dev lo\n")).collect();
+        inet.push_str(
+            "address add 10.255.1.2/30 dev isp1\naddress add 10.255.2.2/30 dev isp2\n\
+             link set isp1 up\nlink set isp2 up\n\
+             route add 203.0.113.0/29 via 10.255.1.1\nroute add 198.51.100.0/29 via 10.255.2.1\n",
+        );
+        let bridge = "link add br0 type bridge forward_delay 0\nlink set p1 master br0\nlink set p2 master br0\n\
+                      link set trunk master br0\nlink set br0 up\nlink set p1 up\nlink set p2 up\nlink set trunk up\n";
+        let router = "link set lan0 up\nlink set isp1 up\nlink set isp2 up\n";
+        for (name, lines) in [
+            ("lan1", host(LAN1)),
+            ("lan2", host(LAN2)),
+            ("lan", bridge.to_owned()),
+            ("router", router.to_owned()),
+            ("isp1", isp("203.0.113.1", "10.255.1.1", "10.255.1.2")),
+            ("isp2", isp("198.51.100.1", "10.255.2.1", "10.255.2.2")),
+            ("inet", inet),
+        ] {
+            let netns = self.host(name)?;
+            netns.run(move || switches(name))?.map_err(|e| {
+                LabError::Namespace(netns.name().to_owned(), format!("a kernel setting was refused: {e}"))
+            })?;
+            netns.ip(&format!("link set lo up\n{lines}"))?;
+        }
+        // A frame that leaves a veth with its checksum left to the hardware would reach the router unfinished.
+        for (name, port) in [("lan", "trunk"), ("isp1", ISP_PORT), ("isp2", ISP_PORT)] {
+            let off = ["-K", port, "tx", "off", "tso", "off", "gso", "off", "gro", "off"];
+            self.host(name)?.output("ethtool", &off, "")?;
+        }
+        Ok(())
+    }
+}
+
+/// Kernel settings of the namespace that the calling thread lives in, set before any link is up.
+fn switches(host: &str) -> std::io::Result<()> {
+    let ipv4 = "/proc/sys/net/ipv4";
+    for interface in fs::read_dir(format!("{ipv4}/conf"))? {
+        fs::write(interface?.path().join("rp_filter"), "0")?;
+    }
+    for scope in ["all", "default"] {
+        // A kernel without IPv6 has nothing to switch off.
+        let _ = fs::write(format!("/proc/sys/net/ipv6/conf/{scope}/disable_ipv6"), "1");
+    }
+    // One host's answers must not fail for want of a kernel's patience with ICMP.
+    let _ = fs::write(format!("{ipv4}/icmp_ratelimit"), "0");
+    if host.starts_with("isp") {
+        fs::write(format!("{ipv4}/ip_forward"), "1")?;
+    }
+    Ok(())
+}
+
+impl Drop for Lab {
+    fn drop(&mut self) {
+        let names: Vec<String> = self.hosts.iter().map(|(_, netns)| netns.name().to_owned()).collect();
+        sweep::remove(&names);
+        let _ = fs::remove_dir_all(&self.dir);
+    }
+}

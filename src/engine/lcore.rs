@@ -1,0 +1,252 @@
+//! One core's router and its turn. At the end of every turn the books balance, which debug builds assert.
+
+use std::sync::Arc;
+
+use arrayvec::ArrayVec;
+use rtrb::Producer;
+
+use super::rings::{HandOver, LcoreEnd, PROBE_LEN, SessionRow, ToManager, ToWorker};
+use super::steer::Steer;
+use super::{BURST, Ports};
+use crate::base::{IfaceId, Nanos, WanId, WorkerId};
+use crate::packet::{DropReason, Frame, PacketBuf, Stat, Verdict};
+use crate::path::{Class, Router, View};
+
+/// Messages taken in one turn.
+const MESSAGES: usize = 64;
+/// Slots of the session table listed in one turn.
+const LISTED: u32 = 64;
+/// The numbers are shown this often.
+const SHOW: Nanos = Nanos::from_ms(1);
+
+/// One core's router.
+pub struct Lcore<B> {
+    id: WorkerId,
+    steer: Steer,
+    view: Arc<View>,
+    /// The packet path and what it writes to
+    pub router: Router<B>,
+    end: LcoreEnd,
+    hand_over: HandOver<B>,
+    queues: Vec<Vec<B>>,
+    listing: Option<(Producer<SessionRow>, u32)>,
+    shown: Nanos,
+}
+
+impl<B: PacketBuf> Lcore<B> {
+    /// A core's router at rest.
+    pub fn new(
+        id: WorkerId,
+        steer: Steer,
+        view: Arc<View>,
+        router: Router<B>,
+        end: LcoreEnd,
+        hand_over: HandOver<B>,
+    ) -> Lcore<B> {
+        let queues = view.ifaces.iter().map(|_| Vec::with_capacity(BURST * 4)).collect();
+        Lcore { id, steer, view, router, end, hand_over, queues, listing: None, shown: Nanos::ZERO }
+    }
+
+    /// Who it is.
+    pub fn id(&self) -> WorkerId {
+        self.id
+    }
+
+    /// What it reads.
+    pub fn view(&self) -> &View {
+        &self.view
+    }
+
+    /// The numbers that everybody may read.
+    pub fn shared(&self) -> &super::Shared {
+        &self.end.shared
+    }
+
+    /// One turn. Gives how many frames came in.
+    pub fn turn<P: Ports<Buf = B>>(&mut self, ports: &mut P, now: Nanos) -> usize {
+        self.messages(ports, now);
+        let mut came = 0;
+        for iface in 0..self.queues.len() {
+            let iface = IfaceId(iface as u8);
+            let mut burst = ArrayVec::<B, BURST>::new();
+            ports.receive(iface, &mut burst);
+            came += burst.len();
+            for buf in burst {
+                if let Some((frame, class)) = self.router.receive(&self.view, iface, buf, now) {
+                    self.dispatch(frame, class, now);
+                }
+            }
+            self.flush(ports);
+        }
+        came += self.handed_in(now);
+        self.router.nat.expire(now, &mut self.router.counters);
+        self.router.give_up_old(&self.view, now);
+        self.list(now);
+        self.flush(ports);
+        if now.since(self.shown) >= SHOW {
+            self.show(now);
+        }
+        #[cfg(debug_assertions)]
+        {
+            let (had, made) = self.router.counters.balance();
+            debug_assert_eq!(had, made, "X-1: {:?}", self.router.counters);
+        }
+        came
+    }
+
+    /// Shows the numbers now, not only every millisecond.
+    pub fn show(&mut self, now: Nanos) {
+        let (r, nat) = (&self.router, &self.router.nat);
+        self.end.shared.show(
+            &r.counters,
+            &r.traffic,
+            nat.per_wan(),
+            nat.live() as u64,
+            nat.capacity().into(),
+        );
+        self.shown = now;
+    }
+
+    fn dispatch(&mut self, frame: Frame<B>, class: Class, now: Nanos) -> Verdict {
+        match self.steer.owner(&frame, class) {
+            Some(owner) if owner != self.id => self.hand(frame, class, owner),
+            _ => self.router.forward(&self.view, frame, class, now),
+        }
+    }
+
+    fn hand(&mut self, frame: Frame<B>, class: Class, owner: WorkerId) -> Verdict {
+        let ring = self.hand_over.to.get_mut(owner.index()).and_then(Option::as_mut);
+        match ring.map(|ring| ring.push((frame, class))) {
+            Some(Ok(())) => {
+                self.router.counters.add(Stat::HandedOut, 1);
+                Verdict::HandedOut(owner)
+            }
+            _ => {
+                self.router.counters.drop(DropReason::HandOverFull);
+                Verdict::Dropped(DropReason::HandOverFull)
+            }
+        }
+    }
+
+    fn handed_in(&mut self, now: Nanos) -> usize {
+        let mut came = 0;
+        for ring in &mut self.hand_over.from {
+            for _ in 0..BURST {
+                let Ok((frame, class)) = ring.pop() else { break };
+                came += 1;
+                self.router.counters.add(Stat::HandedIn, 1);
+                self.router.forward(&self.view, frame, class, now);
+            }
+        }
+        came
+    }
+
+    /// Sends what the path put out, in order, and passes on what it noticed.
+    fn flush<P: Ports<Buf = B>>(&mut self, ports: &mut P) {
+        for (iface, buf) in self.router.out.drain(..) {
+            self.queues[iface.index()].push(buf);
+        }
+        for (iface, queue) in self.queues.iter_mut().enumerate() {
+            if queue.is_empty() {
+                continue;
+            }
+            let (packets, bytes) = (queue.len(), queue.iter().map(|b| b.bytes().len() as u64).sum::<u64>());
+            ports.send(IfaceId(iface as u8), queue);
+            let unsent = queue.iter().map(|b| b.bytes().len() as u64).sum::<u64>();
+            let sent = (packets - queue.len()) as u64;
+            for _ in queue.drain(..) {
+                self.router.counters.drop(DropReason::TxFull);
+            }
+            self.router.counters.add(Stat::Sent, sent);
+            let traffic = &mut self.router.traffic[iface];
+            traffic.tx_packets += sent;
+            traffic.tx_bytes += bytes - unsent;
+        }
+        for notice in self.router.notices.drain(..) {
+            if self.end.to_manager.push(ToManager::Notice(notice)).is_err() {
+                self.router.counters.add(Stat::NoticesLost, 1);
+            }
+        }
+    }
+
+    fn messages<P: Ports<Buf = B>>(&mut self, ports: &mut P, now: Nanos) {
+        // Room for an answer to each message first: none may be lost.
+        let room = self.end.to_manager.slots().min(MESSAGES);
+        for _ in 0..room {
+            let Ok(message) = self.end.from_manager.pop() else { return };
+            match message {
+                ToWorker::View(view) => {
+                    let generation = view.generation;
+                    let old = std::mem::replace(&mut self.view, view);
+                    self.tell(ToManager::Taken { generation, at: now, old });
+                }
+                ToWorker::Learn { iface, ip, mac } => self.router.learn(&self.view, iface, ip, mac),
+                ToWorker::Stale { iface, ip } => {
+                    if let Some(neighbor) = self.router.neighbors.find(iface, ip) {
+                        neighbor.stale = true;
+                    }
+                }
+                ToWorker::GiveUp { iface, ip } => self.router.give_up(&self.view, iface, ip, now),
+                ToWorker::Send { iface, frame, probe } => self.send(ports, iface, &frame, probe, now),
+                ToWorker::List(rows) => match self.listing {
+                    None => self.listing = Some((rows, 0)),
+                    Some(_) => self.tell(ToManager::Listed(rows)),
+                },
+            }
+        }
+    }
+
+    fn tell(&mut self, message: ToManager) {
+        // `messages` has made sure of the room.
+        if self.end.to_manager.push(message).is_err() {
+            self.router.counters.add(Stat::NoticesLost, 1);
+        }
+    }
+
+    fn send<P: Ports<Buf = B>>(
+        &mut self,
+        ports: &mut P,
+        iface: IfaceId,
+        frame: &[u8; PROBE_LEN],
+        probe: Option<WanId>,
+        now: Nanos,
+    ) {
+        self.router.counters.add(Stat::Originated, 1);
+        let Some(mut buf) = ports.alloc().filter(|_| iface.index() < self.queues.len()) else {
+            return self.router.counters.drop(DropReason::NoBuffer);
+        };
+        if !buf.resize(PROBE_LEN) {
+            return self.router.counters.drop(DropReason::NoBuffer);
+        }
+        buf.bytes_mut().copy_from_slice(frame);
+        self.router.out.push((iface, buf));
+        let before = self.router.counters.get(Stat::Sent);
+        self.flush(ports);
+        if let (Some(wan), true) = (probe, self.router.counters.get(Stat::Sent) > before) {
+            self.tell(ToManager::ProbeSent { wan, at: now });
+        }
+    }
+
+    fn list(&mut self, now: Nanos) {
+        let Some((rows, from)) = &mut self.listing else { return };
+        let slots = LISTED.min(u32::try_from(rows.slots()).unwrap_or(u32::MAX));
+        let mut next = Some(*from);
+        if !rows.is_abandoned() {
+            let worker = self.id;
+            next = self.router.nat.list(*from, slots, now, |session| {
+                // There is room for as many rows as slots are looked at.
+                let _ = rows.push(SessionRow { session: *session, worker });
+            });
+        }
+        match next.filter(|_| !rows.is_abandoned()) {
+            Some(at) => *from = at,
+            None => {
+                if self.end.to_manager.slots() > 0
+                    && let Some((rows, _)) = self.listing.take()
+                {
+                    self.tell(ToManager::Listed(rows));
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,35 @@
+//! The engine: what one worker does again and again, without knowing what a port is made of.
+//!
+//! An `Lcore` is one core's router: its turn takes messages, receives, runs the path, sends, sweeps. Lcores share nothing
+//! that is written on the packet path; they hear from the management thread, and tell it, by one ring each way, and hand
+//! frames to each other by one ring for each pair. `Ports` is what it needs of the world: queues in production, vectors in simulations.
+#![forbid(unsafe_code)]
+
+mod lcore;
+mod rings;
+mod shared;
+pub mod steer;
+
+pub use lcore::Lcore;
+pub use rings::{
+    HandOver, LcoreEnd, ManagerEnd, PROBE_LEN, SessionRow, ToManager, ToWorker, connect, hand_overs,
+};
+pub use shared::{Load, Shared, Snapshot};
+
+use arrayvec::ArrayVec;
+
+use crate::base::IfaceId;
+use crate::packet::PacketBuf;
+pub use crate::path::BURST;
+
+/// One core's queues, one pair for each interface, and its buffers.
+pub trait Ports {
+    /// What a frame lies in.
+    type Buf: PacketBuf;
+    /// Receives up to a burst.
+    fn receive(&mut self, iface: IfaceId, into: &mut ArrayVec<Self::Buf, BURST>);
+    /// Sends from the front; what does not fit stays.
+    fn send(&mut self, iface: IfaceId, from: &mut Vec<Self::Buf>);
+    /// An empty buffer. `None`: none is left.
+    fn alloc(&mut self) -> Option<Self::Buf>;
+}

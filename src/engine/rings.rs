@@ -1,0 +1,158 @@
+//! The rings: lock-free, one producer and one consumer each (crate `rtrb`).
+//!
+//! Between the management thread and each worker one each way; between each two workers one each way for frames. A worker never
+//! waits for room and never frees what the management thread made: views and listings go back by the ring.
+
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+
+use rtrb::{Consumer, Producer, RingBuffer};
+
+use super::shared::Shared;
+use crate::base::{Generation, IfaceId, Mac, Nanos, WanId, WorkerId};
+use crate::nat::Session;
+use crate::packet::Frame;
+use crate::path::{Class, Notice, View};
+use crate::wire::arp;
+
+/// Length of a frame that the management thread has sent.
+pub const PROBE_LEN: usize = arp::FRAME_LEN;
+
+/// Messages in flight from the management thread to a worker, at most.
+const TO_WORKER: usize = 4096;
+/// Messages in flight from a worker to the management thread, at most.
+const TO_MANAGER: usize = 4096;
+/// Frames in flight between two workers, at most.
+const HAND_OVER: usize = 1024;
+
+/// A row of a listing.
+#[derive(Clone, Copy, Debug)]
+pub struct SessionRow {
+    /// The session, as it stood
+    pub session: Session,
+    /// Whose it is
+    pub worker: WorkerId,
+}
+
+/// To a worker.
+#[derive(Debug)]
+pub enum ToWorker {
+    /// From now on this is how things stand.
+    View(Arc<View>),
+    /// A neighbour is there.
+    Learn {
+        /// The link
+        iface: IfaceId,
+        /// Its address
+        ip: Ipv4Addr,
+        /// Where it is
+        mac: Mac,
+    },
+    /// A neighbour was not confirmed for a while: say so when it is used.
+    Stale {
+        /// The link
+        iface: IfaceId,
+        /// Its address
+        ip: Ipv4Addr,
+    },
+    /// A neighbour does not answer.
+    GiveUp {
+        /// The link
+        iface: IfaceId,
+        /// Its address
+        ip: Ipv4Addr,
+    },
+    /// Send this frame; say when, if it is a probe.
+    Send {
+        /// The link
+        iface: IfaceId,
+        /// The frame
+        frame: [u8; PROBE_LEN],
+        /// The WAN that it probes
+        probe: Option<WanId>,
+    },
+    /// Put all sessions into this ring, a few each turn, and give it back.
+    List(Producer<SessionRow>),
+}
+
+/// To the management thread.
+#[derive(Debug)]
+pub enum ToManager {
+    /// The path has seen something.
+    Notice(Notice),
+    /// A view was taken; the one before goes back.
+    Taken {
+        /// The new one
+        generation: Generation,
+        /// When
+        at: Nanos,
+        /// The old one
+        old: Arc<View>,
+    },
+    /// A probe has left.
+    ProbeSent {
+        /// The WAN
+        wan: WanId,
+        /// When
+        at: Nanos,
+    },
+    /// A listing is complete, or nobody listens any more.
+    Listed(Producer<SessionRow>),
+}
+
+/// The worker's end.
+#[derive(Debug)]
+pub struct LcoreEnd {
+    /// What the management thread says
+    pub from_manager: Consumer<ToWorker>,
+    /// What it is told
+    pub to_manager: Producer<ToManager>,
+    /// What it may read at any time
+    pub shared: Arc<Shared>,
+}
+
+/// The management thread's end.
+#[derive(Debug)]
+pub struct ManagerEnd {
+    /// What the worker is told
+    pub to_worker: Producer<ToWorker>,
+    /// What the worker says
+    pub from_worker: Consumer<ToManager>,
+    /// The worker's counters
+    pub shared: Arc<Shared>,
+}
+
+/// The two ends between the management thread and a worker.
+pub fn connect(interfaces: usize, wans: usize) -> (ManagerEnd, LcoreEnd) {
+    let (to_worker, from_manager) = RingBuffer::new(TO_WORKER);
+    let (to_manager, from_worker) = RingBuffer::new(TO_MANAGER);
+    let shared = Arc::new(Shared::new(interfaces, wans));
+    let lcore = LcoreEnd { from_manager, to_manager, shared: shared.clone() };
+    (ManagerEnd { to_worker, from_worker, shared }, lcore)
+}
+
+/// A frame on its way to its owner, classified.
+pub type Handed<B> = (Frame<B>, Class);
+
+/// One worker's rings to and from all others, by `WorkerId`; none to itself.
+#[derive(Debug)]
+pub struct HandOver<B> {
+    /// To the others
+    pub to: Vec<Option<Producer<Handed<B>>>>,
+    /// From the others
+    pub from: Vec<Consumer<Handed<B>>>,
+}
+
+/// The rings between so many workers.
+pub fn hand_overs<B>(workers: usize) -> Vec<HandOver<B>> {
+    let blank = || HandOver { to: (0..workers).map(|_| None).collect(), from: Vec::new() };
+    let mut all: Vec<HandOver<B>> = (0..workers).map(|_| blank()).collect();
+    for a in 0..workers {
+        for b in (0..workers).filter(|b| *b != a) {
+            let (to, from) = RingBuffer::new(HAND_OVER);
+            all[a].to[b] = Some(to);
+            all[b].from.push(from);
+        }
+    }
+    all
+}

@@ -1,0 +1,231 @@
+//! The control socket: threads that read questions, ask the manager over a channel, and write the answers.
+//!
+//! Slow or silent clients cost the manager nothing: it answers into a channel and goes on. Bounded: `CLIENTS` at a time,
+//! a question of at most `LINE` bytes that must come within 5 s. One router per socket: a lock beside it, which the
+//! kernel gives back however the router ends.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::thread;
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, Sender, bounded};
+use nix::fcntl::{Flock, FlockArg};
+use rtrb::Consumer;
+use serde_json::Value;
+
+use super::protocol::{Reply, Request, SessionFilter};
+use super::{Answer, RowContext};
+use crate::engine::SessionRow;
+
+/// Connections at a time.
+const CLIENTS: usize = 32;
+/// The longest question.
+const LINE: u64 = 64 << 10;
+/// Patience with a client.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Why there is no control socket.
+#[derive(Debug, thiserror::Error)]
+pub enum ControlError {
+    /// Another router has it.
+    #[error("another router runs on {0}; stop it, or give this one another `management.socket`")]
+    Taken(PathBuf),
+    /// The file system refuses.
+    #[error("cannot make the control socket {0}: {1}; check `management.socket` and who may write there")]
+    Io(PathBuf, std::io::Error),
+}
+
+/// A question on its way to the manager.
+#[derive(Debug)]
+pub struct Question {
+    /// What is asked
+    pub request: Request,
+    /// Where the answer goes
+    pub answer: Sender<Answer>,
+}
+
+/// The socket, bound; the file is removed when this goes.
+#[derive(Debug)]
+pub struct Control {
+    path: PathBuf,
+    _lock: Flock<File>,
+    listener: Option<UnixListener>,
+}
+
+impl Control {
+    /// Takes the lock and binds the socket, over a leftover of a router that was killed.
+    ///
+    /// # Errors
+    /// `Taken` if a router runs there, `Io` if the file system refuses.
+    pub fn bind(path: &Path) -> Result<Control, ControlError> {
+        let io = |e| ControlError::Io(path.to_path_buf(), e);
+        if let Some(parent) = path.parent() {
+            fs::create_dir_all(parent).map_err(io)?;
+        }
+        let lock = OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(beside(path, ".lock"))
+            .map_err(io)?;
+        let lock = Flock::lock(lock, FlockArg::LockExclusiveNonblock)
+            .map_err(|_| ControlError::Taken(path.to_path_buf()))?;
+        match fs::remove_file(path) {
+            Err(e) if e.kind() != ErrorKind::NotFound => return Err(io(e)),
+            _ => {}
+        }
+        let listener = UnixListener::bind(path).map_err(io)?;
+        fs::set_permissions(path, fs::Permissions::from_mode(0o660)).map_err(io)?;
+        Ok(Control { path: path.to_path_buf(), _lock: lock, listener: Some(listener) })
+    }
+
+    /// The overrides that an earlier router on this socket has kept; `Null` if there are none.
+    pub fn overrides(&self) -> Value {
+        let text = fs::read_to_string(beside(&self.path, ".overrides")).unwrap_or_default();
+        serde_json::from_str(&text).unwrap_or_default()
+    }
+
+    /// Starts to listen. The questions come out of the channel.
+    ///
+    /// # Errors
+    /// `Io` if no thread can be started.
+    pub fn listen(&mut self) -> Result<Receiver<Question>, ControlError> {
+        let (to_manager, questions) = bounded(CLIENTS);
+        let Some(listener) = self.listener.take() else { return Ok(questions) };
+        let overrides = beside(&self.path, ".overrides");
+        let clients = Arc::new(AtomicUsize::new(0));
+        let accept = move || {
+            for stream in listener.incoming() {
+                let Ok(stream) = stream else { continue };
+                if clients.fetch_add(1, SeqCst) >= CLIENTS {
+                    clients.fetch_sub(1, SeqCst);
+                    continue;
+                }
+                let (to_manager, overrides, count) = (to_manager.clone(), overrides.clone(), clients.clone());
+                let serve = move || {
+                    // A client that went away is no event.
+                    let _ = serve(stream, &to_manager, &overrides);
+                    count.fetch_sub(1, SeqCst);
+                };
+                if thread::Builder::new().name("control-client".into()).spawn(serve).is_err() {
+                    clients.fetch_sub(1, SeqCst);
+                }
+            }
+        };
+        let spawned = thread::Builder::new().name("control".into()).spawn(accept);
+        spawned.map_err(|e| ControlError::Io(self.path.clone(), e))?;
+        Ok(questions)
+    }
+}
+
+impl Drop for Control {
+    fn drop(&mut self) {
+        // The lock file stays: removing it would let two routers lock two files of one name.
+        let _ = fs::remove_file(&self.path);
+    }
+}
+
+fn beside(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    PathBuf::from(name)
+}
+
+fn say(to: &mut impl Write, reply: &Reply) -> std::io::Result<()> {
+    let mut line = serde_json::to_string(reply)?;
+    line.push('\n');
+    to.write_all(line.as_bytes())
+}
+
+fn serve(stream: UnixStream, to_manager: &Sender<Question>, overrides: &Path) -> std::io::Result<()> {
+    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.set_write_timeout(Some(PATIENCE))?;
+    let mut line = String::new();
+    BufReader::new((&stream).take(LINE)).read_line(&mut line)?;
+    let mut to = std::io::BufWriter::new(&stream);
+    let request: Request = match serde_json::from_str(&line) {
+        Ok(request) => request,
+        Err(e) => return say(&mut to, &Reply::Error(format!("not a question this router knows: {e}"))),
+    };
+    let filter = if let Request::Sessions(filter) = &request { filter.clone() } else { Default::default() };
+    let (answer, from_manager) = bounded(1);
+    let gone = |_| std::io::Error::from(ErrorKind::BrokenPipe);
+    to_manager.send(Question { request, answer }).map_err(gone)?;
+    match from_manager.recv_timeout(PATIENCE) {
+        Ok(Answer::Items(items)) => {
+            for item in items {
+                say(&mut to, &Reply::Item(item))?;
+            }
+        }
+        Ok(Answer::Taken(kept)) => {
+            if let Err(e) = keep(overrides, &kept) {
+                let text = format!("done, but it will not outlast a restart: {}: {e}", overrides.display());
+                return say(&mut to, &Reply::Error(text));
+            }
+        }
+        Ok(Answer::Follow(past, next)) => {
+            for item in past {
+                say(&mut to, &Reply::Item(item))?;
+            }
+            to.flush()?;
+            // An empty line now and then finds out whether anybody is there; see `protocol::ask`.
+            loop {
+                match next.recv_timeout(Duration::from_millis(500)) {
+                    Ok(item) => say(&mut to, &Reply::Item(item))?,
+                    Err(e) if e.is_timeout() => to.write_all(b"\n")?,
+                    Err(_) => break,
+                }
+                to.flush()?;
+            }
+        }
+        Ok(Answer::Rows(rows, context)) => list(&mut to, rows, &context, &filter)?,
+        Ok(Answer::Refused(why)) => return say(&mut to, &Reply::Error(why)),
+        Err(_) => return say(&mut to, &Reply::Error("the management thread does not answer".into())),
+    }
+    say(&mut to, &Reply::End)?;
+    to.flush()
+}
+
+/// Written aside and moved into place, so that a crash leaves the old or the new one.
+fn keep(path: &Path, overrides: &Value) -> std::io::Result<()> {
+    let new = beside(path, ".new");
+    fs::write(&new, serde_json::to_vec(overrides)?)?;
+    fs::rename(&new, path)
+}
+
+fn list(
+    to: &mut impl Write,
+    rows: Vec<Consumer<SessionRow>>,
+    context: &RowContext,
+    filter: &SessionFilter,
+) -> std::io::Result<()> {
+    let mut left = filter.limit.unwrap_or(u64::MAX);
+    for mut ring in rows {
+        while left > 0 {
+            match ring.pop() {
+                Ok(row) if matches(&row, context, filter) => {
+                    say(to, &Reply::Item(context.json(&row)))?;
+                    left -= 1;
+                }
+                Ok(_) => {}
+                Err(_) if ring.is_abandoned() && ring.is_empty() => break,
+                Err(_) => thread::sleep(Duration::from_micros(200)),
+            }
+        }
+    }
+    Ok(())
+}
+
+fn matches(row: &SessionRow, context: &RowContext, filter: &SessionFilter) -> bool {
+    let s = &row.session;
+    filter.inside.is_none_or(|ip| ip == s.inside)
+        && filter.outside.is_none_or(|ip| ip == s.outside)
+        && filter.wan.as_ref().is_none_or(|w| context.wan_names.get(s.wan.index()) == Some(w))
+        && filter.protocol.as_deref().is_none_or(|p| p == super::report::protocol_name(s.protocol))
+}

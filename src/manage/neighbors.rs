@@ -1,0 +1,253 @@
+//! Who is where on the links: the management thread's book of neighbours, of which the workers hold copies.
+//!
+//! Pure: what happened and when goes in, what to do comes out. A neighbour that a packet needs is asked for at once and
+//! then once a second, three times (RFC 1122 2.3.2.1: one request a second at most). An answer counts for `REACHABLE`; after that it is confirmed
+//! when it is used again. What nobody uses is forgotten. A station that did not ask for the router only changes an entry that exists (RFC 826).
+
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+
+use crate::base::{IfaceId, Mac, Nanos};
+
+/// Neighbours at most; each worker's copy has as much room.
+pub const CAPACITY: usize = 16_384;
+/// Of them, at most so many that have not answered yet: a scan of a network must not push the others out.
+const INCOMPLETE: usize = 1024;
+/// An answer counts so long.
+const REACHABLE: Nanos = Nanos::from_s(30);
+/// A neighbour that is not used any more is forgotten after so long.
+const FORGET: Nanos = Nanos::from_s(600);
+/// Time between two requests.
+const RETRY: Nanos = Nanos::from_s(1);
+/// Requests before a neighbour is given up.
+const TRIES: u8 = 3;
+
+/// How sure an entry is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NeighborState {
+    /// Asked for, no answer yet
+    Incomplete,
+    /// Answered lately
+    Reachable,
+    /// Answered once; will be confirmed when it is used
+    Stale,
+    /// Used while stale: being confirmed
+    Probe,
+}
+
+impl NeighborState {
+    /// The name in listings.
+    pub const fn name(self) -> &'static str {
+        match self {
+            NeighborState::Incomplete => "incomplete",
+            NeighborState::Reachable => "reachable",
+            NeighborState::Stale => "stale",
+            NeighborState::Probe => "probe",
+        }
+    }
+}
+
+/// What is to be done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// Ask for it, at its known place or everywhere.
+    Request(IfaceId, Ipv4Addr, Option<Mac>),
+    /// Tell the workers where it is.
+    Learn(IfaceId, Ipv4Addr, Mac),
+    /// Tell the workers to say when they use it.
+    Stale(IfaceId, Ipv4Addr),
+    /// Tell the workers that it does not answer, or is forgotten.
+    GiveUp(IfaceId, Ipv4Addr),
+    /// It was there and has moved: (from, to).
+    Moved(IfaceId, Ipv4Addr, Mac, Mac),
+}
+
+/// An entry of the book.
+#[derive(Clone, Copy, Debug)]
+pub struct Entry {
+    /// Where it is; unknown while incomplete
+    pub mac: Option<Mac>,
+    /// How sure that is
+    pub state: NeighborState,
+    /// Since when it is known or asked for
+    pub since: Nanos,
+    tries: u8,
+    due: Nanos,
+}
+
+/// The book.
+#[derive(Debug, Default)]
+pub struct Neighbors {
+    book: BTreeMap<(IfaceId, Ipv4Addr), Entry>,
+    incomplete: usize,
+}
+
+impl Neighbors {
+    /// All entries, by interface and address.
+    pub fn iter(&self) -> impl Iterator<Item = (IfaceId, Ipv4Addr, &Entry)> {
+        self.book.iter().map(|((iface, ip), entry)| (*iface, *ip, entry))
+    }
+
+    /// The MAC of a neighbour, if it is known.
+    pub fn mac(&self, iface: IfaceId, ip: Ipv4Addr) -> Option<Mac> {
+        self.book.get(&(iface, ip)).and_then(|e| e.mac)
+    }
+
+    /// A worker needs a neighbour, or uses one that is stale.
+    pub fn resolve(&mut self, now: Nanos, iface: IfaceId, ip: Ipv4Addr, out: &mut impl FnMut(Effect)) {
+        let full = self.incomplete >= INCOMPLETE || self.book.len() >= CAPACITY;
+        match self.book.get_mut(&(iface, ip)) {
+            Some(entry) => match (entry.state, entry.mac) {
+                (NeighborState::Stale, mac) => {
+                    (entry.state, entry.tries, entry.due) = (NeighborState::Probe, 1, now + RETRY);
+                    out(Effect::Request(iface, ip, mac));
+                }
+                // The worker's copy was lost on the way.
+                (_, Some(mac)) => out(Effect::Learn(iface, ip, mac)),
+                (_, None) => {}
+            },
+            None if full => {}
+            None => {
+                let state = NeighborState::Incomplete;
+                self.incomplete += 1;
+                self.book
+                    .insert((iface, ip), Entry { mac: None, state, since: now, tries: 1, due: now + RETRY });
+                out(Effect::Request(iface, ip, None));
+            }
+        }
+    }
+
+    /// A station was heard.
+    pub fn heard(
+        &mut self,
+        now: Nanos,
+        iface: IfaceId,
+        ip: Ipv4Addr,
+        mac: Mac,
+        out: &mut impl FnMut(Effect),
+    ) {
+        if self.book.len() >= CAPACITY && !self.book.contains_key(&(iface, ip)) {
+            return;
+        }
+        let fresh = Entry {
+            mac: Some(mac),
+            state: NeighborState::Reachable,
+            since: now,
+            tries: 0,
+            due: now + REACHABLE,
+        };
+        let Some(old) = self.book.insert((iface, ip), fresh) else {
+            return out(Effect::Learn(iface, ip, mac));
+        };
+        self.incomplete -= usize::from(old.state == NeighborState::Incomplete);
+        match old.mac {
+            Some(was) if was != mac => {
+                out(Effect::Learn(iface, ip, mac));
+                out(Effect::Moved(iface, ip, was, mac));
+            }
+            Some(_) if old.state == NeighborState::Reachable => {
+                if let Some(entry) = self.book.get_mut(&(iface, ip)) {
+                    entry.since = old.since;
+                }
+            }
+            _ => out(Effect::Learn(iface, ip, mac)),
+        }
+    }
+
+    /// Time has passed.
+    pub fn tick(&mut self, now: Nanos, out: &mut impl FnMut(Effect)) {
+        let incomplete = &mut self.incomplete;
+        self.book.retain(|(iface, ip), entry| {
+            if now < entry.due {
+                return true;
+            }
+            match entry.state {
+                NeighborState::Reachable => {
+                    (entry.state, entry.due) = (NeighborState::Stale, now + FORGET);
+                    out(Effect::Stale(*iface, *ip));
+                    true
+                }
+                NeighborState::Incomplete | NeighborState::Probe if entry.tries < TRIES => {
+                    (entry.tries, entry.due) = (entry.tries + 1, now + RETRY);
+                    // The last try asks everybody: it may have another MAC by now.
+                    let to = entry.mac.filter(|_| entry.tries < TRIES);
+                    out(Effect::Request(*iface, *ip, to));
+                    true
+                }
+                _ => {
+                    *incomplete -= usize::from(entry.state == NeighborState::Incomplete);
+                    out(Effect::GiveUp(*iface, *ip));
+                    false
+                }
+            }
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LAN: IfaceId = IfaceId(0);
+    const HOST: Ipv4Addr = Ipv4Addr::new(192, 168, 10, 10);
+    const MAC: Mac = Mac([2, 0, 0, 0, 0, 9]);
+
+    fn run(book: &mut Neighbors, from_ms: u64, to_ms: u64) -> Vec<(u64, Effect)> {
+        let mut seen = Vec::new();
+        for ms in (from_ms..to_ms).step_by(10) {
+            book.tick(Nanos::from_ms(ms), &mut |e| seen.push((ms, e)));
+        }
+        seen
+    }
+
+    #[test]
+    fn rfc1122_arp_1_an_unresolved_neighbour_is_asked_for_once_a_second_and_given_up() {
+        let mut book = Neighbors::default();
+        let mut asked = 0;
+        for _ in 0..1000 {
+            book.resolve(Nanos::ZERO, LAN, HOST, &mut |_| asked += 1);
+        }
+        assert_eq!(asked, 1);
+        let ask = Effect::Request(LAN, HOST, None);
+        let expected = vec![(1000, ask), (2000, ask), (3000, Effect::GiveUp(LAN, HOST))];
+        assert_eq!(run(&mut book, 0, 10_000), expected);
+        assert_eq!(book.incomplete, 0);
+    }
+
+    #[test]
+    fn rfc1122_arp_3_a_stale_neighbour_is_confirmed_when_used_and_forgotten_when_not() {
+        let mut book = Neighbors::default();
+        book.heard(Nanos::ZERO, LAN, HOST, MAC, &mut |_| {});
+        assert_eq!(run(&mut book, 0, 60_000), vec![(30_000, Effect::Stale(LAN, HOST))]);
+        let mut out = Vec::new();
+        book.resolve(Nanos::from_s(60), LAN, HOST, &mut |e| out.push(e));
+        assert_eq!(out, vec![Effect::Request(LAN, HOST, Some(MAC))]);
+        book.heard(Nanos::from_s(60), LAN, HOST, MAC, &mut |e| out.push(e));
+        assert_eq!(out.pop(), Some(Effect::Learn(LAN, HOST, MAC)));
+        let later = run(&mut book, 60_000, 800_000);
+        assert_eq!(later, vec![(90_000, Effect::Stale(LAN, HOST)), (690_000, Effect::GiveUp(LAN, HOST))]);
+    }
+
+    #[test]
+    fn a_neighbour_that_moves_is_learned_and_told() {
+        let mut book = Neighbors::default();
+        let other = Mac([2, 0, 0, 0, 0, 10]);
+        let mut out = Vec::new();
+        book.heard(Nanos::ZERO, LAN, HOST, MAC, &mut |e| out.push(e));
+        book.heard(Nanos::ZERO, LAN, HOST, other, &mut |e| out.push(e));
+        let moved = Effect::Moved(LAN, HOST, MAC, other);
+        assert_eq!(out, vec![Effect::Learn(LAN, HOST, MAC), Effect::Learn(LAN, HOST, other), moved]);
+    }
+
+    #[test]
+    fn a_scan_of_a_large_network_stays_bounded_and_leaves_room_for_answers() {
+        let mut book = Neighbors::default();
+        for n in 0..100_000u32 {
+            book.resolve(Nanos::ZERO, LAN, Ipv4Addr::from_bits(0x0a00_0000 | n), &mut |_| {});
+        }
+        assert_eq!(book.book.len(), INCOMPLETE);
+        let mut learned = false;
+        book.heard(Nanos::ZERO, LAN, HOST, MAC, &mut |e| learned |= matches!(e, Effect::Learn(..)));
+        assert!(learned);
+    }
+}

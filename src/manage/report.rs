@@ -1,0 +1,163 @@
+//! The answers as JSON, in the shapes that scripts rely on.
+
+use std::net::Ipv4Addr;
+
+use serde_json::{Value, json};
+
+use super::{Lane, Manager};
+use crate::base::Nanos;
+use crate::engine::{SessionRow, Snapshot};
+use crate::nat::session::tick;
+use crate::wan::WanStatus;
+use crate::wire::protocol;
+
+/// Busy time and packets of a worker over the last second.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Gauge {
+    last: crate::engine::Load,
+    pub(super) busy_percent: Option<u64>,
+    pub(super) cycles_per_packet: Option<u64>,
+}
+
+impl Gauge {
+    /// Takes a sample; call it once a second.
+    pub(super) fn sample(&mut self, load: crate::engine::Load) {
+        let total = load.total_ns.saturating_sub(self.last.total_ns);
+        let busy = load.busy_ns.saturating_sub(self.last.busy_ns);
+        self.busy_percent = (busy * 100).checked_div(total).map(|p| p.min(100));
+        let packets = load.packets.saturating_sub(self.last.packets);
+        let cycles = load.busy_cycles.saturating_sub(self.last.busy_cycles);
+        if let Some(n) = cycles.checked_div(packets).filter(|n| *n > 0) {
+            self.cycles_per_packet = Some(n);
+        }
+        self.last = load;
+    }
+}
+
+impl Manager {
+    /// The sum over the workers.
+    pub fn totals(&self) -> Snapshot {
+        let mut sum = Snapshot::default();
+        self.lanes.iter().for_each(|lane| sum.add(&lane.end.shared.read()));
+        sum
+    }
+
+    pub(super) fn status(&self, now: Nanos) -> Value {
+        let sum = self.totals();
+        let active: Vec<&str> = self.wans.carrying().map(|w| self.wan_name(w)).into_iter().collect();
+        let worker = |lane: &Lane| {
+            let load = lane.end.shared.read().load;
+            json!({
+                "core": lane.core, "packets": load.packets,
+                "cycles_per_packet": lane.gauge.cycles_per_packet, "busy_percent": lane.gauge.busy_percent,
+            })
+        };
+        use crate::packet::Stat;
+        json!({
+            "name": self.name,
+            "version": env!("CARGO_PKG_VERSION"),
+            "uptime_s": now.since(self.started).as_s(),
+            "wans": self.wans_json(now),
+            "groups": [{ "name": "default", "active": active }],
+            "sessions": {
+                "live": sum.live,
+                "capacity": sum.capacity,
+                "created": sum.counters.get(Stat::SessionsCreated),
+                "expired": sum.counters.get(Stat::SessionsExpired),
+                "refused": sum.counters.get(Stat::SessionsRefused),
+            },
+            "workers": self.lanes.iter().map(worker).collect::<Vec<_>>(),
+            "generation": self.view.generation.0,
+            "cluster": null,
+        })
+    }
+
+    pub(super) fn wans_json(&self, now: Nanos) -> Value {
+        let sum = self.totals();
+        let row = |(id, status): (crate::base::WanId, &WanStatus)| {
+            let link = &self.view.wans[id.index()];
+            let traffic = sum.traffic.get(link.iface.index()).copied().unwrap_or_default();
+            json!({
+                "name": self.wan_name(id),
+                "state": status.state,
+                "admin": status.admin,
+                "link": status.link.unwrap_or(false),
+                "carrying": status.carrying,
+                "address": self.view.uplinks.wans[id.index()].address,
+                "gateway": link.gateway,
+                "rtt_us": status.rtt_us,
+                "jitter_us": status.jitter_us,
+                "loss_percent": status.loss_percent,
+                "since_s": now.since(status.since).as_s(),
+                "sessions": sum.per_wan.get(id.index()).copied().unwrap_or(0),
+                "rx_packets": traffic.rx_packets,
+                "tx_packets": traffic.tx_packets,
+                "rx_bytes": traffic.rx_bytes,
+                "tx_bytes": traffic.tx_bytes,
+                "reason": status.reason.to_string(),
+                "standing": status.standing,
+            })
+        };
+        Value::Array(self.wans.iter().map(row).collect())
+    }
+
+    pub(super) fn neighbors_json(&self, now: Nanos) -> Value {
+        let row = |(iface, ip, entry): (crate::base::IfaceId, Ipv4Addr, &super::neighbors::Entry)| {
+            json!({
+                "interface": self.view.ifaces[iface.index()].name,
+                "address": ip,
+                "mac": entry.mac.map(|m| m.to_string()),
+                "state": entry.state.name(),
+                "age_s": now.since(entry.since).as_s(),
+            })
+        };
+        Value::Array(self.neighbors.iter().map(row).collect())
+    }
+
+    pub(super) fn counters_json(&self) -> Value {
+        let sum = self.totals();
+        Value::Object(sum.counters.iter().map(|(name, n)| (name.to_string(), json!(n))).collect())
+    }
+}
+
+/// What a listing needs to know besides the rows.
+#[derive(Clone, Debug)]
+pub struct RowContext {
+    /// By `WanId`
+    pub wan_names: Vec<String>,
+    /// The moment of the listing
+    pub now: Nanos,
+}
+
+impl RowContext {
+    /// A row of `sessions`.
+    pub fn json(&self, row: &SessionRow) -> Value {
+        let s = &row.session;
+        let end = |ip: Ipv4Addr, port: u16| format!("{ip}:{port}");
+        json!({
+            "protocol": protocol_name(s.protocol),
+            "inside": end(s.inside, s.inside_port),
+            "outside": end(s.outside, s.outside_port),
+            "remote": end(s.remote, s.remote_port),
+            "wan": self.wan_names.get(s.wan.index()),
+            "state": s.state_name(),
+            "age_s": (self.now.as_s() as u32).saturating_sub(s.created),
+            "idle_s": (tick(self.now).wrapping_sub(s.refreshed) as i32).max(0) / 1000,
+            "rx_packets": s.rx_packets,
+            "tx_packets": s.tx_packets,
+            "rx_bytes": s.rx_bytes,
+            "tx_bytes": s.tx_bytes,
+            "worker": row.worker.0,
+        })
+    }
+}
+
+/// The name of a translated protocol.
+pub fn protocol_name(number: u8) -> &'static str {
+    match number {
+        protocol::UDP => "udp",
+        protocol::TCP => "tcp",
+        protocol::ICMP => "icmp",
+        _ => "other",
+    }
+}

@@ -1,0 +1,110 @@
+//! Views: what the workers read, made from the profile, the ports and the WANs' standing.
+
+use crate::base::{Generation, IfaceId, Ipv4Net, Mac, Nanos, WanId};
+use crate::nat::{NatConfig, Timeouts, Uplink, Uplinks};
+use crate::path::{IcmpPolicy, Iface, View, WanLink};
+use crate::profile::Profile;
+use crate::table::routes::{Route, Routes};
+use crate::wan::{self, State};
+
+/// What a port says of itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PortInfo {
+    /// Its address
+    pub mac: Mac,
+    /// Longest IP packet
+    pub mtu: u16,
+}
+
+/// The first view, in which no WAN is fit. `ports` are in the order of the profile's interfaces.
+pub fn first(profile: &Profile, ports: &[PortInfo]) -> View {
+    let wan_of = |i: usize| profile.wans.iter().position(|w| w.interface == i).map(|w| WanId(w as u8));
+    let iface = |(i, (interface, port)): (usize, (&crate::profile::Interface, &PortInfo))| Iface {
+        name: interface.name.clone(),
+        mac: port.mac,
+        mtu: port.mtu,
+        up: true,
+        addresses: interface.addresses.clone(),
+        wan: wan_of(i),
+    };
+    let ifaces: Vec<Iface> = profile.interfaces.iter().zip(ports).enumerate().map(iface).collect();
+    let link = |w: &crate::profile::Wan| WanLink {
+        iface: IfaceId(w.interface as u8),
+        gateway: profile.interfaces[w.interface].gateway.unwrap_or(std::net::Ipv4Addr::UNSPECIFIED),
+    };
+    let uplink = |w: &crate::profile::Wan| Uplink {
+        address: first_address(&profile.interfaces[w.interface].addresses),
+        epoch: 0,
+        fit: false,
+    };
+    let connected = ifaces.iter().enumerate().filter(|(_, i)| i.wan.is_none()).flat_map(|(n, i)| {
+        i.addresses.iter().map(move |net| Route { net: *net, iface: IfaceId(n as u8), via: None })
+    });
+    let fixed = profile.routes.iter().map(|r| Route {
+        net: r.to,
+        iface: IfaceId(r.interface as u8),
+        via: Some(r.via),
+    });
+    View {
+        generation: Generation(0),
+        wans: profile.wans.iter().map(link).collect(),
+        uplinks: Uplinks { wans: profile.wans.iter().map(uplink).collect(), carrying: None },
+        routes: Routes::new(connected.chain(fixed).collect()),
+        icmp: icmp_policy(profile),
+        ifaces,
+    }
+}
+
+fn first_address(addresses: &[Ipv4Net]) -> std::net::Ipv4Addr {
+    addresses.first().map_or(std::net::Ipv4Addr::UNSPECIFIED, |a| a.addr)
+}
+
+/// The next view: as `last`, with the links and the WANs as they stand now.
+pub fn next(last: &View, wans: &wan::Wans, links: &[bool]) -> View {
+    let mut view = last.clone();
+    for (iface, up) in view.ifaces.iter_mut().zip(links) {
+        iface.up = *up;
+    }
+    view.generation = Generation(last.generation.0 + 1);
+    view.uplinks.carrying = wans.carrying();
+    for (id, status) in wans.iter() {
+        let uplink = &mut view.uplinks.wans[id.index()];
+        uplink.epoch = status.epoch;
+        uplink.fit = status.state == State::Up && status.admin != wan::Admin::Down;
+    }
+    view
+}
+
+/// ICMP, as the profile wants it.
+pub fn icmp_policy(profile: &Profile) -> IcmpPolicy {
+    IcmpPolicy {
+        errors_per_second: profile.icmp.errors_per_second,
+        time_exceeded: profile.icmp.time_exceeded,
+    }
+}
+
+/// The NAT of one of `workers` workers. `seed` must be secret and another one for each.
+pub fn nat_config(profile: &Profile, workers: usize, seed: u64) -> NatConfig {
+    let t = &profile.nat.timeouts;
+    let sessions = (profile.engine.sessions as usize).div_ceil(workers.max(1));
+    NatConfig {
+        sessions: u32::try_from(sessions).unwrap_or(u32::MAX),
+        timeouts: Timeouts::new(t.tcp, t.tcp_transitory, t.udp, &t.udp_ports, t.icmp),
+        wans: profile.wans.len(),
+        seed,
+    }
+}
+
+/// The health of the WANs, as the profile wants it.
+pub fn health(profile: &Profile) -> Vec<wan::Health> {
+    let health = |w: &crate::profile::Wan| wan::Health {
+        arp_every: w.health.arp_every,
+        failures: w.health.failures,
+        successes: w.health.successes,
+        stable: w.health.stable,
+    };
+    profile.wans.iter().map(health).collect()
+}
+
+/// How long a published view may take to be taken by all workers before it is told without.
+pub const CONFIRM: Nanos = Nanos::from_ms(100);

@@ -1,0 +1,111 @@
+//! The door from outside: what has a session goes in; UDP of a new remote goes in where a mapping is
+//! (endpoint-independent filtering, RFC 4787 REQ-8); TCP and echoes need their session. Everything else changes nothing.
+
+use super::session::{Key, OPENED_OUTSIDE, Session, tick};
+use super::tcp::{TcpState, Way};
+use super::{Nat, Translation, Uplinks};
+use crate::base::{Nanos, WanId};
+use crate::packet::{Counters, DropReason, Stat, Tuple};
+use crate::wire::protocol;
+use crate::wire::tcp::Tcp;
+
+/// A packet at the door from outside.
+#[derive(Clone, Copy, Debug)]
+pub struct FromOutside<'a> {
+    /// The WAN it came in on
+    pub wan: WanId,
+    /// Its endpoints
+    pub tuple: &'a Tuple,
+    /// Its TCP header, if it is TCP
+    pub tcp: Option<Tcp>,
+    /// Bytes, from the IP header on
+    pub bytes: u64,
+}
+
+impl Nat {
+    /// The inside endpoint that a packet from outside goes to.
+    ///
+    /// # Errors
+    /// Why it goes nowhere.
+    pub fn inbound(
+        &mut self,
+        up: &Uplinks,
+        packet: &FromOutside<'_>,
+        now: Nanos,
+        counters: &mut Counters,
+    ) -> Result<Translation, DropReason> {
+        let found = self.find_inbound(Key::inbound(packet.wan, packet.tuple));
+        let live = found.filter(|slot| !self.sessions.get(*slot).expired(&self.timeouts, tick(now)));
+        let slot = match live {
+            Some(slot) => slot,
+            None => {
+                if let Some(slot) = found {
+                    self.remove_session(slot, now, counters);
+                    counters.add(Stat::SessionsExpired, 1);
+                }
+                self.admit(up, packet, now, counters)?
+            }
+        };
+        let session = self.sessions.get_mut(slot);
+        if up.left(session.wan, session.epoch) {
+            return Err(DropReason::WanLeft);
+        }
+        // What outside opened must not be kept alive from there alone (RFC 7857 REQ-7).
+        let mut refreshes = session.flags & OPENED_OUTSIDE == 0;
+        if let Some(tcp) = packet.tcp {
+            let state = TcpState::from_u8(session.state);
+            let next = state.after(Way::In, tcp.flags);
+            refreshes &= state.refreshes(next, tcp.flags);
+            session.state = next as u8;
+        }
+        if refreshes {
+            session.refreshed = tick(now);
+        }
+        session.rx_packets = session.rx_packets.wrapping_add(1);
+        session.rx_bytes += packet.bytes;
+        Ok(Translation { addr: session.inside, port: session.inside_port, wan: session.wan })
+    }
+
+    /// A session for a remote that was not spoken to yet, if its mapping lets it in.
+    fn admit(
+        &mut self,
+        up: &Uplinks,
+        packet: &FromOutside<'_>,
+        now: Nanos,
+        counters: &mut Counters,
+    ) -> Result<u32, DropReason> {
+        let t = packet.tuple;
+        let any_remote =
+            Key::inbound(packet.wan, &Tuple { src: std::net::Ipv4Addr::UNSPECIFIED, src_port: 0, ..*t });
+        let slot = self.find_mapping_outside(any_remote).ok_or(DropReason::NatNoMapping)?;
+        let mapping = *self.mappings.get(slot);
+        if up.left(mapping.wan, mapping.epoch) {
+            return Err(DropReason::WanLeft);
+        }
+        if t.protocol != protocol::UDP {
+            return Err(DropReason::NatFiltered);
+        }
+        let session = Session {
+            inside: mapping.inside,
+            outside: mapping.outside,
+            remote: t.src,
+            inside_port: mapping.inside_port,
+            outside_port: mapping.outside_port,
+            remote_port: t.src_port,
+            protocol: t.protocol,
+            state: self.timeouts.udp_class(t.src_port),
+            wan: mapping.wan,
+            flags: OPENED_OUTSIDE,
+            epoch: mapping.epoch,
+            refreshed: tick(now),
+            created: now.as_s() as u32,
+            mapping: slot,
+            ..Session::default()
+        };
+        // Another mapping of the same inside endpoint (one bound to a WAN's link) may speak to this remote already.
+        if self.find_outbound(session.outbound_key()).is_some() {
+            return Err(DropReason::NatFiltered);
+        }
+        self.add_session(session, counters)
+    }
+}

@@ -1,0 +1,303 @@
+//! Network address translation: endpoint-independent mapping per WAN (RFC 4787, 5382, 5508), and what a failover does to it.
+//!
+//! `Nat` is one worker's: the hosts it owns, their mappings, sessions and its slice of every WAN's ports. Its doors are
+//! `outbound`, `inbound` and `expire`; `rewrite` puts a result into the bytes. Invariants:
+//! - a live mapping's outside endpoint belongs to it alone (RFC 4787 REQ-3);
+//! - a packet from outside without mapping changes nothing;
+//! - no mapping is made on a WAN that is not fit, nothing stale translates: a failover needs no walk over sessions, each
+//!   mapping moves, and each TCP session is reset, with its own next packet from inside.
+#![forbid(unsafe_code)]
+
+pub mod inbound;
+pub mod outbound;
+pub mod rewrite;
+pub mod session;
+mod sweep;
+pub mod tcp;
+
+use std::net::Ipv4Addr;
+
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+
+use crate::base::{Nanos, WanId};
+use crate::packet::{Counters, DropReason, Stat};
+use crate::table::hash::HashKey;
+use crate::table::index::Index;
+use crate::table::ports::PortPool;
+use crate::table::slab::Slab;
+use crate::wire::protocol;
+use session::{Key, tick};
+pub use session::{Mapping, Session, Timeouts};
+
+/// A WAN, as the NAT sees it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Uplink {
+    /// The router's address there
+    pub address: Ipv4Addr,
+    /// Grows each time a failover leaves it
+    pub epoch: u16,
+    /// Packets can be sent there
+    pub fit: bool,
+}
+
+/// The WANs and the choice among them, in a view.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Uplinks {
+    /// In the order of preference
+    pub wans: Vec<Uplink>,
+    /// Where new mappings go
+    pub carrying: Option<WanId>,
+}
+
+impl Uplinks {
+    fn get(&self, wan: WanId) -> Option<&Uplink> {
+        self.wans.get(wan.index())
+    }
+
+    fn left(&self, wan: WanId, epoch: u16) -> bool {
+        self.get(wan).is_none_or(|u| u.epoch != epoch)
+    }
+
+    fn fit(&self, wan: WanId) -> bool {
+        self.get(wan).is_some_and(|u| u.fit)
+    }
+}
+
+/// A packet's part of the answer: the endpoint that takes the place of the inside one, or of the outside one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Translation {
+    /// The new address
+    pub addr: Ipv4Addr,
+    /// The new port or echo identifier
+    pub port: u16,
+    /// The WAN it concerns
+    pub wan: WanId,
+}
+
+/// What becomes of a packet from inside.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outbound {
+    /// Its source becomes this
+    Translate(Translation),
+    /// A TCP segment to be answered by a reset
+    Reset(DropReason),
+    /// Not carried
+    Drop(DropReason),
+}
+
+/// What one worker's NAT is made with.
+#[derive(Clone, Debug)]
+pub struct NatConfig {
+    /// How many sessions (and mappings) it has room for
+    pub sessions: u32,
+    /// How long they live
+    pub timeouts: Timeouts,
+    /// One per WAN
+    pub wans: usize,
+    /// Seed of the secret and of the ports
+    pub seed: u64,
+}
+
+/// Which outside ports and echo identifiers a worker may give out.
+pub trait PortSlice {
+    /// Whether this one is the worker's.
+    fn holds(&self, port: u16) -> bool;
+}
+
+impl<F: Fn(u16) -> bool> PortSlice for F {
+    fn holds(&self, port: u16) -> bool {
+        self(port)
+    }
+}
+
+/// The lowest outside port given out for UDP and TCP.
+pub const FIRST_PORT: u16 = 1024;
+
+/// One worker's translation state.
+#[derive(Debug)]
+pub struct Nat {
+    key: HashKey,
+    rng: StdRng,
+    sessions: Slab<Session>,
+    mappings: Slab<Mapping>,
+    /// Two entries a session: slot * 2 + (0 from inside, 1 from outside)
+    index: Index,
+    /// Two entries a mapping, likewise
+    mapping_index: Index,
+    /// [wan][udp, tcp, icmp]
+    ports: Vec<[PortPool; 3]>,
+    timeouts: Timeouts,
+    sweep: sweep::Sweep,
+    /// Live sessions per WAN
+    per_wan: Vec<u64>,
+}
+
+fn pool_of(protocol: u8) -> usize {
+    match protocol {
+        protocol::UDP => 0,
+        protocol::TCP => 1,
+        _ => 2,
+    }
+}
+
+impl Nat {
+    /// Empty, with all its memory taken.
+    pub fn new(config: &NatConfig, slice: &impl PortSlice) -> Nat {
+        let mut rng = StdRng::seed_from_u64(config.seed);
+        let pool = |first: u16| PortPool::new((first..=u16::MAX).filter(|p| slice.holds(*p)));
+        Nat {
+            key: HashKey::draw(&mut rng),
+            rng,
+            sessions: Slab::new(config.sessions),
+            mappings: Slab::new(config.sessions),
+            index: Index::new(config.sessions as usize * 2),
+            mapping_index: Index::new(config.sessions as usize * 2),
+            ports: (0..config.wans).map(|_| [pool(FIRST_PORT), pool(FIRST_PORT), pool(0)]).collect(),
+            timeouts: config.timeouts.clone(),
+            sweep: sweep::Sweep::default(),
+            per_wan: vec![0; config.wans],
+        }
+    }
+
+    /// Sessions in the table.
+    pub fn live(&self) -> usize {
+        self.sessions.len()
+    }
+
+    /// Sessions there is room for.
+    pub fn capacity(&self) -> u32 {
+        self.sessions.capacity()
+    }
+
+    /// Sessions in the table that are bound to each WAN.
+    pub fn per_wan(&self) -> &[u64] {
+        &self.per_wan
+    }
+
+    /// Bytes of memory that the tables take.
+    pub fn bytes(&self) -> usize {
+        let slots = self.sessions.capacity() as usize * (size_of::<Session>() + size_of::<Mapping>() + 8);
+        slots + self.index.bytes() + self.mapping_index.bytes()
+    }
+
+    #[inline(always)]
+    fn hash(&self, key: Key) -> u64 {
+        self.key.hash(key.addresses, key.rest)
+    }
+
+    #[inline(always)]
+    fn find_outbound(&self, key: Key) -> Option<u32> {
+        let is_it = |entry: u32| entry & 1 == 0 && self.sessions.get(entry >> 1).outbound_key() == key;
+        self.index.find(self.hash(key), is_it).map(|entry| entry >> 1)
+    }
+
+    #[inline(always)]
+    fn find_inbound(&self, key: Key) -> Option<u32> {
+        let is_it = |entry: u32| entry & 1 == 1 && self.sessions.get(entry >> 1).inbound_key() == key;
+        self.index.find(self.hash(key), is_it).map(|entry| entry >> 1)
+    }
+
+    fn find_mapping_inside(&self, key: Key) -> Option<u32> {
+        let is_it = |entry: u32| entry & 1 == 0 && self.mappings.get(entry >> 1).inside_key() == key;
+        self.mapping_index.find(self.hash(key), is_it).map(|entry| entry >> 1)
+    }
+
+    fn find_mapping_outside(&self, key: Key) -> Option<u32> {
+        let is_it = |entry: u32| entry & 1 == 1 && self.mappings.get(entry >> 1).outside_key() == key;
+        self.mapping_index.find(self.hash(key), is_it).map(|entry| entry >> 1)
+    }
+
+    /// Makes a session of a mapping, found from both sides.
+    fn add_session(&mut self, session: Session, counters: &mut Counters) -> Result<u32, DropReason> {
+        let (out_hash, in_hash) = (self.hash(session.outbound_key()), self.hash(session.inbound_key()));
+        self.evict_inbound(session.inbound_key());
+        let Some(slot) = self.sessions.insert(session) else {
+            counters.add(Stat::SessionsRefused, 1);
+            return Err(DropReason::NatTableFull);
+        };
+        if self.index.insert(out_hash, slot * 2).is_err() {
+            self.sessions.remove(slot);
+            counters.add(Stat::SessionsRefused, 1);
+            return Err(DropReason::NatTableFull);
+        }
+        if self.index.insert(in_hash, slot * 2 + 1).is_err() {
+            self.index.remove(out_hash, slot * 2);
+            self.sessions.remove(slot);
+            counters.add(Stat::SessionsRefused, 1);
+            return Err(DropReason::NatTableFull);
+        }
+        self.mappings.get_mut(session.mapping).sessions += 1;
+        self.per_wan[session.wan.index()] += 1;
+        counters.add(Stat::SessionsCreated, 1);
+        Ok(slot)
+    }
+
+    /// Takes a stale session's place on the outside: its port was given to another mapping since.
+    fn evict_inbound(&mut self, key: Key) {
+        if let Some(slot) = self.find_inbound(key) {
+            let hash = self.hash(key);
+            self.index.remove(hash, slot * 2 + 1);
+        }
+    }
+
+    /// Ends a session, and its mapping if it was the last one.
+    fn remove_session(&mut self, slot: u32, now: Nanos, counters: &mut Counters) {
+        let session = *self.sessions.get(slot);
+        let (out_hash, in_hash) = (self.hash(session.outbound_key()), self.hash(session.inbound_key()));
+        self.index.remove(out_hash, slot * 2);
+        self.index.remove(in_hash, slot * 2 + 1);
+        self.sessions.remove(slot);
+        self.per_wan[session.wan.index()] -= 1;
+        let mapping = self.mappings.get_mut(session.mapping);
+        mapping.sessions -= 1;
+        if mapping.sessions == 0 {
+            let closed = session.protocol == protocol::TCP && tcp::TcpState::from_u8(session.state).closed();
+            self.remove_mapping(session.mapping, closed, now, counters);
+        }
+    }
+
+    fn remove_mapping(&mut self, slot: u32, closed: bool, now: Nanos, counters: &mut Counters) {
+        let mapping = *self.mappings.get(slot);
+        let (inside, outside) = (self.hash(mapping.inside_key()), self.hash(mapping.outside_key()));
+        self.mapping_index.remove(inside, slot * 2);
+        self.mapping_index.remove(outside, slot * 2 + 1);
+        self.mappings.remove(slot);
+        self.release_port(&mapping, closed, now);
+        counters.add(Stat::MappingsRemoved, 1);
+    }
+
+    fn release_port(&mut self, mapping: &Mapping, closed: bool, now: Nanos) {
+        let pool = &mut self.ports[mapping.wan.index()][pool_of(mapping.protocol)];
+        if closed {
+            pool.release_at_once(mapping.outside_port);
+        } else {
+            pool.release(mapping.outside_port, now);
+        }
+    }
+
+    /// Hands `each` the live sessions of up to `slots` slots from `from` on; gives where to go on, `None` at the end.
+    pub fn list(&self, from: u32, slots: u32, now: Nanos, mut each: impl FnMut(&Session)) -> Option<u32> {
+        let end = from.saturating_add(slots).min(self.sessions.used());
+        for slot in from..end {
+            let session = self.sessions.get(slot);
+            if session.protocol != 0 && !session.expired(&self.timeouts, tick(now)) {
+                each(session);
+            }
+        }
+        (end < self.sessions.used()).then_some(end)
+    }
+
+    /// A number that changes with every change of sessions, mappings or free ports; traffic counters do not count.
+    pub fn digest(&self) -> u64 {
+        let slots = (0..self.sessions.used()).map(|s| self.sessions.get(s)).filter(|s| s.protocol != 0);
+        let mut sum = slots.fold(0u64, |sum, s| {
+            let key = self.hash(s.outbound_key()) ^ self.hash(s.inbound_key()).rotate_left(7);
+            sum.wrapping_add(key ^ u64::from(s.refreshed) << 8 ^ u64::from(s.state))
+        });
+        for pool in self.ports.iter().flatten() {
+            sum = sum.wrapping_mul(31).wrapping_add(pool.free() as u64);
+        }
+        sum ^ (self.mappings.len() as u64) << 40
+    }
+}

@@ -1,0 +1,55 @@
+//! Expiry: look-ups refuse a session whose timer has run out at once; the sweep gives its memory and its port back.
+//! It walks the slots at an even pace, the whole table in `PERIOD`, a few slots a turn.
+
+use super::Nat;
+use super::session::tick;
+use crate::base::Nanos;
+use crate::packet::{Counters, Stat};
+
+/// In this time every slot is visited once.
+pub const PERIOD: Nanos = Nanos::from_s(8);
+/// At most so many slots a turn, however long the turn before took.
+const MOST: u64 = 512;
+
+/// Where the sweep stands.
+#[derive(Debug, Default)]
+pub(super) struct Sweep {
+    cursor: u32,
+    /// Up to when the pace is kept.
+    paid: Nanos,
+}
+
+impl Nat {
+    /// Removes sessions whose timer has run out, as many as the pace asks for since the last call.
+    pub fn expire(&mut self, now: Nanos, counters: &mut Counters) {
+        let used = u64::from(self.sessions.used());
+        let due = now.since(self.sweep.paid).0.saturating_mul(used) / PERIOD.0;
+        if due == 0 {
+            if used == 0 {
+                self.sweep.paid = now;
+            }
+            return;
+        }
+        self.sweep.paid = now;
+        for _ in 0..due.min(MOST).min(used) {
+            let slot = self.sweep.cursor;
+            self.sweep.cursor = if u64::from(slot) + 1 >= used { 0 } else { slot + 1 };
+            self.expire_slot(slot, now, counters);
+        }
+    }
+
+    /// Removes every session whose timer has run out, in one go. For tests and the end of a run.
+    pub fn expire_all(&mut self, now: Nanos, counters: &mut Counters) {
+        for slot in 0..self.sessions.used() {
+            self.expire_slot(slot, now, counters);
+        }
+    }
+
+    fn expire_slot(&mut self, slot: u32, now: Nanos, counters: &mut Counters) {
+        let session = self.sessions.get(slot);
+        if session.protocol != 0 && session.expired(&self.timeouts, tick(now)) {
+            self.remove_session(slot, now, counters);
+            counters.add(Stat::SessionsExpired, 1);
+        }
+    }
+}

@@ -1,0 +1,317 @@
+//! Every counter of the packet path, in one list: a drop reason is a variant of `DropReason`, a counter
+//! `drop_<name>`, and a row of `docs/counters.md` (a test holds the page against this list).
+//!
+//! The books must balance at every burst boundary (`Counters::balance`): what was received, made or handed in was
+//! sent, consumed, held, handed out or dropped.
+
+macro_rules! counters {
+    (
+        $(#[$doc:meta])* drops { $($(#[doc = $drop_doc:literal])+ $drop:ident = $drop_name:literal,)+ }
+        counts { $($(#[doc = $stat_doc:literal])+ $stat:ident = $stat_name:literal,)+ }
+    ) => {
+        /// Why a packet went no further.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        #[repr(u8)]
+        pub enum DropReason { $($(#[doc = $drop_doc])+ $drop,)+ }
+
+        impl DropReason {
+            /// All reasons, in the order of the list.
+            pub const ALL: &'static [DropReason] = &[$(DropReason::$drop),+];
+            /// The counter's name, with its `drop_`.
+            pub const fn name(self) -> &'static str {
+                match self { $(DropReason::$drop => concat!("drop_", $drop_name),)+ }
+            }
+            /// What it means, in a sentence.
+            pub const fn meaning(self) -> &'static str {
+                match self { $(DropReason::$drop => concat!($($drop_doc),+),)+ }
+            }
+        }
+
+        /// What else is counted.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        #[repr(u8)]
+        pub enum Stat { $($(#[doc = $stat_doc])+ $stat,)+ }
+
+        impl Stat {
+            /// All of them, in the order of the list.
+            pub const ALL: &'static [Stat] = &[$(Stat::$stat),+];
+            /// The counter's name.
+            pub const fn name(self) -> &'static str {
+                match self { $(Stat::$stat => $stat_name,)+ }
+            }
+            /// What it means, in a sentence.
+            pub const fn meaning(self) -> &'static str {
+                match self { $(Stat::$stat => concat!($($stat_doc),+),)+ }
+            }
+        }
+    };
+}
+
+counters! {
+    drops {
+        /// The frame is shorter than an Ethernet header.
+        EthTruncated = "eth_truncated",
+        /// The frame is for another station's address.
+        EthNotForUs = "eth_not_for_us",
+        /// The source address is a group address or zero.
+        EthSource = "eth_source",
+        /// An ethertype that is not routed.
+        EthType = "eth_type",
+        /// A frame with a VLAN tag; VLANs are not carried yet.
+        Vlan = "vlan",
+        /// IPv6 is not routed.
+        Ipv6 = "ipv6",
+        /// An ARP message with a wrong type, length or sender (RFC 826).
+        ArpMalformed = "arp_malformed",
+        /// An ARP message for somebody else.
+        ArpNotForUs = "arp_not_for_us",
+        /// Shorter than an IPv4 header (RFC 1812 5.2.2).
+        Ipv4Truncated = "ipv4_truncated",
+        /// The header's checksum is wrong (RFC 1812 5.2.2).
+        Ipv4Checksum = "ipv4_checksum",
+        /// The version is not 4 (RFC 1812 5.2.2).
+        Ipv4Version = "ipv4_version",
+        /// The header length is impossible (RFC 1812 5.2.2).
+        Ipv4HeaderLength = "ipv4_header_length",
+        /// The total length is impossible (RFC 1812 5.2.2).
+        Ipv4TotalLength = "ipv4_total_length",
+        /// An IP option with an impossible length (RFC 1812 4.3.3.5).
+        Ipv4OptionMalformed = "ipv4_option_malformed",
+        /// A source-routed packet (RFC 7126 4.3, 4.4).
+        Ipv4SourceRoute = "ipv4_source_route",
+        /// A source that no host may have: 0/8, 127/8, 224/4, 240/4 (RFC 1812 5.3.7).
+        MartianSource = "martian_source",
+        /// A destination that is never on a wire: 0/8, 127/8, 240/4 (RFC 1812 5.3.7).
+        MartianDestination = "martian_destination",
+        /// A source that does not belong behind this interface: one of the router's own, an inside one on a WAN, or a broadcast address.
+        SpoofedSource = "spoofed_source",
+        /// A limited or directed broadcast (RFC 1812 5.3.5).
+        Broadcast = "broadcast",
+        /// Multicast is not routed.
+        Multicast = "multicast",
+        /// A unicast packet in a broadcast or multicast frame (RFC 1812 5.3.4).
+        LinkBroadcast = "link_broadcast",
+        /// A fragment that would need translation, or is for the router; not carried yet.
+        Fragment = "fragment",
+        /// A UDP, TCP or ICMP header that is cut off or whose length is impossible.
+        TransportMalformed = "transport_malformed",
+        /// A protocol that is not translated: all but UDP, TCP and ICMP echo.
+        Protocol = "protocol",
+        /// The TTL ran out here (RFC 1812 5.3.1).
+        TtlExpired = "ttl_expired",
+        /// No route to the destination, and no WAN to try.
+        NoRoute = "no_route",
+        /// No WAN is fit to carry it.
+        WanNone = "wan_none",
+        /// The session's WAN is down, and there is none to move to.
+        WanDown = "wan_down",
+        /// Came back on a WAN that its session has left.
+        WanLeft = "wan_left",
+        /// Arrived on a WAN for an address that is not the router's.
+        WanTransit = "wan_transit",
+        /// From inside to an outside address of the router: hairpinning is not carried yet.
+        Hairpin = "hairpin",
+        /// Unsolicited from outside: no mapping.
+        NatNoMapping = "nat_no_mapping",
+        /// From outside to a mapping, by a remote that the filter does not let in.
+        NatFiltered = "nat_filtered",
+        /// Every external port of the WAN is taken.
+        NatPortsExhausted = "nat_ports_exhausted",
+        /// The session table is full.
+        NatTableFull = "nat_table_full",
+        /// A TCP segment from inside without a session; answered by a reset.
+        NatTcpMidstream = "nat_tcp_midstream",
+        /// A TCP segment whose session stayed on a failed WAN; answered by a reset.
+        NatTcpFailover = "nat_tcp_failover",
+        /// An ICMP error about a translated packet; not carried yet.
+        IcmpErrorTransit = "icmp_error_transit",
+        /// An ICMP message with a wrong checksum, for the router.
+        IcmpChecksum = "icmp_checksum",
+        /// An ICMP message of a kind that the router does not answer.
+        IcmpUnhandled = "icmp_unhandled",
+        /// For the router itself, which has no service there.
+        LocalNoService = "local_no_service",
+        /// Longer than the next link carries, and it may not be fragmented.
+        FragmentationNeeded = "fragmentation_needed",
+        /// Longer than the next link carries; fragmenting is not done yet.
+        TooBig = "too_big",
+        /// The next hop did not answer ARP.
+        NeighborUnresolved = "neighbor_unresolved",
+        /// Pushed out of the hold for an unresolved next hop by newer packets.
+        NeighborHold = "neighbor_hold",
+        /// The ring to the packet's owner is full.
+        HandOverFull = "hand_over_full",
+        /// The way out has no link: queued there it would come out late.
+        LinkDown = "link_down",
+        /// The port's transmit queue is full.
+        TxFull = "tx_full",
+        /// No buffer left to make the packet in.
+        NoBuffer = "no_buffer",
+    }
+    counts {
+        /// Frames received.
+        Received = "rx_packets",
+        /// Frames sent.
+        Sent = "tx_packets",
+        /// Frames that the router made: ARP, echo replies, errors, resets.
+        Originated = "originated",
+        /// Frames consumed: ARP and echo requests to the router.
+        Local = "local",
+        /// Packets that wait for their next hop's address, now.
+        Held = "held",
+        /// Packets given to the worker that owns their host.
+        HandedOut = "handed_out",
+        /// Packets got from other workers.
+        HandedIn = "handed_in",
+        /// Sessions made.
+        SessionsCreated = "sessions_created",
+        /// Sessions ended by their timer.
+        SessionsExpired = "sessions_expired",
+        /// Sessions refused: table or ports full.
+        SessionsRefused = "sessions_refused",
+        /// Sessions ended by a reset after a failover.
+        SessionsReset = "sessions_reset",
+        /// Sessions moved to another WAN with their mapping.
+        SessionsMoved = "sessions_moved",
+        /// Mappings made.
+        MappingsCreated = "mappings_created",
+        /// Mappings moved to another WAN.
+        MappingsMoved = "mappings_moved",
+        /// Mappings ended.
+        MappingsRemoved = "mappings_removed",
+        /// Mappings made on a WAN that was already left; must stay 0.
+        MappingsOnLeftWan = "mappings_on_left_wan",
+        /// TCP resets sent to inside hosts.
+        TcpResetsSent = "tcp_resets_sent",
+        /// ICMP errors sent.
+        IcmpErrorsSent = "icmp_errors_sent",
+        /// ICMP errors not sent, because the rate is limited.
+        IcmpErrorsLimited = "icmp_errors_limited",
+        /// ICMP errors not sent, because none may answer such a packet (RFC 1812 4.3.2.7).
+        IcmpErrorsForbidden = "icmp_errors_forbidden",
+        /// ARP messages in which another station claims an address of the router.
+        ArpConflicts = "arp_conflicts",
+        /// Notices to the management thread that found its ring full.
+        NoticesLost = "notices_lost",
+    }
+}
+
+const DROPS: usize = DropReason::ALL.len();
+
+/// How many counters there are.
+pub const COUNTERS: usize = DROPS + Stat::ALL.len();
+
+/// The counters of one worker, or their sum.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Counters {
+    values: [u64; COUNTERS],
+}
+
+impl Default for Counters {
+    fn default() -> Counters {
+        Counters { values: [0; COUNTERS] }
+    }
+}
+
+impl std::fmt::Debug for Counters {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_map().entries(self.iter().filter(|(_, n)| *n != 0)).finish()
+    }
+}
+
+impl Counters {
+    /// One more drop.
+    #[inline(always)]
+    pub fn drop(&mut self, reason: DropReason) {
+        self.values[reason as usize] += 1;
+    }
+
+    /// `n` more.
+    #[inline(always)]
+    pub fn add(&mut self, stat: Stat, n: u64) {
+        self.values[DROPS + stat as usize] += n;
+    }
+
+    /// `n` less, of what is counted as it stands now.
+    #[inline(always)]
+    pub fn sub(&mut self, stat: Stat, n: u64) {
+        let value = &mut self.values[DROPS + stat as usize];
+        *value = value.saturating_sub(n);
+    }
+
+    /// The value of a counter.
+    pub fn get(&self, stat: Stat) -> u64 {
+        self.values[DROPS + stat as usize]
+    }
+
+    /// How many were dropped for `reason`.
+    pub fn dropped(&self, reason: DropReason) -> u64 {
+        self.values[reason as usize]
+    }
+
+    /// How many were dropped in all.
+    pub fn dropped_in_all(&self) -> u64 {
+        self.values[..DROPS].iter().sum()
+    }
+
+    /// The values in a fixed order.
+    pub fn values(&self) -> &[u64; COUNTERS] {
+        &self.values
+    }
+
+    /// The values in a fixed order, to be written.
+    pub fn values_mut(&mut self) -> &mut [u64; COUNTERS] {
+        &mut self.values
+    }
+
+    /// Every counter by name: the counts, then the drops.
+    pub fn iter(&self) -> impl Iterator<Item = (&'static str, u64)> + '_ {
+        let counts = Stat::ALL.iter().map(|s| (s.name(), self.get(*s)));
+        counts.chain(DropReason::ALL.iter().map(|r| (r.name(), self.dropped(*r))))
+    }
+
+    /// What came and what became of it; the two are equal at every burst boundary.
+    pub fn balance(&self) -> (u64, u64) {
+        let came = self.get(Stat::Received) + self.get(Stat::Originated) + self.get(Stat::HandedIn);
+        let went =
+            self.get(Stat::Sent) + self.get(Stat::Local) + self.get(Stat::Held) + self.get(Stat::HandedOut);
+        (came, went + self.dropped_in_all())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashSet;
+
+    #[test]
+    fn names_are_unique_and_snake_case() {
+        let names: Vec<_> = Counters::default().iter().map(|(name, _)| name).collect();
+        assert_eq!(names.iter().collect::<HashSet<_>>().len(), COUNTERS);
+        for name in names {
+            assert!(
+                name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_'),
+                "{name}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_page_of_counters_has_a_row_for_each_and_no_other() {
+        let mut page = String::from(
+            "# Counters\n\nEvery packet that goes no further is counted under its reason; `turnout counters` shows them.\n\n\
+             At every burst boundary: `rx_packets + originated + handed_in` = `tx_packets + local + held + handed_out` + all drops.\n",
+        );
+        let rows = |title: &str, rows: Vec<(&str, &str)>| {
+            let rows: String = rows.iter().map(|(n, m)| format!("| `{n}` | {} |\n", m.trim())).collect();
+            format!("\n## {title}\n\n| counter | meaning |\n|---|---|\n{rows}")
+        };
+        page += &rows("Counts", Stat::ALL.iter().map(|s| (s.name(), s.meaning())).collect());
+        page += &rows("Drops", DropReason::ALL.iter().map(|r| (r.name(), r.meaning())).collect());
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/counters.md");
+        if std::env::var_os("TURNOUT_WRITE_DOCS").is_some() {
+            std::fs::write(path, &page).unwrap();
+        }
+        assert_eq!(std::fs::read_to_string(path).unwrap(), page, "run once with TURNOUT_WRITE_DOCS=1");
+    }
+}

@@ -1,0 +1,100 @@
+//! `Frame`: a packet that passed the checks of `path::admit`, with what they found; and its end, the `Verdict`.
+
+use std::net::Ipv4Addr;
+
+use super::{DropReason, PacketBuf};
+use crate::base::{IfaceId, WorkerId};
+use crate::wire::icmp::Icmp;
+use crate::wire::ipv4::Ipv4;
+use crate::wire::tcp::Tcp;
+use crate::wire::{eth, protocol};
+
+/// What follows the IP header.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Transport {
+    /// A datagram between two ports
+    Udp {
+        /// Source port
+        src: u16,
+        /// Destination port
+        dst: u16,
+    },
+    /// A segment
+    Tcp(Tcp),
+    /// A message
+    Icmp(Icmp),
+    /// Anything else, a fragment included: not looked at
+    Other,
+}
+
+/// An IPv4 packet in its Ethernet frame, checked.
+#[derive(Debug)]
+pub struct Frame<B> {
+    /// The bytes
+    pub buf: B,
+    /// Where it came in
+    pub ingress: IfaceId,
+    /// Came to the link's broadcast or a multicast address
+    pub link_group: bool,
+    /// The IP header as it arrived
+    pub ip: Ipv4,
+    /// The transport header as it arrived
+    pub transport: Transport,
+}
+
+impl<B: PacketBuf> Frame<B> {
+    /// Where the IP header starts.
+    pub const L3: usize = eth::LEN;
+
+    /// Where the transport header starts.
+    pub fn l4(&self) -> usize {
+        Self::L3 + usize::from(self.ip.header_len)
+    }
+
+    /// The IP packet, from its header to the end of the frame.
+    pub fn packet_mut(&mut self) -> &mut [u8] {
+        self.buf.bytes_mut().get_mut(Self::L3..).unwrap_or_default()
+    }
+
+    /// The two endpoints of the flow, as they arrived: ports, or the identifier of an echo in both places.
+    /// `None` for what is not translated.
+    pub fn tuple(&self) -> Option<Tuple> {
+        let (protocol, src_port, dst_port) = match self.transport {
+            Transport::Udp { src, dst } => (protocol::UDP, src, dst),
+            Transport::Tcp(tcp) => (protocol::TCP, tcp.src, tcp.dst),
+            Transport::Icmp(icmp) => (protocol::ICMP, icmp.id, icmp.id),
+            Transport::Other => return None,
+        };
+        Some(Tuple { protocol, src: self.ip.src, src_port, dst: self.ip.dst, dst_port })
+    }
+}
+
+/// Protocol and endpoints of a packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Tuple {
+    /// See `wire::protocol`
+    pub protocol: u8,
+    /// Source
+    pub src: Ipv4Addr,
+    /// Source port, or an echo's identifier
+    pub src_port: u16,
+    /// Destination
+    pub dst: Ipv4Addr,
+    /// Destination port, or an echo's identifier
+    pub dst_port: u16,
+}
+
+/// What became of a packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Queued for sending
+    Sent,
+    /// Consumed by the router
+    Local,
+    /// Waits for its next hop's address
+    Held,
+    /// Given to the worker that owns its host
+    HandedOut(WorkerId),
+    /// Ended here
+    Dropped(DropReason),
+}

@@ -1,0 +1,84 @@
+//! Admission: is this a frame for the router, and is it whole? The checks of RFC 1812 5.2.2 in their order, each with its counter.
+//! What passes is a `Frame`, whose headers need not be checked again.
+
+use super::View;
+use crate::base::{IfaceId, Mac};
+use crate::packet::{DropReason, Frame, PacketBuf, Transport};
+use crate::wire::arp::Arp;
+use crate::wire::eth::{self, Eth, ethertype};
+use crate::wire::icmp::Icmp;
+use crate::wire::ipv4::{self, Ipv4, Ipv4Error, Options};
+use crate::wire::protocol;
+use crate::wire::tcp::Tcp;
+use crate::wire::udp::Udp;
+
+/// What was let in.
+#[derive(Debug)]
+pub enum Admitted<B> {
+    /// An IPv4 packet
+    Ip(Frame<B>),
+    /// An ARP message
+    Arp(B, Arp),
+}
+
+/// Checks a frame from the wire. It is cut to the length that its IP header names.
+///
+/// # Errors
+/// The first check that fails.
+#[inline]
+pub fn admit<B: PacketBuf>(view: &View, ingress: IfaceId, mut buf: B) -> Result<Admitted<B>, DropReason> {
+    let bytes = buf.bytes();
+    let eth = Eth::parse(bytes).ok_or(DropReason::EthTruncated)?;
+    let own = view.ifaces[ingress.index()].mac;
+    if eth.dst != own && !eth.dst.is_group() {
+        return Err(DropReason::EthNotForUs);
+    }
+    if !eth.src.is_unicast() || eth.src == own {
+        return Err(DropReason::EthSource);
+    }
+    match eth.ethertype {
+        ethertype::IPV4 => {}
+        ethertype::ARP if eth.dst == own || eth.dst == Mac::BROADCAST => {
+            let arp = Arp::parse(&bytes[eth::LEN..]).ok_or(DropReason::ArpMalformed)?;
+            return Ok(Admitted::Arp(buf, arp));
+        }
+        ethertype::ARP => return Err(DropReason::ArpMalformed),
+        ethertype::VLAN | ethertype::QINQ => return Err(DropReason::Vlan),
+        ethertype::IPV6 => return Err(DropReason::Ipv6),
+        _ => return Err(DropReason::EthType),
+    }
+    let packet = &bytes[eth::LEN..];
+    let ip = Ipv4::parse(packet).map_err(|e| match e {
+        Ipv4Error::Truncated => DropReason::Ipv4Truncated,
+        Ipv4Error::Checksum => DropReason::Ipv4Checksum,
+        Ipv4Error::Version => DropReason::Ipv4Version,
+        Ipv4Error::HeaderLength => DropReason::Ipv4HeaderLength,
+        Ipv4Error::TotalLength => DropReason::Ipv4TotalLength,
+    })?;
+    let header_len = usize::from(ip.header_len);
+    if header_len > ipv4::MIN_LEN {
+        match ipv4::options(packet.get(ipv4::MIN_LEN..header_len).unwrap_or_default()) {
+            Options::Plain => {}
+            Options::SourceRoute => return Err(DropReason::Ipv4SourceRoute),
+            Options::Malformed => return Err(DropReason::Ipv4OptionMalformed),
+        }
+    }
+    let payload = packet.get(header_len..usize::from(ip.total_len)).unwrap_or_default();
+    let transport = transport(&ip, payload).ok_or(DropReason::TransportMalformed)?;
+    // Padding is not part of the packet. Cutting never fails.
+    let _ = buf.resize(eth::LEN + usize::from(ip.total_len));
+    Ok(Admitted::Ip(Frame { buf, ingress, link_group: eth.dst.is_group(), ip, transport }))
+}
+
+#[inline(always)]
+fn transport(ip: &Ipv4, payload: &[u8]) -> Option<Transport> {
+    if ip.is_fragment() {
+        return Some(Transport::Other);
+    }
+    match ip.protocol {
+        protocol::UDP => Udp::parse(payload).map(|u| Transport::Udp { src: u.src, dst: u.dst }),
+        protocol::TCP => Tcp::parse(payload).map(Transport::Tcp),
+        protocol::ICMP => Icmp::parse(payload).map(Transport::Icmp),
+        _ => Some(Transport::Other),
+    }
+}

@@ -1,0 +1,62 @@
+//! ARP on the path (RFC 826, RFC 5227): requests for the router are answered at once; what was heard is told to the
+//! management thread, which keeps the neighbours. A station that did not ask for the router only changes an entry that
+//! exists (RFC 826 reception).
+
+use super::{Notice, Router, View};
+use crate::base::{IfaceId, Nanos};
+use crate::packet::{DropReason, PacketBuf, Stat};
+use crate::wire::arp::{self, Arp, Op};
+
+impl<B: PacketBuf> Router<B> {
+    pub(super) fn arp(&mut self, view: &View, ingress: IfaceId, mut buf: B, arp: &Arp, now: Nanos) {
+        let iface = &view.ifaces[ingress.index()];
+        let probe = arp.sender_ip.is_unspecified();
+        if !arp.sender_mac.is_unicast() || !(probe || view.on_link(ingress, arp.sender_ip)) {
+            return self.counters.drop(DropReason::ArpMalformed);
+        }
+        if view.owns(ingress, arp.sender_ip) {
+            self.counters.add(Stat::Local, 1);
+            if arp.sender_mac != iface.mac {
+                self.counters.add(Stat::ArpConflicts, 1);
+                if self.chatter.take(now) {
+                    let (ip, mac) = (arp.sender_ip, arp.sender_mac);
+                    self.notices.push(Notice::Conflict { iface: ingress, ip, mac });
+                }
+            }
+            return;
+        }
+        let for_us = view.owns(ingress, arp.target_ip);
+        if !probe {
+            self.heard(view, ingress, arp, for_us, now);
+        }
+        if !for_us {
+            return self.counters.drop(DropReason::ArpNotForUs);
+        }
+        self.counters.add(Stat::Local, 1);
+        if arp.op == Op::Request && buf.resize(arp::FRAME_LEN) {
+            let reply = Arp {
+                op: Op::Reply,
+                sender_mac: iface.mac,
+                sender_ip: arp.target_ip,
+                target_mac: arp.sender_mac,
+                target_ip: arp.sender_ip,
+            };
+            buf.bytes_mut().copy_from_slice(&reply.frame(iface.mac, arp.sender_mac));
+            self.counters.add(Stat::Originated, 1);
+            self.out.push((ingress, buf));
+        }
+    }
+
+    /// Tells what is news: an answer of a gateway always (it is a probe's), anything else if it changes the table.
+    fn heard(&mut self, view: &View, iface: IfaceId, arp: &Arp, for_us: bool, now: Nanos) {
+        let (ip, mac, reply) = (arp.sender_ip, arp.sender_mac, arp.op == Op::Reply && for_us);
+        let gateway = view.wans.iter().any(|w| w.iface == iface && w.gateway == ip);
+        let news = match self.neighbors.find(iface, ip) {
+            Some(known) => known.mac != mac || (known.stale && for_us) || reply,
+            None => for_us,
+        };
+        if (gateway && reply) || (news && self.chatter.take(now)) {
+            self.notices.push(Notice::Heard { iface, ip, mac, reply, at: now });
+        }
+    }
+}

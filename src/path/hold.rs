@@ -1,0 +1,106 @@
+//! Packets that wait for their next hop's address: the newest few for each, bounded in all (RFC 1122 2.3.2.2).
+
+use std::net::Ipv4Addr;
+
+use crate::base::{IfaceId, Nanos};
+use crate::nat::rewrite::{End, rewrite};
+use crate::packet::{Frame, PacketBuf};
+
+/// Packets that wait at most, for all next hops.
+const CAPACITY: usize = 256;
+/// Packets that wait at most for one next hop.
+const PER_NEIGHBOR: usize = 8;
+/// A packet waits at most so long.
+pub const HELD_FOR: Nanos = Nanos::from_s(4);
+
+/// What a packet was before translation, so that an ICMP error can quote what its sender sent (RFC 1812 4.3.2.3).
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Origin {
+    pub(super) ingress: IfaceId,
+    l4: u8,
+    protocol: u8,
+    end: End,
+    addr: Ipv4Addr,
+    port: u16,
+}
+
+impl Origin {
+    pub(super) fn of<B: PacketBuf>(frame: &Frame<B>, end: End) -> Origin {
+        let (addr, port) = match (end, frame.tuple()) {
+            (End::Source, t) => (frame.ip.src, t.map_or(0, |t| t.src_port)),
+            (End::Destination, t) => (frame.ip.dst, t.map_or(0, |t| t.dst_port)),
+        };
+        let (ingress, l4, protocol) = (frame.ingress, frame.ip.header_len, frame.ip.protocol);
+        Origin { ingress, l4, protocol, end, addr, port }
+    }
+
+    pub(super) fn restore(&self, frame: &mut [u8]) {
+        if let Some(packet) = frame.get_mut(crate::wire::eth::LEN..) {
+            rewrite(packet, usize::from(self.l4), self.protocol, self.end, self.addr, self.port);
+        }
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct Held<B> {
+    pub(super) egress: IfaceId,
+    pub(super) next_hop: Ipv4Addr,
+    pub(super) since: Nanos,
+    /// `None` if the router made it.
+    pub(super) origin: Option<Origin>,
+    pub(super) buf: B,
+}
+
+/// The hold of a worker, oldest first.
+#[derive(Debug)]
+pub struct Hold<B> {
+    held: Vec<Held<B>>,
+}
+
+impl<B> Default for Hold<B> {
+    fn default() -> Hold<B> {
+        Hold::new()
+    }
+}
+
+impl<B> Hold<B> {
+    /// Empty, with all its memory.
+    pub fn new() -> Hold<B> {
+        Hold { held: Vec::with_capacity(CAPACITY) }
+    }
+
+    /// How many wait.
+    pub fn len(&self) -> usize {
+        self.held.len()
+    }
+
+    /// None waits.
+    pub fn is_empty(&self) -> bool {
+        self.held.is_empty()
+    }
+
+    /// Keeps a packet. Tells whether an older one had to go, and whether its next hop was not waited for before.
+    pub(super) fn push(&mut self, held: Held<B>) -> (bool, bool) {
+        let same = |h: &Held<B>| h.egress == held.egress && h.next_hop == held.next_hop;
+        let waiting = self.held.iter().filter(|h| same(h)).count();
+        let full = waiting >= PER_NEIGHBOR || self.held.len() >= CAPACITY;
+        if full {
+            let oldest = if waiting > 0 { self.held.iter().position(same).unwrap_or(0) } else { 0 };
+            self.held.remove(oldest);
+        }
+        self.held.push(held);
+        (full, waiting == 0)
+    }
+
+    /// Takes the oldest that waits for this next hop.
+    pub(super) fn take(&mut self, iface: IfaceId, ip: Ipv4Addr) -> Option<Held<B>> {
+        let at = self.held.iter().position(|h| h.egress == iface && h.next_hop == ip)?;
+        Some(self.held.remove(at))
+    }
+
+    /// Takes the oldest, if it has waited for `age`.
+    pub(super) fn take_older(&mut self, now: Nanos, age: Nanos) -> Option<Held<B>> {
+        let old = self.held.first().is_some_and(|h| now.since(h.since) >= age);
+        old.then(|| self.held.remove(0))
+    }
+}

@@ -1,0 +1,235 @@
+//! The packet path on one screen: what happens to a frame between receive and send.
+//!
+//! `admit` (RFC 1812 5.2.2) -> `classify` -> [the engine hands the frame to the worker that owns its host] -> `forward`: TTL, `translate`, `fit`,
+//! `resolve`, out. What ends on the way gets a `Verdict`; what must be answered (echo, ICMP errors, TCP resets) is turned into its answer in
+//! the same buffer and goes out by `resolve` as well. Nothing here blocks, allocates, logs or asks for the time.
+#![forbid(unsafe_code)]
+
+mod admit;
+mod arp;
+mod classify;
+mod errors;
+mod hold;
+mod limit;
+mod local;
+mod notice;
+mod resolve;
+mod view;
+
+use crate::base::{IfaceId, Nanos, WanId};
+use crate::nat::rewrite::{End, rewrite};
+use crate::nat::{Nat, Outbound, outbound::FromInside};
+use crate::nat::{Translation, inbound::FromOutside};
+use crate::packet::{Counters, DropReason, Frame, PacketBuf, Stat, Transport, Verdict};
+use crate::table::neighbors::Neighbors;
+use crate::wire::icmp::{kind, unreachable};
+use crate::wire::ipv4;
+
+pub use admit::{Admitted, admit};
+pub use classify::{Class, classify};
+pub use hold::{HELD_FOR, Hold};
+pub use limit::Limit;
+pub use notice::Notice;
+pub use view::{IcmpPolicy, Iface, View, WanLink};
+
+/// How many frames are taken from a queue at a time.
+pub const BURST: usize = 32;
+
+/// Packets and bytes of an interface.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Traffic {
+    /// Received
+    pub rx_packets: u64,
+    /// Received, whole frames
+    pub rx_bytes: u64,
+    /// Sent
+    pub tx_packets: u64,
+    /// Sent, whole frames
+    pub tx_bytes: u64,
+}
+
+/// What one worker's packet path writes to. The view it reads is handed in.
+#[derive(Debug)]
+pub struct Router<B> {
+    /// Translation
+    pub nat: Nat,
+    /// Next hops
+    pub neighbors: Neighbors,
+    /// Packets that wait for their next hop
+    pub hold: Hold<B>,
+    /// What was counted
+    pub counters: Counters,
+    /// By interface
+    pub traffic: Vec<Traffic>,
+    /// Frames to be sent, in order: the engine takes them after each burst
+    pub out: Vec<(IfaceId, B)>,
+    /// What the management thread must hear: the engine takes it after each burst
+    pub notices: Vec<Notice>,
+    errors: Limit,
+    chatter: Limit,
+}
+
+/// Notices of neighbours a second that one worker passes on; probes of gateways do not count.
+const CHATTER: u32 = 2000;
+
+impl<B: PacketBuf> Router<B> {
+    /// A router with nothing in it.
+    pub fn new(nat: Nat, neighbors: Neighbors, interfaces: usize, icmp: &IcmpPolicy) -> Router<B> {
+        Router {
+            nat,
+            neighbors,
+            hold: Hold::new(),
+            counters: Counters::default(),
+            traffic: vec![Traffic::default(); interfaces],
+            out: Vec::with_capacity(BURST * 4),
+            notices: Vec::with_capacity(BURST * 4),
+            errors: Limit::new(icmp.errors_per_second),
+            chatter: Limit::new(CHATTER),
+        }
+    }
+
+    /// A frame from the wire up to the point where its owner is known. `None`: it ended here.
+    pub fn receive(
+        &mut self,
+        view: &View,
+        ingress: IfaceId,
+        buf: B,
+        now: Nanos,
+    ) -> Option<(Frame<B>, Class)> {
+        self.counters.add(Stat::Received, 1);
+        let traffic = &mut self.traffic[ingress.index()];
+        traffic.rx_packets += 1;
+        traffic.rx_bytes += buf.bytes().len() as u64;
+        match admit(view, ingress, buf) {
+            Ok(Admitted::Ip(frame)) => match classify(view, &frame) {
+                Ok(class) => return Some((frame, class)),
+                Err(DropReason::NoRoute) => {
+                    self.refuse(view, frame, DropReason::NoRoute, now);
+                }
+                Err(reason) => self.counters.drop(reason),
+            },
+            Ok(Admitted::Arp(buf, arp)) => {
+                self.arp(view, ingress, buf, &arp, now);
+            }
+            Err(reason) => self.counters.drop(reason),
+        }
+        None
+    }
+
+    /// The rest of the way, on the worker that owns the frame's host.
+    pub fn forward(&mut self, view: &View, mut frame: Frame<B>, class: Class, now: Nanos) -> Verdict {
+        if let Class::Own = class {
+            return self.local(view, frame, now);
+        }
+        if frame.ip.ttl <= 1 {
+            return self.refuse(view, frame, DropReason::TtlExpired, now);
+        }
+        ipv4::decrement_ttl(frame.packet_mut());
+        match class {
+            Class::Inside { egress, next_hop } => match self.fit(view, frame, egress, now) {
+                Ok(frame) => self.resolve(view, egress, next_hop, frame.buf, None, now),
+                Err(verdict) => verdict,
+            },
+            Class::Outbound { pin } => self.outbound(view, frame, pin, now),
+            Class::Inbound { wan } => self.inbound(view, frame, wan, now),
+            Class::Own => Verdict::Local,
+        }
+    }
+
+    fn outbound(&mut self, view: &View, frame: Frame<B>, pin: Option<WanId>, now: Nanos) -> Verdict {
+        let Some(tuple) = frame.tuple() else { return self.ended(DropReason::Protocol) };
+        let tcp = if let Transport::Tcp(tcp) = frame.transport { Some(tcp) } else { None };
+        let packet = FromInside { tuple: &tuple, tcp, bytes: u64::from(frame.ip.total_len), pin };
+        let to = match self.nat.outbound(&view.uplinks, &packet, now, &mut self.counters) {
+            Outbound::Translate(to) => to,
+            Outbound::Reset(reason) => return self.reset(view, frame, reason, now),
+            Outbound::Drop(reason) => return self.refuse(view, frame, reason, now),
+        };
+        let link = &view.wans[to.wan.index()];
+        match self.fit(view, frame, link.iface, now) {
+            Ok(frame) => {
+                let next_hop = if view.on_link(link.iface, tuple.dst) { tuple.dst } else { link.gateway };
+                self.translated(view, frame, End::Source, to, (link.iface, next_hop), now)
+            }
+            Err(verdict) => verdict,
+        }
+    }
+
+    fn inbound(&mut self, view: &View, frame: Frame<B>, wan: WanId, now: Nanos) -> Verdict {
+        let Some(tuple) = frame.tuple() else { return self.ended(DropReason::Protocol) };
+        let tcp = if let Transport::Tcp(tcp) = frame.transport { Some(tcp) } else { None };
+        let packet = FromOutside { wan, tuple: &tuple, tcp, bytes: u64::from(frame.ip.total_len) };
+        let to = match self.nat.inbound(&view.uplinks, &packet, now, &mut self.counters) {
+            Ok(to) => to,
+            Err(reason) => return self.ended(reason),
+        };
+        let Some(route) = view.routes.find(to.addr) else { return self.ended(DropReason::NoRoute) };
+        let (egress, next_hop) = (route.iface, route.via.unwrap_or(to.addr));
+        match self.fit(view, frame, egress, now) {
+            Ok(frame) => self.translated(view, frame, End::Destination, to, (egress, next_hop), now),
+            Err(verdict) => verdict,
+        }
+    }
+
+    fn translated(
+        &mut self,
+        view: &View,
+        mut frame: Frame<B>,
+        end: End,
+        to: Translation,
+        (egress, next_hop): (IfaceId, std::net::Ipv4Addr),
+        now: Nanos,
+    ) -> Verdict {
+        let origin = hold::Origin::of(&frame, end);
+        let (l4, protocol) = (usize::from(frame.ip.header_len), frame.ip.protocol);
+        rewrite(frame.packet_mut(), l4, protocol, end, to.addr, to.port);
+        self.resolve(view, egress, next_hop, frame.buf, Some(origin), now)
+    }
+
+    /// Whether the next link carries it whole.
+    fn fit(
+        &mut self,
+        view: &View,
+        frame: Frame<B>,
+        egress: IfaceId,
+        now: Nanos,
+    ) -> Result<Frame<B>, Verdict> {
+        if frame.ip.total_len <= view.ifaces[egress.index()].mtu {
+            return Ok(frame);
+        }
+        if !frame.ip.dont_fragment {
+            return Err(self.ended(DropReason::TooBig));
+        }
+        let mtu = view.ifaces[egress.index()].mtu;
+        self.counters.drop(DropReason::FragmentationNeeded);
+        self.error(view, frame, kind::UNREACHABLE, unreachable::FRAGMENTATION_NEEDED, mtu, now);
+        Err(Verdict::Dropped(DropReason::FragmentationNeeded))
+    }
+
+    /// Ends a packet and tells its sender why, where the reason calls for that.
+    fn refuse(&mut self, view: &View, frame: Frame<B>, reason: DropReason, now: Nanos) -> Verdict {
+        self.counters.drop(reason);
+        let from_inside = view.ifaces[frame.ingress.index()].wan.is_none();
+        let answer = match reason {
+            DropReason::TtlExpired if view.icmp.time_exceeded => Some((kind::TIME_EXCEEDED, 0)),
+            DropReason::NoRoute | DropReason::WanNone | DropReason::WanDown if from_inside => {
+                Some((kind::UNREACHABLE, unreachable::NET))
+            }
+            DropReason::NatPortsExhausted | DropReason::NatTableFull if from_inside => {
+                Some((kind::UNREACHABLE, unreachable::ADMINISTRATIVELY_PROHIBITED))
+            }
+            DropReason::LocalNoService if from_inside => Some((kind::UNREACHABLE, unreachable::PORT)),
+            DropReason::NeighborUnresolved if from_inside => Some((kind::UNREACHABLE, unreachable::HOST)),
+            _ => None,
+        };
+        if let Some((kind, code)) = answer {
+            self.error(view, frame, kind, code, 0, now);
+        }
+        Verdict::Dropped(reason)
+    }
+
+    fn ended(&mut self, reason: DropReason) -> Verdict {
+        self.counters.drop(reason);
+        Verdict::Dropped(reason)
+    }
+}

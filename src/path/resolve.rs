@@ -1,0 +1,100 @@
+//! The last stage: the next hop's MAC goes into the frame, or the frame waits until it is known (RFC 1122 2.3.2).
+
+use std::net::Ipv4Addr;
+
+use super::hold::{HELD_FOR, Held, Origin};
+use super::{Notice, Router, View};
+use crate::base::{IfaceId, Mac, Nanos};
+use crate::packet::{DropReason, Frame, PacketBuf, Stat, Transport, Verdict};
+use crate::wire::eth::{Eth, ethertype};
+use crate::wire::ipv4::Ipv4;
+
+impl<B: PacketBuf> Router<B> {
+    /// Sends an IP packet to its next hop, at once or when that is known.
+    #[inline]
+    pub(super) fn resolve(
+        &mut self,
+        view: &View,
+        egress: IfaceId,
+        next_hop: Ipv4Addr,
+        buf: B,
+        origin: Option<Origin>,
+        now: Nanos,
+    ) -> Verdict {
+        let Some(neighbor) = self.neighbors.find(egress, next_hop) else {
+            return self.wait(Held { egress, next_hop, since: now, origin, buf }, now);
+        };
+        let mac = neighbor.mac;
+        if neighbor.stale {
+            neighbor.stale = false;
+            self.notices.push(Notice::Resolve { iface: egress, ip: next_hop });
+        }
+        self.emit(view, egress, mac, buf)
+    }
+
+    fn emit(&mut self, view: &View, egress: IfaceId, dst: Mac, mut buf: B) -> Verdict {
+        let port = &view.ifaces[egress.index()];
+        if !port.up {
+            return self.ended(DropReason::LinkDown);
+        }
+        let src = port.mac;
+        Eth { dst, src, ethertype: ethertype::IPV4 }.emit(buf.bytes_mut());
+        self.out.push((egress, buf));
+        Verdict::Sent
+    }
+
+    fn wait(&mut self, held: Held<B>, now: Nanos) -> Verdict {
+        let (iface, ip) = (held.egress, held.next_hop);
+        let (pushed_out, ask) = self.hold.push(held);
+        if pushed_out {
+            self.counters.drop(DropReason::NeighborHold);
+        } else {
+            self.counters.add(Stat::Held, 1);
+        }
+        if ask && self.chatter.take(now) {
+            self.notices.push(Notice::Resolve { iface, ip });
+        }
+        Verdict::Held
+    }
+
+    /// Learns a next hop and sends what waited for it.
+    pub fn learn(&mut self, view: &View, iface: IfaceId, ip: Ipv4Addr, mac: Mac) {
+        self.neighbors.set(iface, ip, mac);
+        while let Some(held) = self.hold.take(iface, ip) {
+            self.counters.sub(Stat::Held, 1);
+            self.emit(view, iface, mac, held.buf);
+        }
+    }
+
+    /// Gives up a next hop: what waited for it is told so.
+    pub fn give_up(&mut self, view: &View, iface: IfaceId, ip: Ipv4Addr, now: Nanos) {
+        self.neighbors.remove(iface, ip);
+        while let Some(held) = self.hold.take(iface, ip) {
+            self.unreachable(view, held, now);
+        }
+    }
+
+    /// Ends what waited too long, should the management thread not have answered.
+    pub fn give_up_old(&mut self, view: &View, now: Nanos) {
+        while let Some(held) = self.hold.take_older(now, HELD_FOR) {
+            self.unreachable(view, held, now);
+        }
+    }
+
+    fn unreachable(&mut self, view: &View, mut held: Held<B>, now: Nanos) {
+        self.counters.sub(Stat::Held, 1);
+        let Some(origin) = held.origin.take() else {
+            self.counters.drop(DropReason::NeighborUnresolved);
+            return;
+        };
+        let ingress = origin.ingress;
+        origin.restore(held.buf.bytes_mut());
+        let Some(header) = held.buf.bytes().get(Frame::<B>::L3..).and_then(|p| p.first_chunk()) else {
+            self.counters.drop(DropReason::NeighborUnresolved);
+            return;
+        };
+        let ip = Ipv4::read(header);
+        let frame = Frame { buf: held.buf, ingress, link_group: false, ip, transport: Transport::Other };
+        self.refuse(view, frame, DropReason::NeighborUnresolved, now);
+    }
+}

@@ -1,0 +1,111 @@
+//! What the path reads and never writes: one immutable value, made by the management thread, taken between two bursts.
+
+use std::net::Ipv4Addr;
+
+use crate::base::{Generation, IfaceId, Ipv4Net, Mac, WanId};
+use crate::nat::Uplinks;
+use crate::table::routes::Routes;
+
+/// An interface of the router.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Iface {
+    /// The name in the profile
+    pub name: String,
+    /// Its own address
+    pub mac: Mac,
+    /// Longest IP packet
+    pub mtu: u16,
+    /// Its link is there
+    pub up: bool,
+    /// The router's addresses, each with its network
+    pub addresses: Vec<Ipv4Net>,
+    /// Which WAN it is; inside interfaces are none
+    pub wan: Option<WanId>,
+}
+
+/// The link of a WAN.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WanLink {
+    /// Its interface
+    pub iface: IfaceId,
+    /// The next hop of what is not on the link
+    pub gateway: Ipv4Addr,
+}
+
+/// What is said by ICMP.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct IcmpPolicy {
+    /// Errors a second that a worker sends at most
+    pub errors_per_second: u32,
+    /// Whether an expired TTL is told
+    pub time_exceeded: bool,
+}
+
+/// All of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct View {
+    /// Grows with each publication
+    pub generation: Generation,
+    /// By `IfaceId`
+    pub ifaces: Vec<Iface>,
+    /// By `WanId`
+    pub wans: Vec<WanLink>,
+    /// By `WanId`: addresses, fitness, and the choice
+    pub uplinks: Uplinks,
+    /// The inside networks
+    pub routes: Routes,
+    /// ICMP
+    pub icmp: IcmpPolicy,
+}
+
+impl View {
+    /// The interface that has `ip` as the router's own address.
+    #[inline]
+    pub fn own(&self, ip: Ipv4Addr) -> Option<IfaceId> {
+        let at = self.ifaces.iter().position(|i| i.addresses.iter().any(|a| a.addr == ip))?;
+        Some(IfaceId(at as u8))
+    }
+
+    /// Whether `ip` is one of the router's addresses on this interface.
+    #[inline]
+    pub fn owns(&self, iface: IfaceId, ip: Ipv4Addr) -> bool {
+        self.ifaces[iface.index()].addresses.iter().any(|a| a.addr == ip)
+    }
+
+    /// Whether `ip` is on the link of an interface.
+    #[inline]
+    pub fn on_link(&self, iface: IfaceId, ip: Ipv4Addr) -> bool {
+        self.ifaces[iface.index()].addresses.iter().any(|a| a.contains(ip))
+    }
+
+    /// Whether `ip` is the directed broadcast address of one of the router's networks.
+    #[inline]
+    pub fn broadcast(&self, ip: Ipv4Addr) -> bool {
+        self.ifaces.iter().any(|i| i.addresses.iter().any(|a| a.broadcast() == Some(ip)))
+    }
+
+    /// The WAN whose link `ip` is on, the first in the order of preference.
+    #[inline]
+    pub fn wan_on_link(&self, ip: Ipv4Addr) -> Option<WanId> {
+        let at = self.wans.iter().position(|w| self.on_link(w.iface, ip))?;
+        Some(WanId(at as u8))
+    }
+
+    /// Where the router answers `to`, who was heard on `iface`: the way out and the next hop.
+    pub fn back(&self, iface: IfaceId, to: Ipv4Addr) -> Option<(IfaceId, Ipv4Addr)> {
+        if self.on_link(iface, to) {
+            return Some((iface, to));
+        }
+        match self.ifaces[iface.index()].wan {
+            Some(wan) => Some((iface, self.wans[wan.index()].gateway)),
+            None => self.routes.find(to).map(|r| (r.iface, r.via.unwrap_or(to))),
+        }
+    }
+
+    /// The router's address that it speaks from on `iface`, towards `to`.
+    pub fn source(&self, iface: IfaceId, to: Ipv4Addr) -> Ipv4Addr {
+        let addresses = &self.ifaces[iface.index()].addresses;
+        let near = addresses.iter().find(|a| a.contains(to)).or(addresses.first());
+        near.map_or(Ipv4Addr::UNSPECIFIED, |a| a.addr)
+    }
+}

@@ -1,0 +1,197 @@
+//! The rules between values: names, ports, roles, health. `networks` has those between addresses.
+//!
+//! An interface listed in `wans` is a WAN, every other one is inside. While `wans` itself is wrong, an interface that
+//! looks like a WAN (it has a gateway, or a misspelt name may mean it) has no known role, and rules that depend on it
+//! are silent: one mistake is not to be reported as three.
+//!
+//! Without a mistake every index in the `Profile` is good; with one the `Profile` is never returned.
+
+use std::collections::{HashMap, HashSet};
+
+use super::mistake::{Report, closest, show};
+use super::networks;
+use super::raw::{Raw, RawHealth, RawInterface, RawWan};
+use super::types::{Health, Interface, MAX_INTERFACES, MAX_WANS, PortSpec, Position, Profile, Wan};
+use super::value::is_yaml_word;
+
+/// What an interface is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Role {
+    Wan,
+    Inside,
+    Unknown,
+}
+
+pub(super) fn check(raw: Raw, report: &mut Report) -> Profile {
+    let list = &raw.interfaces.list;
+    if let Some(name) = &raw.name {
+        judge_name(&name.value, name.at, report);
+    }
+    for interface in list {
+        judge_name(&interface.name, interface.at, report);
+    }
+    for health in &raw.health {
+        judge_name(&health.name, health.at, report);
+    }
+    if raw.interfaces.known && list.is_empty() {
+        report.add(
+            raw.interfaces.at,
+            "`interfaces` is empty",
+            "a router needs an inside interface and a WAN",
+        );
+    }
+    if let Some(extra) = list.get(MAX_INTERFACES) {
+        let hint = "remove interfaces from here on";
+        report.add(extra.at, format!("more than {MAX_INTERFACES} interfaces"), hint);
+    }
+    ports(list, report);
+    let (wans, roles) = wans(&raw, report);
+    let routes = networks::check(list, &roles, &raw.routes, report);
+    let interfaces = raw.interfaces.list.into_iter().filter_map(|interface| {
+        Some(Interface {
+            name: interface.name,
+            port: interface.port?.value,
+            addresses: interface.addresses.into_iter().map(|address| address.value).collect(),
+            gateway: interface.gateway.map(|gateway| gateway.value),
+            at: interface.at,
+        })
+    });
+    Profile {
+        name: raw.name.map_or_else(|| "turnout".to_owned(), |name| name.value),
+        engine: raw.engine,
+        interfaces: interfaces.collect(),
+        routes,
+        wans,
+        nat: raw.nat,
+        icmp: raw.icmp,
+        management: raw.management,
+    }
+}
+
+fn judge_name(name: &str, at: Position, report: &mut Report) {
+    let mut bytes = name.bytes();
+    let fit = bytes.next().is_some_and(|b| b.is_ascii_alphabetic())
+        && bytes.all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-')
+        && name.len() <= 32;
+    if !fit {
+        let hint = "1 to 32 letters, digits, `-` and `_`, a letter first";
+        report.add(at, format!("{} cannot be a name", show(name)), hint);
+    } else if is_yaml_word(name) {
+        let hint = "YAML readers take this word for a bool or for nothing; choose another";
+        report.add(at, format!("{} cannot be a name", show(name)), hint);
+    }
+}
+
+fn ports(list: &[RawInterface], report: &mut Report) {
+    let mut seen: HashMap<String, &RawInterface> = HashMap::new();
+    for interface in list.iter().filter(|interface| !interface.vlan_given) {
+        let Some(port) = &interface.port else { continue };
+        let device = match &port.value {
+            PortSpec::Pci(address) => address.to_ascii_lowercase(),
+            linux @ PortSpec::Linux(_) => linux.to_string(),
+            PortSpec::Vdev(device) => device.split(',').next().unwrap_or(device).to_owned(),
+        };
+        if let Some(first) = seen.get(&device) {
+            let message = format!("the port {} is already that of {}", show(&device), show(&first.name));
+            let hint = format!("see line {}; give each interface a port of its own", first.at.line);
+            report.add(port.at, message, hint);
+        } else {
+            seen.insert(device, interface);
+        }
+    }
+}
+
+fn wans(raw: &Raw, report: &mut Report) -> (Vec<Wan>, Vec<Role>) {
+    let interfaces = &raw.interfaces.list;
+    let index: HashMap<&str, usize> =
+        interfaces.iter().enumerate().map(|(i, interface)| (interface.name.as_str(), i)).collect();
+    let healths: HashMap<&str, &RawHealth> =
+        raw.health.iter().map(|health| (health.name.as_str(), health)).collect();
+    let mut known = raw.wans.known && !raw.wans.list.is_empty();
+    let mut meant: HashSet<usize> = HashSet::new();
+    let mut lines = HashMap::new();
+    let mut used = HashSet::new();
+    let mut out = Vec::new();
+    if raw.wans.known && raw.wans.list.is_empty() {
+        let hint = "name the interfaces that lead to the internet, as `wans: [isp1, isp2]`";
+        report.add(raw.wans.at, "`wans` is empty", hint);
+    }
+    if let Some(extra) = raw.wans.list.get(MAX_WANS) {
+        report.add(extra.at, format!("more than {MAX_WANS} WANs"), "remove WANs from here on");
+    }
+    for wan in &raw.wans.list {
+        let health = wan_health(wan, &healths, &mut used, report);
+        if let Some(line) = lines.get(wan.name.as_str()) {
+            let hint = format!("it is already on line {line}; keep one of them");
+            report.add(wan.at, format!("{} is given twice", show(&wan.name)), hint);
+            continue;
+        }
+        lines.insert(wan.name.as_str(), wan.at.line);
+        if let Some(&interface) = index.get(wan.name.as_str()) {
+            out.push(Wan { interface, health });
+            continue;
+        }
+        known = false;
+        // Without a readable `interfaces` nobody can tell.
+        if raw.interfaces.known && !report.is_full() {
+            let names = interfaces.iter().take(MAX_INTERFACES).map(|i| i.name.as_str());
+            let near = closest(&wan.name, names.clone());
+            meant.extend(near.and_then(|near| index.get(near).copied()));
+            let message = format!("no interface is called {}", show(&wan.name));
+            report.add(wan.at, message, did_you_mean(near, names));
+        }
+    }
+    for health in raw.health.iter().filter(|health| !used.contains(health.name.as_str())) {
+        if raw.wans.known {
+            let hint = format!("remove it, or use it: `wans: {{ isp1: {{ health: {} }} }}`", health.name);
+            report.add(health.at, format!("no WAN uses the health {}", show(&health.name)), hint);
+        }
+    }
+    let listed: HashSet<usize> = out.iter().map(|wan| wan.interface).collect();
+    let role = |(i, interface): (usize, &RawInterface)| match () {
+        () if listed.contains(&i) => Role::Wan,
+        () if !known && (meant.contains(&i) || interface.gateway_given) => Role::Unknown,
+        () => Role::Inside,
+    };
+    let roles: Vec<Role> = interfaces.iter().enumerate().map(role).collect();
+    if !roles.is_empty() && roles.iter().all(|role| *role == Role::Wan) {
+        let hint = "leave one interface out of `wans`; that is where the hosts are";
+        report.add(raw.interfaces.at, "no interface is inside: all of them are WANs", hint);
+    }
+    (out, roles)
+}
+
+/// The health that a WAN names, else the default.
+fn wan_health<'r>(
+    wan: &'r RawWan,
+    healths: &HashMap<&'r str, &RawHealth>,
+    used: &mut HashSet<&'r str>,
+    report: &mut Report,
+) -> Health {
+    let Some(name) = &wan.health else { return Health::default() };
+    used.insert(name.value.as_str());
+    if let Some(found) = healths.get(name.value.as_str()) {
+        return found.health.clone();
+    }
+    if !report.is_full() {
+        let mut names: Vec<&str> = healths.keys().copied().collect();
+        names.sort_unstable();
+        names.truncate(MAX_WANS);
+        let near = closest(&name.value, names.iter().copied());
+        let message = format!("no section of `health` is called {}", show(&name.value));
+        report.add(name.at, message, did_you_mean(near, names.into_iter()));
+    }
+    Health::default()
+}
+
+fn did_you_mean<'a>(near: Option<&str>, names: impl Iterator<Item = &'a str>) -> String {
+    if let Some(near) = near {
+        return format!("did you mean `{near}`?");
+    }
+    let names: Vec<String> = names.take(8).map(show).collect();
+    if names.is_empty() {
+        "there is none yet; add it".to_owned()
+    } else {
+        format!("there are {}", names.join(", "))
+    }
+}

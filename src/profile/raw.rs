@@ -1,0 +1,281 @@
+//! The tree to values that still carry their places, key by key.
+//!
+//! Here each value is judged alone; what has to fit together (names, networks, roles) is for `check`. Whatever could
+//! not be read is missing from `Raw` and has been reported; flags say where something is missing, so that `check`
+//! draws no wrong conclusions from the gap.
+
+use std::net::Ipv4Addr;
+
+use crate::base::{Ipv4Net, Nanos};
+
+use super::mistake::{Report, show};
+use super::schema::{
+    HEALTH, HEALTH_DOWN, HEALTH_GATEWAY, HEALTH_UP, INTERFACE, ROUTE, Section, TOP, WAN, entries, items,
+};
+use super::settings;
+use super::tree::{Node, Value};
+use super::types::{Engine, Health, Icmp, Management, Nat, PortSpec, Position};
+use super::value::{address, integer32, network, port, span, text, wrong_type};
+
+/// A value and where it stands.
+pub(super) struct At<T> {
+    pub(super) value: T,
+    pub(super) at: Position,
+}
+
+pub(super) struct Raw {
+    pub(super) name: Option<At<String>>,
+    pub(super) engine: Engine,
+    pub(super) interfaces: RawInterfaces,
+    pub(super) routes: Vec<RawRoute>,
+    pub(super) wans: RawWans,
+    pub(super) health: Vec<RawHealth>,
+    pub(super) nat: Nat,
+    pub(super) icmp: Icmp,
+    pub(super) management: Management,
+}
+
+pub(super) struct RawInterfaces {
+    /// Where to report that one is missing.
+    pub(super) at: Position,
+    /// The section was there and a map.
+    pub(super) known: bool,
+    pub(super) list: Vec<RawInterface>,
+}
+
+pub(super) struct RawInterface {
+    pub(super) name: String,
+    pub(super) at: Position,
+    pub(super) port: Option<At<PortSpec>>,
+    /// Means to share its port, which is reported as not supported yet.
+    pub(super) vlan_given: bool,
+    pub(super) addresses: Vec<At<Ipv4Net>>,
+    /// Every address that was given could be read.
+    pub(super) addresses_known: bool,
+    /// Asked for DHCP, which would bring the gateway.
+    pub(super) dhcp: bool,
+    pub(super) gateway: Option<At<Ipv4Addr>>,
+    /// The key is there, even if its value could not be read.
+    pub(super) gateway_given: bool,
+}
+
+pub(super) struct RawRoute {
+    pub(super) to: Option<At<Ipv4Net>>,
+    pub(super) via: Option<At<Ipv4Addr>>,
+}
+
+pub(super) struct RawWans {
+    pub(super) at: Position,
+    /// Every WAN that was given could be read.
+    pub(super) known: bool,
+    pub(super) list: Vec<RawWan>,
+}
+
+pub(super) struct RawWan {
+    pub(super) name: String,
+    pub(super) at: Position,
+    pub(super) health: Option<At<String>>,
+}
+
+pub(super) struct RawHealth {
+    pub(super) name: String,
+    pub(super) at: Position,
+    pub(super) health: Health,
+}
+
+/// `None` if the document is no map.
+pub(super) fn read(root: &Node, report: &mut Report) -> Option<Raw> {
+    let top = TOP.open(root, Position::START, "the profile", report)?;
+    version(&top, report);
+    let name = top.get("name").and_then(|node| {
+        let name = text(node, "`name`", "a name", "name: edge-1", report)?;
+        Some(At { value: name.to_owned(), at: node.at })
+    });
+    Some(Raw {
+        name,
+        engine: settings::engine(&top, report),
+        interfaces: interfaces(&top, report),
+        routes: routes(&top, report),
+        wans: wans(&top, report),
+        health: health(&top, report),
+        nat: settings::nat(&top, report),
+        icmp: settings::icmp(&top, report),
+        management: settings::management(&top, report),
+    })
+}
+
+fn version(top: &Section<'_>, report: &mut Report) {
+    let Some(node) = top.require("version", "version: 1", report) else { return };
+    match &node.value {
+        Value::Plain(text) if text == "1" => {}
+        Value::Plain(text) if text.parse::<f64>().is_ok() => {
+            let message = format!("version {} is not known", show(text));
+            report.add(node.at, message, "this build reads `version: 1`");
+        }
+        Value::Quoted(text) if text == "1" => {
+            report.add(node.at, "`version` must be a number, not a text", "remove the quotes");
+        }
+        _ => wrong_type(node, "`version`", "the number 1", "version: 1", report),
+    }
+}
+
+fn interfaces(top: &Section<'_>, report: &mut Report) -> RawInterfaces {
+    let example = "interfaces: { lan: { port: ..., addresses: [...] } }";
+    let node = top.require("interfaces", example, report);
+    let at = top.entry("interfaces").map_or(top.at, |entry| entry.at);
+    let Some(given) = node.and_then(|node| entries(node, "`interfaces`", report)) else {
+        return RawInterfaces { at, known: false, list: Vec::new() };
+    };
+    let list = given.iter().map(|entry| {
+        let mut out = RawInterface {
+            name: entry.key.clone(),
+            at: entry.at,
+            port: None,
+            vlan_given: false,
+            addresses: Vec::new(),
+            addresses_known: false,
+            dhcp: false,
+            gateway: None,
+            gateway_given: false,
+        };
+        let what = format!("interface {}", show(&entry.key));
+        let Some(section) = INTERFACE.open(&entry.node, entry.at, &what, report) else {
+            return out;
+        };
+        out.vlan_given = section.get("vlan").is_some();
+        if let Some(node) = section.require("port", "port: \"0000:03:00.0\"", report) {
+            out.port = port(node, report).map(|value| At { value, at: node.at });
+        }
+        if let Some(node) = section.require("addresses", "addresses: [192.0.2.1/24]", report) {
+            addresses(node, &mut out, report);
+        }
+        if let Some(node) = section.get("gateway") {
+            out.gateway_given = true;
+            out.gateway = address(node, "`gateway`", report).map(|value| At { value, at: node.at });
+        }
+        out
+    });
+    RawInterfaces { at, known: true, list: list.collect() }
+}
+
+fn addresses(node: &Node, out: &mut RawInterface, report: &mut Report) {
+    let example = "addresses: [192.0.2.1/24]";
+    match &node.value {
+        Value::Plain(text) | Value::Quoted(text) if text == "dhcp" => {
+            out.dhcp = true;
+            let hint = format!("give the address by hand, as `{example}`");
+            report.add(node.at, "`addresses: dhcp` is not supported yet", hint);
+        }
+        Value::Plain(text) | Value::Quoted(text) if text.parse::<Ipv4Net>().is_ok() => {
+            let hint = format!("put it into brackets: `addresses: [{text}]`");
+            report.add(node.at, "`addresses` must be a list", hint);
+        }
+        Value::List(list) if list.is_empty() => {
+            report.add(node.at, "`addresses` is empty", format!("write it as `{example}`"));
+        }
+        Value::List(list) => {
+            for item in list {
+                let given = network(item, "an address in `addresses`", report);
+                out.addresses.extend(given.map(|value| At { value, at: item.at }));
+            }
+            out.addresses_known = out.addresses.len() == list.len();
+        }
+        _ => wrong_type(node, "`addresses`", "a list", example, report),
+    }
+}
+
+fn routes(top: &Section<'_>, report: &mut Report) -> Vec<RawRoute> {
+    let example = "routes: [{ to: 10.0.0.0/8, via: 192.168.10.254 }]";
+    let Some(node) = top.get("routes") else { return Vec::new() };
+    let mut out = Vec::new();
+    for item in items(node, "`routes`", example, report).unwrap_or_default() {
+        let Some(section) = ROUTE.open(item, item.at, "a route", report) else { continue };
+        let to = section.require("to", "to: 10.0.0.0/8", report).and_then(|node| {
+            let value = network(node, "`to`", report)?;
+            Some(At { value, at: node.at })
+        });
+        let via = section.require("via", "via: 192.168.10.254", report).and_then(|node| {
+            let value = address(node, "`via`", report)?;
+            Some(At { value, at: node.at })
+        });
+        out.push(RawRoute { to, via });
+    }
+    out
+}
+
+fn wans(top: &Section<'_>, report: &mut Report) -> RawWans {
+    let example = "wans: [isp1, isp2]";
+    let at = top.entry("wans").map_or(top.at, |entry| entry.at);
+    let mut out = RawWans { at, known: false, list: Vec::new() };
+    let Some(node) = top.require("wans", example, report) else { return out };
+    match &node.value {
+        Value::List(list) => {
+            let with_options = "wans: { isp1: { health: internet } }";
+            for item in list {
+                let name =
+                    text(item, "an item of the list", "the name of an interface", with_options, report);
+                out.list.extend(name.map(|name| RawWan { name: name.to_owned(), at: item.at, health: None }));
+            }
+            out.known = out.list.len() == list.len();
+        }
+        Value::Map(list) => {
+            out.known = true;
+            for entry in list {
+                let what = format!("WAN {}", show(&entry.key));
+                let section = WAN.open(&entry.node, entry.at, &what, report);
+                let health = section.and_then(|section| section.get("health")).and_then(|node| {
+                    let name = text(
+                        node,
+                        "`health`",
+                        "the name of a section of `health`",
+                        "health: internet",
+                        report,
+                    )?;
+                    Some(At { value: name.to_owned(), at: node.at })
+                });
+                out.list.push(RawWan { name: entry.key.clone(), at: entry.at, health });
+            }
+        }
+        Value::Null => out.known = true,
+        _ => wrong_type(node, "`wans`", "a list or a map", example, report),
+    }
+    out
+}
+
+fn health(top: &Section<'_>, report: &mut Report) -> Vec<RawHealth> {
+    let Some(node) = top.get("health") else { return Vec::new() };
+    let mut out = Vec::new();
+    for entry in entries(node, "`health`", report).unwrap_or_default() {
+        let mut health = Health::default();
+        let what = format!("health {}", show(&entry.key));
+        if let Some(section) = HEALTH.open(&entry.node, entry.at, &what, report) {
+            one_health(&section, &mut health, report);
+        }
+        out.push(RawHealth { name: entry.key.clone(), at: entry.at, health });
+    }
+    out
+}
+
+fn one_health(section: &Section<'_>, out: &mut Health, report: &mut Report) {
+    if let Some(gateway) = section.sub("gateway", &HEALTH_GATEWAY, report)
+        && let Some(node) = gateway.get("arp")
+    {
+        let range = Nanos::from_ms(50)..=Nanos::from_s(10);
+        let why = Some("20 ARP requests a second");
+        out.arp_every = span(node, "`arp`", range, why, report).unwrap_or(out.arp_every);
+    }
+    if let Some(down) = section.sub("down", &HEALTH_DOWN, report)
+        && let Some(node) = down.get("failures")
+    {
+        out.failures = integer32(node, "`failures`", 1..=100, "failures: 3", report).unwrap_or(out.failures);
+    }
+    let Some(up) = section.sub("up", &HEALTH_UP, report) else { return };
+    if let Some(node) = up.get("successes") {
+        out.successes =
+            integer32(node, "`successes`", 1..=1000, "successes: 5", report).unwrap_or(out.successes);
+    }
+    if let Some(node) = up.get("stable") {
+        let range = Nanos::ZERO..=Nanos::from_s(3600);
+        out.stable = span(node, "`stable`", range, None, report).unwrap_or(out.stable);
+    }
+}

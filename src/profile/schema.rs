@@ -1,0 +1,175 @@
+//! Which keys a profile may have, section by section, and how a section is opened.
+//!
+//! `built` are the keys that this build reads, `later` those of the full schema that it does not honour yet: they are
+//! refused as "not supported yet", all others as unknown. A feature that gets built moves its key from one list to the
+//! other. A section with nothing in it (every line commented out) is an empty one.
+
+use super::mistake::{Report, closest, show};
+use super::tree::{Entry, Node, Value};
+use super::types::Position;
+use super::value::wrong_type;
+
+/// The keys of one kind of section.
+pub(super) struct Keys {
+    pub(super) built: &'static [&'static str],
+    pub(super) later: &'static [&'static str],
+}
+
+pub(super) const TOP: Keys = Keys {
+    built: &[
+        "version",
+        "name",
+        "engine",
+        "interfaces",
+        "routes",
+        "wans",
+        "health",
+        "nat",
+        "icmp",
+        "management",
+    ],
+    later: &[
+        "groups",
+        "policy",
+        "on_failover",
+        "on_failback",
+        "forwards",
+        "one_to_one",
+        "firewall",
+        "cluster",
+        "hooks",
+    ],
+};
+pub(super) const ENGINE: Keys =
+    Keys { built: &["workers", "manager", "sessions", "hugepages", "idle", "eal"], later: &[] };
+pub(super) const INTERFACE: Keys =
+    Keys { built: &["port", "addresses", "gateway"], later: &["vlan", "mtu", "mac", "dhcp", "watch"] };
+pub(super) const ROUTE: Keys = Keys { built: &["to", "via"], later: &[] };
+pub(super) const WAN: Keys = Keys { built: &["health"], later: &["pool", "metered"] };
+pub(super) const HEALTH: Keys =
+    Keys { built: &["gateway", "down", "up"], later: &["targets", "bfd", "degraded", "passive"] };
+pub(super) const HEALTH_GATEWAY: Keys = Keys { built: &["arp"], later: &[] };
+pub(super) const HEALTH_DOWN: Keys = Keys { built: &["failures"], later: &[] };
+pub(super) const HEALTH_UP: Keys = Keys { built: &["successes", "stable"], later: &["flap_max"] };
+pub(super) const NAT: Keys = Keys {
+    built: &["timeouts"],
+    later: &[
+        "inside",
+        "except",
+        "filtering",
+        "when_full",
+        "ports_per_host",
+        "quarantine",
+        "creation_rate",
+        "hairpin",
+        "mss_clamp",
+        "midstream",
+        "stealth",
+        "log",
+    ],
+};
+pub(super) const TIMEOUTS: Keys =
+    Keys { built: &["tcp", "tcp_transitory", "udp", "udp_ports", "icmp"], later: &["other"] };
+pub(super) const ICMP: Keys = Keys { built: &["errors_per_second", "time_exceeded"], later: &[] };
+pub(super) const MANAGEMENT: Keys = Keys { built: &["socket"], later: &["metrics", "journal"] };
+
+/// A map whose keys have been judged.
+pub(super) struct Section<'t> {
+    /// Where a missing key is reported: at the section's name.
+    pub(super) at: Position,
+    what: String,
+    entries: &'t [Entry],
+}
+
+impl Keys {
+    /// Opens `node`, the section called `what` whose name stands at `at`. `None` if it is no map.
+    pub(super) fn open<'t>(
+        &self,
+        node: &'t Node,
+        at: Position,
+        what: &str,
+        report: &mut Report,
+    ) -> Option<Section<'t>> {
+        let entries = entries(node, what, report)?;
+        for entry in entries {
+            self.judge(entry, report);
+        }
+        Some(Section { at, what: what.to_owned(), entries })
+    }
+
+    fn judge(&self, entry: &Entry, report: &mut Report) {
+        let key = entry.key.as_str();
+        if self.built.contains(&key) {
+            return;
+        }
+        if report.is_full() {
+            report.add(entry.at, "", ""); // only counted
+        } else if self.later.contains(&key) {
+            let hint = "remove it; nothing in a profile is ignored, and this build cannot honour it";
+            report.add(entry.at, format!("{} is not supported yet", show(key)), hint);
+        } else {
+            let known = self.built.iter().chain(self.later).copied();
+            let hint = match closest(key, known) {
+                Some(near) => format!("did you mean `{near}`?"),
+                None => format!("known here: {}", self.built.join(", ")),
+            };
+            report.add(entry.at, format!("unknown key {}", show(key)), hint);
+        }
+    }
+}
+
+impl<'t> Section<'t> {
+    /// The value of `key`, if it is given.
+    pub(super) fn get(&self, key: &str) -> Option<&'t Node> {
+        self.entry(key).map(|entry| &entry.node)
+    }
+
+    /// The entry of `key`, if it is given.
+    pub(super) fn entry(&self, key: &str) -> Option<&'t Entry> {
+        self.entries.iter().find(|entry| entry.key == key)
+    }
+
+    /// The value of `key`; it is a mistake to leave it out.
+    pub(super) fn require(&self, key: &str, example: &str, report: &mut Report) -> Option<&'t Node> {
+        let found = self.get(key);
+        if found.is_none() {
+            report.add(self.at, format!("{} has no `{key}`", self.what), format!("add `{example}`"));
+        }
+        found
+    }
+
+    /// Opens the section `key` inside this one, if it is given.
+    pub(super) fn sub(&self, key: &str, keys: &Keys, report: &mut Report) -> Option<Section<'t>> {
+        let entry = self.entry(key)?;
+        keys.open(&entry.node, entry.at, &format!("`{key}`"), report)
+    }
+}
+
+/// The entries of a map; none if it has nothing in it; `None` if it is no map.
+pub(super) fn entries<'t>(node: &'t Node, what: &str, report: &mut Report) -> Option<&'t [Entry]> {
+    match &node.value {
+        Value::Map(entries) => Some(entries),
+        Value::Null => Some(&[]),
+        _ => {
+            wrong_type(node, what, "a map", "key: value", report);
+            None
+        }
+    }
+}
+
+/// The items of a list; none if it has nothing in it; `None` if it is no list.
+pub(super) fn items<'t>(
+    node: &'t Node,
+    what: &str,
+    example: &str,
+    report: &mut Report,
+) -> Option<&'t [Node]> {
+    match &node.value {
+        Value::List(items) => Some(items),
+        Value::Null => Some(&[]),
+        _ => {
+            wrong_type(node, what, "a list", example, report);
+            None
+        }
+    }
+}

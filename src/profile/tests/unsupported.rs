@@ -1,0 +1,166 @@
+//! What the full schema has and this build does not, and keys that nobody knows.
+
+use crate::profile::schema::*;
+
+use super::{and, one, said, with};
+
+/// Every key that is known but not built, once.
+const FULL: &str = r#"version: 1
+name: site-7
+interfaces:
+  office: { port: "0000:05:00.0", addresses: [172.16.0.1/24], watch: false }
+  phones: { port: "0000:05:00.1", vlan: 12, addresses: [172.16.1.1/24] }
+  fibre: { port: "0000:05:00.2", addresses: [192.0.2.10/28], gateway: 192.0.2.1, mtu: 1492 }
+  cable: { port: "0000:05:00.3", addresses: [198.51.100.9/29], gateway: 198.51.100.14,
+           mac: "02:00:00:00:00:01", dhcp: { hostname: site-7 } }
+wans:
+  fibre: { health: net, pool: [{ addresses: 192.0.2.11/32 }] }
+  cable: { health: net, metered: true }
+health:
+  net:
+    gateway: { arp: 500ms }
+    targets: { icmp: [192.0.2.53] }
+    bfd: { peer: gateway }
+    down: { failures: 2 }
+    up: { successes: 3, stable: 5s, flap_max: 5m }
+    degraded: { loss: 10% }
+    passive: true
+groups: { default: { mode: failover } }
+policy: [{ from: 172.16.0.9, use: cable }]
+on_failover: { udp: rebind }
+on_failback: { drain: 1h }
+nat:
+  inside: [172.16.0.0/16]
+  except: [{ from: 172.16.0.0/24, to: 10.0.0.0/8 }]
+  filtering: { udp: endpoint-independent }
+  when_full: { udp: refuse }
+  ports_per_host: auto
+  quarantine: 120s
+  creation_rate: 10000
+  hairpin: true
+  mss_clamp: auto
+  midstream: reset
+  stealth: true
+  log: [mappings]
+  timeouts: { other: 10m }
+forwards: [{ port: 443 }]
+one_to_one: [{ wan: fibre }]
+firewall: [{ in: phones, action: drop }]
+cluster: { preferred: a }
+hooks: [{ event: [failover] }]
+management:
+  metrics: 127.0.0.1:9469
+  journal: /var/lib/turnout
+"#;
+
+#[test]
+fn every_key_that_is_not_built_yet_is_refused_at_its_place() {
+    let expected = [
+        "4:63: watch",
+        "5:35: vlan",
+        "6:82: mtu",
+        "8:12: mac",
+        "8:38: dhcp",
+        "10:25: pool",
+        "11:25: metered",
+        "15:5: targets",
+        "16:5: bfd",
+        "18:37: flap_max",
+        "19:5: degraded",
+        "20:5: passive",
+        "21:1: groups",
+        "22:1: policy",
+        "23:1: on_failover",
+        "24:1: on_failback",
+        "26:3: inside",
+        "27:3: except",
+        "28:3: filtering",
+        "29:3: when_full",
+        "30:3: ports_per_host",
+        "31:3: quarantine",
+        "32:3: creation_rate",
+        "33:3: hairpin",
+        "34:3: mss_clamp",
+        "35:3: midstream",
+        "36:3: stealth",
+        "37:3: log",
+        "38:15: other",
+        "39:1: forwards",
+        "40:1: one_to_one",
+        "41:1: firewall",
+        "42:1: cluster",
+        "43:1: hooks",
+        "45:3: metrics",
+        "46:3: journal",
+    ];
+    let expected: Vec<String> = expected
+        .iter()
+        .map(|line| {
+            let (place, key) = line.split_once(": ").unwrap();
+            format!("{place}: `{key}` is not supported yet")
+        })
+        .collect();
+    assert_eq!(said(FULL), expected);
+    // None of the tables has a key that the example above forgets.
+    let tables =
+        [&TOP, &ENGINE, &INTERFACE, &ROUTE, &WAN, &HEALTH, &HEALTH_UP, &NAT, &TIMEOUTS, &ICMP, &MANAGEMENT];
+    assert_eq!(tables.iter().map(|keys| keys.later.len()).sum::<usize>(), expected.len());
+}
+
+#[test]
+fn dhcp_is_not_supported_yet() {
+    let text = with("[198.51.100.2/29], gateway: 198.51.100.1", "dhcp, gateway: 198.51.100.1");
+    one(&text, "5:42", "`addresses: dhcp` is not supported yet", "addresses: [");
+    one(&with("[198.51.100.2/29], gateway: 198.51.100.1", "dhcp"), "5:42", "not supported yet", "by hand");
+}
+
+#[test]
+fn an_unknown_key_gets_the_nearest_known_one() {
+    for (text, place, key, hint) in [
+        (and("rutes: []"), "7:1", "`rutes`", "did you mean `routes`?"),
+        (and("firewal: []"), "7:1", "`firewal`", "did you mean `firewall`?"),
+        (and("zebra: []"), "7:1", "`zebra`", "known here: version, name"),
+        (and("engine: { worker: [1] }"), "7:11", "`worker`", "did you mean `workers`?"),
+        (and("engine:\n  hugepage: auto"), "8:3", "`hugepage`", "`hugepages`"),
+        (
+            with("gateway: 203.0.113.1", "gateway: 203.0.113.1, adresses: []"),
+            "4:82",
+            "`adresses`",
+            "`addresses`",
+        ),
+        (
+            and("routes: [{ to: 10.0.0.0/8, via: 192.168.10.9, metric: 1 }]"),
+            "7:47",
+            "`metric`",
+            "known here: to, via",
+        ),
+        (with("[isp1, isp2]", "{ isp1: {}, isp2: { weight: 1 } }"), "6:27", "`weight`", "known here: health"),
+        (and("nat: { timeout: {} }"), "7:8", "`timeout`", "`timeouts`"),
+        (and("nat: { timeouts: { tpc: 3h } }"), "7:20", "`tpc`", "`tcp`"),
+        (and("icmp: { error_per_second: 1 }"), "7:9", "`error_per_second`", "`errors_per_second`"),
+        (and("management: { sockets: /a }"), "7:15", "`sockets`", "`socket`"),
+    ] {
+        one(&text, place, &format!("unknown key {key}"), hint);
+    }
+}
+
+#[test]
+fn keys_inside_health_are_judged_as_well() {
+    let wans = with("[isp1, isp2]", "{ isp1: { health: h }, isp2: {} }");
+    for (health, key) in [
+        ("{ gatway: { arp: 1s } }", "gatway"),
+        ("{ gateway: { icmp: 1s } }", "icmp"),
+        ("{ down: { failure: 1 } }", "failure"),
+        ("{ up: { succeses: 1 } }", "succeses"),
+    ] {
+        let text = format!("{wans}health: {{ h: {health} }}\n");
+        assert_eq!(said(&text).len(), 1);
+        assert!(said(&text)[0].ends_with(&format!("unknown key `{key}`")), "{:?}", said(&text));
+    }
+}
+
+#[test]
+fn a_vlan_excuses_the_shared_port() {
+    let text = with("linux:isp2\"", "linux:isp1\", vlan: 7");
+    one(&text, "5:31", "`vlan` is not supported yet", "remove it");
+}

@@ -1,0 +1,302 @@
+//! The profile as a value: what `load` returns and the rest of the program reads.
+//!
+//! Every field holds what its doc says, in its unit and range; defaults are here, in the `Default` of each section.
+//! Interfaces are named by their index in `Profile::interfaces`, WANs by their index in `Profile::wans`.
+//! Serialized, spans of time are whole nanoseconds with the unit in the key, addresses and ports are text.
+
+use std::fmt;
+use std::net::Ipv4Addr;
+use std::path::PathBuf;
+
+use serde::{Serialize, Serializer};
+
+use crate::base::{Ipv4Net, Nanos};
+
+/// Where the control socket is unless the profile says otherwise.
+pub const DEFAULT_SOCKET: &str = "/run/turnout/turnout.sock";
+/// The most interfaces a profile may have.
+pub const MAX_INTERFACES: usize = 64;
+/// The most WANs a profile may have.
+pub const MAX_WANS: usize = 16;
+
+/// A place in the profile's text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+pub struct Position {
+    /// Line, from 1.
+    pub line: u32,
+    /// Column in characters, from 1.
+    pub column: u32,
+}
+
+impl Position {
+    /// The first character.
+    pub const START: Position = Position { line: 1, column: 1 };
+
+    /// The place of the byte `offset` of `text`.
+    pub(super) fn of_offset(text: &str, offset: usize) -> Position {
+        let before = text.get(..offset).unwrap_or(text);
+        let line = before.bytes().filter(|&b| b == b'\n').count() + 1;
+        let column = before.rsplit('\n').next().unwrap_or("").chars().count() + 1;
+        Position { line: to_u32(line), column: to_u32(column) }
+    }
+}
+
+fn to_u32(n: usize) -> u32 {
+    u32::try_from(n).unwrap_or(u32::MAX)
+}
+
+/// A whole profile that keeps every rule.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Profile {
+    /// The router's name; `turnout` by default.
+    pub name: String,
+    /// Cores, memory and the packet library.
+    pub engine: Engine,
+    /// In the order of the file; 2 to `MAX_INTERFACES`.
+    pub interfaces: Vec<Interface>,
+    /// Networks behind inside routers; no two for the same network.
+    pub routes: Vec<Route>,
+    /// In order of preference; 1 to `MAX_WANS`, no interface twice.
+    pub wans: Vec<Wan>,
+    /// Address translation.
+    pub nat: Nat,
+    /// ICMP errors of the router itself.
+    pub icmp: Icmp,
+    /// How the router is reached by its operator.
+    pub management: Management,
+}
+
+/// Cores, memory and the packet library.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Engine {
+    /// One core (below 1024) a worker, no core twice, never empty; `None`: every allowed core but the first.
+    pub workers: Option<Vec<usize>>,
+    /// Core of the management thread (below 1024), no worker's; `None`: the first allowed core.
+    pub manager: Option<usize>,
+    /// Capacity of the session table, all workers together; 1024 to `16_515_072`.
+    pub sessions: u32,
+    /// Whether packet memory lies in huge pages.
+    pub hugepages: Hugepages,
+    /// What a worker does without packets.
+    pub idle: Idle,
+    /// Further arguments of the packet library's start, as given, without control characters.
+    pub eal: Vec<String>,
+}
+
+impl Default for Engine {
+    fn default() -> Engine {
+        Engine {
+            workers: None,
+            manager: None,
+            sessions: 1_000_000,
+            hugepages: Hugepages::Auto,
+            idle: Idle::Auto,
+            eal: Vec::new(),
+        }
+    }
+}
+
+/// Whether packet memory lies in huge pages.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Hugepages {
+    /// If the machine has some.
+    #[default]
+    Auto,
+    /// Or the router does not start.
+    Required,
+    /// Ordinary pages.
+    Never,
+}
+
+/// What a worker does without packets.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Idle {
+    /// Polls on NICs, sleeps on Linux ports.
+    #[default]
+    Auto,
+    /// Polls without pause.
+    Poll,
+    /// Sleeps for short spans.
+    Sleep,
+}
+
+/// What an interface is made of. No two interfaces share a port.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum PortSpec {
+    /// A PCI address with its domain, as `0000:03:00.0`.
+    Pci(String),
+    /// A Linux interface by its name (1 to 15 characters), written `linux:NAME`.
+    Linux(String),
+    /// A virtual device of the packet library with its arguments, as `net_null0,size=64`.
+    Vdev(String),
+}
+
+impl fmt::Display for PortSpec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            PortSpec::Pci(s) | PortSpec::Vdev(s) => f.write_str(s),
+            PortSpec::Linux(s) => write!(f, "linux:{s}"),
+        }
+    }
+}
+
+impl Serialize for PortSpec {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_str(self)
+    }
+}
+
+/// An interface: a port with addresses.
+#[derive(Clone, Debug, Eq, Serialize)]
+pub struct Interface {
+    /// `[A-Za-z0-9_-]`, 1 to 32 characters, a letter first; no other interface has it.
+    pub name: String,
+    /// What it is made of.
+    pub port: PortSpec,
+    /// One or more, each with its network's prefix length; addresses of hosts, never of networks.
+    #[serde(serialize_with = "texts")]
+    pub addresses: Vec<Ipv4Net>,
+    /// The next hop; on every WAN, on no other interface, inside one of the interface's networks.
+    pub gateway: Option<Ipv4Addr>,
+    /// Where its name stands in the text.
+    #[serde(skip)]
+    pub at: Position,
+}
+
+/// Equal if they mean the same: a line that moved is no difference.
+impl PartialEq for Interface {
+    fn eq(&self, other: &Interface) -> bool {
+        let Interface { name, port, addresses, gateway, at: _ } = self;
+        *name == other.name
+            && *port == other.port
+            && *addresses == other.addresses
+            && *gateway == other.gateway
+    }
+}
+
+/// A network behind an inside router.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Route {
+    /// The network; no host bits, no network of an interface or within one.
+    #[serde(serialize_with = "text")]
+    pub to: Ipv4Net,
+    /// The next hop, a host in a network of `interface`.
+    pub via: Ipv4Addr,
+    /// Index of the interface, which is no WAN.
+    pub interface: usize,
+}
+
+/// A WAN. Its name is its interface's.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Wan {
+    /// Index of the interface.
+    pub interface: usize,
+    /// How its fitness is found.
+    pub health: Health,
+}
+
+/// How a WAN's fitness is found.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Health {
+    /// Span between two probes of the gateway; 50 ms to 10 s.
+    #[serde(rename = "arp_every_ns", serialize_with = "nanos")]
+    pub arp_every: Nanos,
+    /// Probes lost in a row until the WAN is down; 1 to 100.
+    pub failures: u32,
+    /// Probes answered in a row until it may be up again; 1 to 1000.
+    pub successes: u32,
+    /// How long it has to stay fit until it is up again; 0 to 1 h.
+    #[serde(rename = "stable_ns", serialize_with = "nanos")]
+    pub stable: Nanos,
+}
+
+impl Default for Health {
+    fn default() -> Health {
+        Health { arp_every: Nanos::from_ms(250), failures: 3, successes: 5, stable: Nanos::from_s(10) }
+    }
+}
+
+/// Address translation.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Nat {
+    /// How long sessions live without packets.
+    pub timeouts: Timeouts,
+}
+
+/// How long sessions live without packets; each at most 24 h.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Timeouts {
+    /// TCP, established; at least 2 h 4 min (RFC 5382 REQ-5).
+    #[serde(rename = "tcp_ns", serialize_with = "nanos")]
+    pub tcp: Nanos,
+    /// TCP, opening or closing; at least 10 s (RFC 7857 section 2.2 lets an operator go below RFC 5382's 4 min).
+    #[serde(rename = "tcp_transitory_ns", serialize_with = "nanos")]
+    pub tcp_transitory: Nanos,
+    /// UDP; at least 2 min (RFC 4787 REQ-5).
+    #[serde(rename = "udp_ns", serialize_with = "nanos")]
+    pub udp: Nanos,
+    /// UDP by the remote port, ascending, no port twice; ports below 1024 may go down to 1 s (RFC 4787 REQ-5a).
+    #[serde(rename = "udp_ports_ns", serialize_with = "ports")]
+    pub udp_ports: Vec<(u16, Nanos)>,
+    /// ICMP queries; at least 60 s (RFC 5508 REQ-2).
+    #[serde(rename = "icmp_ns", serialize_with = "nanos")]
+    pub icmp: Nanos,
+}
+
+impl Default for Timeouts {
+    fn default() -> Timeouts {
+        Timeouts {
+            tcp: Nanos::from_s(2 * 3600 + 4 * 60),
+            tcp_transitory: Nanos::from_s(4 * 60),
+            udp: Nanos::from_s(5 * 60),
+            udp_ports: vec![(53, Nanos::from_s(10)), (123, Nanos::from_s(30))],
+            icmp: Nanos::from_s(60),
+        }
+    }
+}
+
+/// ICMP errors of the router itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Icmp {
+    /// The most it sends; 1 to `1_000_000`.
+    pub errors_per_second: u32,
+    /// Whether it says that a TTL ran out.
+    pub time_exceeded: bool,
+}
+
+impl Default for Icmp {
+    fn default() -> Icmp {
+        Icmp { errors_per_second: 1000, time_exceeded: true }
+    }
+}
+
+/// How the router is reached by its operator.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Management {
+    /// The control socket; absolute, at most 107 bytes.
+    pub socket: PathBuf,
+}
+
+impl Default for Management {
+    fn default() -> Management {
+        Management { socket: PathBuf::from(DEFAULT_SOCKET) }
+    }
+}
+
+fn nanos<S: Serializer>(span: &Nanos, to: S) -> Result<S::Ok, S::Error> {
+    to.serialize_u64(span.0)
+}
+
+fn text<S: Serializer>(value: &impl fmt::Display, to: S) -> Result<S::Ok, S::Error> {
+    to.collect_str(value)
+}
+
+fn texts<S: Serializer>(values: &[Ipv4Net], to: S) -> Result<S::Ok, S::Error> {
+    to.collect_seq(values.iter().map(Ipv4Net::to_string))
+}
+
+fn ports<S: Serializer>(values: &[(u16, Nanos)], to: S) -> Result<S::Ok, S::Error> {
+    to.collect_map(values.iter().map(|(port, span)| (port, span.0)))
+}

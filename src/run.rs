@@ -1,0 +1,287 @@
+//! `turnout run`: from a profile to a running router and back, in order. What is taken is given back in the reverse
+//! order, whatever fails: values drop, none is leaked. The main thread becomes the management thread.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use tracing::{error, info, warn};
+use turnout::base::{IfaceId, Nanos, PortId, WorkerId};
+use turnout::dpdk::{
+    DpdkError, Eal, EalConfig, Hugepages, LinkSource, LinkWatcher, LinuxPort, Mbuf, Pool, Port, PortConfig,
+    PortSource,
+};
+use turnout::engine::steer::Steer;
+use turnout::engine::{Lcore, ManagerEnd, connect, hand_overs};
+use turnout::manage::control::{Control, Question};
+use turnout::manage::views::{self, PortInfo};
+use turnout::manage::{Answer, Manager, NEIGHBORS};
+use turnout::nat::Nat;
+use turnout::path::{Router, View};
+use turnout::profile::{self, PortSpec, Profile};
+use turnout::table::hash::HashKey;
+use turnout::table::neighbors::Neighbors;
+use turnout::worker::{Idle, Queues, Worker, now};
+
+/// Receive and transmit descriptors of a queue.
+const DESCRIPTORS: u16 = 1024;
+/// A link that is down at the start may still be negotiating: it is believed after so long.
+const GRACE: Nanos = Nanos::from_s(3);
+/// `ready` is said after so long, even if a WAN has not been judged.
+const READY: Nanos = Nanos::from_ms(1500);
+/// How long the management thread waits for a question.
+const BEAT: Duration = Duration::from_millis(1);
+
+type Failure = Box<dyn std::error::Error>;
+/// The workers' threads, and the management thread's ends of their rings, by core.
+type Started = (Vec<WorkerThread>, Vec<(usize, ManagerEnd)>);
+type WorkerThread = JoinHandle<Result<(), DpdkError>>;
+
+/// Which cores do what.
+struct Cores {
+    manager: usize,
+    workers: Vec<usize>,
+}
+
+impl Cores {
+    /// As the profile says; else every allowed core but the first works, and the first manages.
+    fn choose(profile: &Profile) -> Cores {
+        let allowed: Vec<usize> =
+            core_affinity::get_core_ids().unwrap_or_default().iter().map(|c| c.id).collect();
+        let first = allowed.first().copied().unwrap_or(0);
+        let workers = profile.engine.workers.clone().unwrap_or_else(|| match allowed.len() {
+            0 | 1 => vec![first],
+            _ => allowed[1..].to_vec(),
+        });
+        let free = allowed.iter().copied().find(|core| !workers.contains(core));
+        Cores { manager: profile.engine.manager.or(free).unwrap_or(first), workers }
+    }
+}
+
+fn source(spec: &PortSpec) -> PortSource {
+    match spec {
+        PortSpec::Pci(address) => PortSource::Pci(address.clone()),
+        PortSpec::Linux(name) => PortSource::Linux(name.clone()),
+        PortSpec::Vdev(args) => PortSource::Vdev(args.clone()),
+    }
+}
+
+/// Runs the router of a profile until SIGTERM or SIGINT. Prints `ready` on stdout.
+///
+/// # Errors
+/// What is wrong and what to do, in one line.
+pub fn run(path: &Path) -> Result<(), Failure> {
+    let profile = profile::read(path)?;
+    let stop = Arc::new(AtomicBool::new(false));
+    let hangup = Arc::new(AtomicBool::new(false));
+    for signal in [signal_hook::consts::SIGTERM, signal_hook::consts::SIGINT] {
+        signal_hook::flag::register(signal, stop.clone())?;
+    }
+    signal_hook::flag::register(signal_hook::consts::SIGHUP, hangup.clone())?;
+    let mut control = Control::bind(&profile.management.socket)?;
+    let cores = Cores::choose(&profile);
+    // Claimed before DPDK looks at them, given back after it has let go.
+    let claimed = claim(&profile)?;
+    let eal = Eal::start(&eal_config(&profile, &cores))?;
+    let result = serve(&profile, &cores, &eal, &claimed, &mut control, (&stop, &hangup));
+    drop(eal);
+    for port in claimed.into_iter().flatten() {
+        if let Err(e) = port.release() {
+            warn!("{e}");
+        }
+    }
+    result
+}
+
+fn claim(profile: &Profile) -> Result<Vec<Option<LinuxPort>>, Failure> {
+    let claim = |spec: &PortSpec| match spec {
+        PortSpec::Linux(name) => LinuxPort::claim(name).map(Some),
+        _ => Ok(None),
+    };
+    Ok(profile.interfaces.iter().map(|i| claim(&i.port)).collect::<Result<_, _>>()?)
+}
+
+fn mbufs(profile: &Profile, cores: &Cores) -> u32 {
+    let queues = (profile.interfaces.len() * cores.workers.len()) as u32;
+    // Rings full both ways, and what a worker holds, hands over and caches.
+    (queues * u32::from(DESCRIPTORS) * 2 + cores.workers.len() as u32 * 4096).max(8192)
+}
+
+fn eal_config(profile: &Profile, cores: &Cores) -> EalConfig {
+    let pci = profile.interfaces.iter().filter_map(|i| match &i.port {
+        PortSpec::Pci(address) => Some(address.clone()),
+        _ => None,
+    });
+    EalConfig {
+        manager_core: cores.manager,
+        worker_cores: cores.workers.clone(),
+        hugepages: match profile.engine.hugepages {
+            profile::Hugepages::Auto => Hugepages::Auto,
+            profile::Hugepages::Required => Hugepages::Required,
+            profile::Hugepages::Never => Hugepages::Never,
+        },
+        memory_mb: (mbufs(profile, cores) as usize * 3 / 1024).max(64) + 64,
+        pci: pci.collect(),
+        extra: profile.engine.eal.clone(),
+    }
+}
+
+fn serve(
+    profile: &Profile,
+    cores: &Cores,
+    eal: &Eal,
+    claimed: &[Option<LinuxPort>],
+    control: &mut Control,
+    (stop, hangup): (&AtomicBool, &AtomicBool),
+) -> Result<(), Failure> {
+    let pool = Pool::new(eal, "packets", mbufs(profile, cores), Pool::DATA_ROOM)?;
+    let workers = cores.workers.len();
+    let mut ports = Vec::new();
+    for (i, interface) in profile.interfaces.iter().enumerate() {
+        let config = PortConfig {
+            queues: workers as u16,
+            rx_desc: DESCRIPTORS,
+            tx_desc: DESCRIPTORS,
+            ..PortConfig::new(pool.clone())
+        };
+        let mut port = Port::open(eal, &source(&interface.port), PortId(i as u16), &config)?;
+        port.start()?;
+        ports.push(port);
+    }
+    let infos: Vec<PortInfo> =
+        ports.iter().map(|p| PortInfo { mac: p.mac(), mtu: p.mtu().min(1500) }).collect();
+    let view = Arc::new(views::first(profile, &infos));
+    let ending = Arc::new(AtomicBool::new(false));
+    let (threads, lanes) = start_workers(profile, cores, eal, &view, &mut ports, &pool, &ending)?;
+    let link = |(i, port): (usize, &Port)| match claimed[i].as_ref() {
+        Some(linux) => (PortId(i as u16), LinkSource::Linux(linux.ifindex())),
+        None => (PortId(i as u16), LinkSource::Ask(port.link_probe())),
+    };
+    let links = LinkWatcher::new(ports.iter().enumerate().map(link))?;
+    let mut manager = Manager::new(profile, view, lanes, now());
+    manager.restore(&control.overrides(), now());
+    let result = tell_events(&mut manager)
+        .and_then(|()| control.listen().map_err(Failure::from))
+        .and_then(|questions| manage(&mut manager, links, &questions, &threads, stop, hangup));
+    info!("stopping");
+    ending.store(true, Relaxed);
+    for thread in threads {
+        match thread.join() {
+            Ok(Ok(())) => {}
+            Ok(Err(e)) => error!("{e}"),
+            Err(_) => error!("a worker has panicked"),
+        }
+    }
+    for port in &mut ports {
+        port.stop()?;
+    }
+    result
+}
+
+fn start_workers(
+    profile: &Profile,
+    cores: &Cores,
+    eal: &Eal,
+    view: &Arc<View>,
+    ports: &mut [Port],
+    pool: &Pool,
+    ending: &Arc<AtomicBool>,
+) -> Result<Started, Failure> {
+    let workers = cores.workers.len();
+    let steer = Steer::new(workers);
+    let linux = profile.interfaces.iter().any(|i| matches!(i.port, PortSpec::Linux(_)));
+    let idle = match profile.engine.idle {
+        profile::Idle::Poll => Idle::Poll,
+        profile::Idle::Sleep => Idle::Sleep,
+        profile::Idle::Auto if linux => Idle::Sleep,
+        profile::Idle::Auto => Idle::Poll,
+    };
+    let mut shares: Vec<Vec<_>> = (0..workers).map(|_| Vec::new()).collect();
+    for port in ports {
+        for (share, queue) in shares.iter_mut().zip(port.take_queues()?) {
+            share.push(queue);
+        }
+    }
+    let (mut threads, mut lanes) = (Vec::new(), Vec::new());
+    let each = shares.into_iter().zip(hand_overs::<Mbuf>(workers)).zip(&cores.workers).enumerate();
+    for (w, ((queues, hand_over), core)) in each {
+        let id = WorkerId(w as u8);
+        let (manager_end, lcore_end) = connect(profile.interfaces.len(), profile.wans.len());
+        let config = views::nat_config(profile, workers, rand::random());
+        let nat = Nat::new(&config, &|port: u16| steer.port(port) == id);
+        let neighbors = Neighbors::new(NEIGHBORS as u32, HashKey::draw(&mut rand::rng()));
+        let router = Router::new(nat, neighbors, profile.interfaces.len(), &view.icmp);
+        let lcore = Lcore::new(id, steer, view.clone(), router, lcore_end, hand_over);
+        let queues = Queues::new(queues, pool.clone());
+        let worker = Worker { eal: eal.share(), core: *core, lcore, queues, idle, stop: ending.clone() };
+        threads.push(worker.spawn()?);
+        lanes.push((*core, manager_end));
+    }
+    Ok((threads, lanes))
+}
+
+/// Writes the events to the log, in a thread of its own: a slow terminal must not look like a dead line.
+fn tell_events(manager: &mut Manager) -> Result<(), Failure> {
+    let request = turnout::manage::protocol::Request::Events { follow: true };
+    let Answer::Follow(past, next) = manager.ask(request, now()) else { return Ok(()) };
+    let tell = move || {
+        for event in past.into_iter().chain(next) {
+            info!("{event}");
+        }
+    };
+    std::thread::Builder::new().name("events".into()).spawn(tell)?;
+    Ok(())
+}
+
+/// The management thread's loop.
+fn manage(
+    manager: &mut Manager,
+    mut links: LinkWatcher,
+    questions: &crossbeam_channel::Receiver<Question>,
+    threads: &[WorkerThread],
+    stop: &AtomicBool,
+    hangup: &AtomicBool,
+) -> Result<(), Failure> {
+    let started = now();
+    let mut ready = false;
+    let mut doubted: Vec<PortId> = Vec::new();
+    let mut believed: Vec<PortId> = Vec::new();
+    while !stop.load(Relaxed) {
+        let at = now();
+        links.poll(at, &mut |port, up| {
+            doubted.retain(|p| *p != port);
+            if up || believed.contains(&port) || at.since(started) >= GRACE {
+                believed.push(port);
+                manager.link(at, IfaceId(port.0 as u8), up);
+            } else {
+                doubted.push(port);
+            }
+        });
+        if at.since(started) >= GRACE {
+            for port in doubted.drain(..) {
+                manager.link(at, IfaceId(port.0 as u8), false);
+            }
+        }
+        manager.step(at);
+        if !ready && (manager.settled() || at.since(started) >= READY) {
+            ready = true;
+            println!("ready");
+        }
+        if hangup.swap(false, Relaxed) {
+            warn!("SIGHUP: reload is not supported yet; restart to apply a changed profile");
+        }
+        if let Some(dead) = threads.iter().position(JoinHandle::is_finished) {
+            return Err(format!("worker {dead} has ended; see the lines above, then start again").into());
+        }
+        let mut next = questions.recv_timeout(BEAT).ok();
+        while let Some(question) = next {
+            let answer = manager.ask(question.request, now());
+            // Nobody may be waiting any more.
+            let _ = question.answer.try_send(answer);
+            next = questions.try_recv().ok();
+        }
+    }
+    Ok(())
+}

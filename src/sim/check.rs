@@ -1,0 +1,76 @@
+//! The oracle: what must hold of every frame that the router sends, whatever the test is about.
+
+use crate::base::IfaceId;
+use crate::path::View;
+use crate::wire::be16;
+use crate::wire::eth::{Eth, ethertype};
+use crate::wire::ipv4;
+use crate::wire::protocol;
+
+use super::frames::Seen;
+
+/// on one frame. Gives what is wrong.
+pub(super) fn sent(view: &View, iface: IfaceId, frame: &[u8]) -> Option<String> {
+    let port = &view.ifaces[iface.index()];
+    let Some(eth) = Eth::parse(frame) else { return Some("a frame without a header was sent".into()) };
+    if eth.src != port.mac {
+        return Some(format!("a frame with the source {} left by {}", eth.src, port.name));
+    }
+    if eth.ethertype != ethertype::IPV4 {
+        return None;
+    }
+    let Some(seen) = Seen::read(frame) else {
+        return Some(format!("X-3: a broken IPv4 header left by {}", port.name));
+    };
+    if !seen.checksum_holds() {
+        return Some(format!("X-3: a wrong transport checksum left by {}: {seen:?}", port.name));
+    }
+    if port.wan.is_some() {
+        if !view.owns(iface, seen.ip.src) {
+            return Some(format!("X-2: {} left by {}", seen.ip.src, port.name));
+        }
+        let inside = |ip| view.routes.find(ip).is_some();
+        if seen.quoted().is_some_and(|(ip, _)| inside(ip.src) || inside(ip.dst)) {
+            return Some(format!("X-2: an inside address left by {} in a quote", port.name));
+        }
+    }
+    None
+}
+
+/// of a packet that was forwarded, only what translation names, the TTL and the checksums changed.
+pub(super) fn unchanged(came: &Seen, left: &Seen) -> Option<String> {
+    let differ = |what: &str| Some(format!("X-4: {what} changed: {came:?} -> {left:?}"));
+    let (a, b) = (&came.ip, &left.ip);
+    if (a.tos, a.id, a.protocol, a.total_len) != (b.tos, b.id, b.protocol, b.total_len) {
+        return differ("an IP header field");
+    }
+    if (a.dont_fragment, a.more_fragments, a.fragment_offset)
+        != (b.dont_fragment, b.more_fragments, b.fragment_offset)
+    {
+        return differ("the fragment field");
+    }
+    if a.ttl != b.ttl + 1 {
+        return differ("the TTL by other than one");
+    }
+    if came.header[ipv4::MIN_LEN..] != left.header[ipv4::MIN_LEN..] {
+        return differ("an IP option");
+    }
+    if came.data() != left.data() {
+        return differ("the data");
+    }
+    let fixed: &[(usize, usize)] = match a.protocol {
+        protocol::TCP => &[(4, 16), (18, 20)],
+        protocol::UDP => &[(4, 6)],
+        protocol::ICMP => &[(0, 2), (6, 8)],
+        _ => &[],
+    };
+    for (from, to) in fixed {
+        if came.payload.get(*from..*to) != left.payload.get(*from..*to) {
+            return differ("a transport header field");
+        }
+    }
+    if a.protocol == protocol::UDP && (be16(&came.payload, 6) == 0) != (be16(&left.payload, 6) == 0) {
+        return differ("whether there is a UDP checksum");
+    }
+    None
+}

@@ -1,0 +1,11 @@
+//! The tables that the packet path looks things up in: a keyed index, slots, external ports, neighbours, routes.
+//!
+//! All have a fixed capacity, taken when they are made: no allocation, no rehash and no unbounded chain afterwards.
+#![forbid(unsafe_code)]
+
+pub mod hash;
+pub mod index;
+pub mod neighbors;
+pub mod ports;
+pub mod routes;
+pub mod slab;

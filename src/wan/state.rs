@@ -1,0 +1,133 @@
+//! The state machine of one WAN: verdicts and link in, `StateChange` out.
+//!
+//! ```text
+//!            first good round                failures lost, or link lost
+//!  Probing ------------------> Up ------------------------------------------> Down
+//!     |                         ^                                              | ^
+//!     |                         +---- successes answered AND stable passed ----+ |
+//!     +------------------ failures lost, or link lost ---------------------------+
+//! ```
+//!
+//! Only replies with the link known to be up are successes. A lost round or a lost link takes back all of them. `stable` counts
+//! from the first of them, and a round whose probe could not be sent does not count towards it: nothing was seen.
+//! A WAN comes up by a reply only, never by time alone.
+
+use crate::base::{Nanos, WanId};
+
+use super::detector::{Detector, Sign, Verdict};
+use super::types::{Effect, Health, Reason, State, StateChange, WanStatus};
+
+/// One WAN.
+#[derive(Clone, Debug)]
+pub(super) struct Wan {
+    id: WanId,
+    health: Health,
+    detector: Detector,
+    /// The first success of the present row, later by what went unseen.
+    good_since: Nanos,
+    pub(super) status: WanStatus,
+}
+
+impl Wan {
+    pub(super) fn new(id: WanId, health: Health, now: Nanos) -> Wan {
+        Wan {
+            id,
+            health,
+            detector: Detector::new(health.arp_every, now),
+            good_since: now,
+            status: WanStatus { since: now, ..WanStatus::default() },
+        }
+    }
+
+    pub(super) fn due(&self) -> Nanos {
+        self.detector.due()
+    }
+
+    pub(super) fn link(&mut self, now: Nanos, up: bool, out: &mut impl FnMut(Effect)) {
+        let was = self.status.link.replace(up);
+        if was == Some(up) {
+            return;
+        }
+        out(Effect::Link { wan: self.id, up });
+        if !up {
+            self.detector.stop();
+            self.status.misses = 0;
+            self.status.successes = 0;
+            self.change(now, State::Down, Reason::LinkLost, out);
+        } else if was == Some(false) {
+            self.detector.start(now);
+        }
+    }
+
+    pub(super) fn sent(&mut self, at: Nanos) {
+        self.detector.sent(at);
+        self.show();
+    }
+
+    pub(super) fn reply(&mut self, now: Nanos, at: Nanos, out: &mut impl FnMut(Effect)) {
+        // a reply from before the link went
+        if self.status.link == Some(false) {
+            return;
+        }
+        let sign = self.detector.reply(at);
+        self.status.last_ok = self.status.last_ok.max(Some(at));
+        self.status.misses = 0;
+        if sign == Sign::Success && self.status.link == Some(true) {
+            if self.status.successes == 0 {
+                self.good_since = at;
+            }
+            self.status.successes = self.status.successes.saturating_add(1);
+            match self.status.state {
+                State::Probing => self.change(now, State::Up, Reason::FirstAnswer, out),
+                State::Down if self.recovered(at) => self.change(now, State::Up, Reason::Recovered, out),
+                State::Up | State::Down => {}
+            }
+        }
+        self.show();
+    }
+
+    /// Judges the round that is due, and asks for the next probe.
+    pub(super) fn tick(&mut self, now: Nanos, out: &mut impl FnMut(Effect)) {
+        let Some(verdict) = self.detector.turn(now) else { return };
+        out(Effect::Probe { wan: self.id });
+        match verdict {
+            Verdict::None | Verdict::Answered => {}
+            Verdict::Unsent(unseen) => self.good_since += unseen,
+            Verdict::Lost => {
+                self.status.successes = 0;
+                self.status.misses = self.status.misses.saturating_add(1);
+                if self.status.misses >= self.health.failures {
+                    self.change(now, State::Down, Reason::GatewaySilent, out);
+                }
+            }
+        }
+        self.show();
+    }
+
+    fn recovered(&self, at: Nanos) -> bool {
+        self.status.successes >= self.health.successes && at.since(self.good_since) >= self.health.stable
+    }
+
+    fn change(&mut self, now: Nanos, to: State, reason: Reason, out: &mut impl FnMut(Effect)) {
+        let from = self.status.state;
+        if from == to {
+            // what keeps it down now
+            self.status.reason = reason;
+            return;
+        }
+        if to == State::Down {
+            self.detector.forget_rtt();
+        }
+        self.status.state = to;
+        self.status.since = now;
+        self.status.reason = reason;
+        self.show();
+        out(Effect::State(StateChange { wan: self.id, from, to, reason }));
+    }
+
+    fn show(&mut self) {
+        self.status.rtt_us = self.detector.rtt_us();
+        self.status.jitter_us = self.detector.jitter_us();
+        self.status.loss_percent = self.detector.loss_percent();
+    }
+}

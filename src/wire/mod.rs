@@ -1,0 +1,58 @@
+//! The bytes of one header each, in the order of the network.
+//!
+//! A header is read once by its `parse`, which checks lengths and gives a plain value; writing goes to arrays of known
+//! size. So nothing here panics, whatever the bytes. What a value means is not judged here but in `path::admit`.
+//! RFC 826 (ARP), RFC 791 (IPv4), RFC 792 (ICMP), RFC 768 (UDP), RFC 9293 (TCP), RFC 1624 (checksum updates).
+#![forbid(unsafe_code)]
+
+pub mod arp;
+pub mod checksum;
+pub mod eth;
+pub mod icmp;
+pub mod ipv4;
+pub mod tcp;
+pub mod udp;
+
+/// IP protocol numbers that the router knows.
+pub mod protocol {
+    /// RFC 792
+    pub const ICMP: u8 = 1;
+    /// RFC 9293
+    pub const TCP: u8 = 6;
+    /// RFC 768
+    pub const UDP: u8 = 17;
+}
+
+/// Reads a 16-bit field; 0 past the end.
+#[inline(always)]
+pub fn be16(bytes: &[u8], at: usize) -> u16 {
+    match bytes.get(at..at + 2) {
+        Some(b) => u16::from_be_bytes([b[0], b[1]]),
+        None => 0,
+    }
+}
+
+/// Reads a 32-bit field; 0 past the end.
+#[inline(always)]
+pub fn be32(bytes: &[u8], at: usize) -> u32 {
+    match bytes.get(at..at + 4) {
+        Some(b) => u32::from_be_bytes([b[0], b[1], b[2], b[3]]),
+        None => 0,
+    }
+}
+
+/// Writes a 16-bit field; nothing past the end.
+#[inline(always)]
+pub fn put16(bytes: &mut [u8], at: usize, value: u16) {
+    if let Some(b) = bytes.get_mut(at..at + 2) {
+        b.copy_from_slice(&value.to_be_bytes());
+    }
+}
+
+/// Writes a 32-bit field; nothing past the end.
+#[inline(always)]
+pub fn put32(bytes: &mut [u8], at: usize, value: u32) {
+    if let Some(b) = bytes.get_mut(at..at + 4) {
+        b.copy_from_slice(&value.to_be_bytes());
+    }
+}

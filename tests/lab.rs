@@ -1,0 +1,124 @@
+//! The lab of network namespaces: built twice, used, and gone without a trace.
+//!
+//! Needs the right to make network namespaces; without it the test says so and passes.
+
+#![allow(clippy::unwrap_used, reason = "a test's helpers fail as its body does")]
+
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use turnout::demo::lab::{Lab, privileged};
+
+/// How many namespaces of that lab the system has; other tests have labs of their own.
+fn namespaces(prefix: &str) -> usize {
+    let output = Command::new("ip").args(["netns", "list"]).output().unwrap();
+    String::from_utf8(output.stdout).unwrap().lines().filter(|line| line.starts_with(prefix)).count()
+}
+
+fn pings(lab: &Lab, from: &str, to: &str) -> bool {
+    lab.host(from).unwrap().output("ping", &["-c", "1", "-W", "1", to], "").is_ok()
+}
+
+#[test]
+fn a_lab_is_built_used_and_removed_twice() {
+    if let Err(e) = privileged() {
+        eprintln!("skipped: {e}");
+        return;
+    }
+    for round in 0..2 {
+        let start = Instant::now();
+        let lab = Lab::dual_wan().unwrap();
+        let took = start.elapsed();
+        assert!(took < Duration::from_millis(1_500), "round {round}: built in {took:?}");
+        let prefix = lab.host("lan1").unwrap().name().trim_end_matches("lan1").to_owned();
+        assert_eq!(namespaces(&prefix), 7);
+        let dir = lab.dir().to_path_buf();
+
+        // The kernel's part of every way: the LAN's bridge, the ISPs' forwarding, the internet host's answers.
+        assert!(pings(&lab, "lan1", "192.168.10.11"));
+        assert!(pings(&lab, "isp1", "9.9.9.9"));
+        assert!(pings(&lab, "isp2", "8.8.8.8"));
+        assert!(pings(&lab, "inet", "203.0.113.1"));
+        assert!(pings(&lab, "inet", "198.51.100.1"));
+        // Between the lines there is only the router, and there is none.
+        assert!(!pings(&lab, "lan1", "9.9.9.9"));
+
+        // A thread inside sees that namespace's interfaces, and the router's have no address.
+        let router = lab.host("router").unwrap();
+        let list = router.output("ip", &["-br", "address"], "").unwrap();
+        for port in ["lan0", "isp1", "isp2"] {
+            let line = list.lines().find(|line| line.starts_with(&format!("{port}@"))).unwrap();
+            assert_eq!(line.split_whitespace().collect::<Vec<_>>()[1..], ["UP"], "{line}");
+        }
+
+        // What still runs inside ends with the lab.
+        let mut straggler = lab.host("lan2").unwrap().command("sleep").arg("100").spawn().unwrap();
+        std::thread::sleep(Duration::from_millis(50));
+        drop(lab);
+        assert!(!straggler.wait().unwrap().success());
+        assert_eq!(namespaces(&prefix), 0);
+        assert!(!dir.exists());
+    }
+}
+
+#[test]
+fn lines_die_and_recover_as_told() {
+    if let Err(e) = privileged() {
+        eprintln!("skipped: {e}");
+        return;
+    }
+    let lab = Lab::dual_wan().unwrap();
+    let router = lab.host("router").unwrap();
+    // The kernel stands in for the router on one line.
+    router.ip("address add 203.0.113.2/29 dev isp1\nroute add default via 203.0.113.1\n").unwrap();
+    assert!(pings(&lab, "router", "9.9.9.9"));
+
+    lab.link_down("isp1").unwrap();
+    assert_eq!(carrier(&lab), "0");
+    lab.link_up("isp1").unwrap();
+    assert_eq!(carrier(&lab), "1");
+    assert!(pings(&lab, "router", "9.9.9.9"));
+
+    lab.blackhole("isp1").unwrap();
+    assert_eq!(carrier(&lab), "1");
+    assert!(!pings(&lab, "router", "9.9.9.9"));
+    assert!(!pings(&lab, "inet", "203.0.113.2"));
+    lab.heal("isp1").unwrap();
+    assert!(pings(&lab, "router", "9.9.9.9"));
+
+    assert!(lab.link_down("isp9").is_err());
+}
+
+fn carrier(lab: &Lab) -> String {
+    let router = lab.host("router").unwrap();
+    router.output("cat", &["/sys/class/net/isp1/carrier"], "").unwrap().trim().to_owned()
+}
+
+#[test]
+fn a_router_that_does_not_start_is_quoted() {
+    if let Err(e) = privileged() {
+        eprintln!("skipped: {e}");
+        return;
+    }
+    let lab = Lab::dual_wan().unwrap();
+    let script = lab.dir().join("broken");
+    std::fs::write(&script, "#!/bin/sh\necho \"no such port in $2\" >&2\nexit 7\n").unwrap();
+    executable(&script);
+    let error = lab.start_router_from(&script, "version: 1\n", &Default::default()).unwrap_err().to_string();
+    assert!(error.contains("exit status: 7") && error.contains("no such port in /"), "{error}");
+
+    let script = lab.dir().join("stubborn");
+    std::fs::write(&script, "#!/bin/sh\ntrap '' TERM\necho ready\nwhile :; do sleep 1; done\n").unwrap();
+    executable(&script);
+    let mut router = lab.start_router_from(&script, "socket: @SOCKET@\n", &Default::default()).unwrap();
+    let profile = std::fs::read_to_string(router.profile()).unwrap();
+    assert_eq!(profile, format!("socket: {}\n", lab.socket().display()));
+    assert!(router.ended().is_none());
+    assert!(router.stop().is_err(), "it had to be killed");
+    assert!(router.ended().is_some());
+}
+
+fn executable(path: &std::path::Path) {
+    use std::os::unix::fs::PermissionsExt;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).unwrap();
+}
