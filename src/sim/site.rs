@@ -205,7 +205,9 @@ impl Site {
                     self.faults.push(format!("X-1: {had} came, {made} went: {:?}", lcore.router.counters));
                 }
             }
-            if came == 0 {
+            let waiting =
+                self.wires.borrow().iter().any(|w| w.to_router.iter().any(|queue| !queue.is_empty()));
+            if came == 0 && !waiting {
                 break;
             }
         }
