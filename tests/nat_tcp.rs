@@ -58,7 +58,8 @@ fn rfc5382_2_3_retransmissions_and_odd_segments_pass_by_the_one_mapping() {
             assert_eq!(tcp_in(&mut site, "isp1", SERVER, x, SYN | ACK).unwrap().dst(), CLIENT);
         }
         // keep-alive, zero-window probe, URG, PSH
-        for (flags, seq, data) in [(ACK, 1000, &b""[..]), (ACK, 1001, b"z"), (ACK | 0x20, 1002, b"u"), (ACK | 8, 1003, b"p")]
+        for (flags, seq, data) in
+            [(ACK, 1000, &b""[..]), (ACK, 1001, b"z"), (ACK | 0x20, 1002, b"u"), (ACK | 8, 1003, b"p")]
         {
             let out = site.pass("lan", &Packet::tcp(CLIENT, SERVER, flags, seq, 9001, data)).unwrap().1;
             assert_eq!((out.src(), out.tcp().unwrap().flags.0, out.data()), (x, flags, data));
@@ -137,7 +138,8 @@ fn rfc7857_3a_a_reset_passes_and_rfc7857_3b_does_not_cut_what_still_lives() {
 fn rfc5382_10_icmp_about_a_connection_neither_ends_it_nor_makes_a_reset() {
     each_shape(|mut site| {
         let (_, x) = connect(&mut site, CLIENT, SERVER);
-        let about = Packet::tcp(x, SERVER, ACK, 1001, 9001, b"").frame(Default::default(), Default::default());
+        let about =
+            Packet::tcp(x, SERVER, ACK, 1001, 9001, b"").frame(Default::default(), Default::default());
         let before = digest(&mut site);
         for kind in [3u8, 4, 5, 11, 12] {
             for code in 0..16 {

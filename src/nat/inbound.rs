@@ -51,7 +51,7 @@ impl Nat {
             return Err(DropReason::WanLeft);
         }
         // What outside opened must not be kept alive from there alone (RFC 7857 REQ-7).
-        let mut refreshes = session.flags & OPENED_OUTSIDE == 0;
+        let mut refreshes = session.spoken();
         if let Some(tcp) = packet.tcp {
             let state = TcpState::from_u8(session.state);
             let next = state.after(Way::In, tcp.flags);
@@ -84,6 +84,10 @@ impl Nat {
         }
         if t.protocol != protocol::UDP {
             return Err(DropReason::NatFiltered);
+        }
+        // Else a stranger could keep it for ever, sending from ever new ports (RFC 7857 REQ-7).
+        if mapping.spoken == 0 {
+            return Err(DropReason::NatNoMapping);
         }
         let session = Session {
             inside: mapping.inside,

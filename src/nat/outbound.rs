@@ -1,6 +1,6 @@
 //! The door from inside: find the session, or make it, and the mapping that it needs.
 
-use super::session::{Key, Session, tick};
+use super::session::{Key, OPENED_OUTSIDE, Session, tick};
 use super::tcp::{TcpState, Way};
 use super::{Mapping, Nat, Outbound, Translation, Uplinks, pool_of};
 use crate::base::{Nanos, WanId};
@@ -47,6 +47,10 @@ impl Nat {
         let session = self.sessions.get_mut(slot);
         if !up.fit(session.wan) {
             return Outbound::Drop(DropReason::WanDown);
+        }
+        if !session.spoken() {
+            session.flags &= !OPENED_OUTSIDE;
+            self.mappings.get_mut(session.mapping).spoken += 1;
         }
         let mut refreshes = true;
         if let Some(tcp) = packet.tcp {
