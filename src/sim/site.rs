@@ -61,7 +61,7 @@ pub struct Site {
 
 impl Site {
     /// A site with `workers` workers, all links up, gateways and LAN hosts .10 and .11 present; the first second is over,
-    /// so that every WAN is up.
+    /// so that every WAN is up; what was sent meanwhile is gone.
     ///
     /// # Errors
     /// The profile's mistakes.
@@ -71,6 +71,7 @@ impl Site {
             site.manager.link(site.now, IfaceId(i as u8), true);
         }
         site.run_ms(1000);
+        site.take_all();
         site.base = site.counters();
         Ok(site)
     }

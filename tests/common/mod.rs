@@ -3,10 +3,12 @@
 
 use std::net::Ipv4Addr;
 
+#[allow(unused_imports, reason = "each test file uses its part")]
 pub use turnout::manage::protocol::{Admin, Request, SessionFilter};
 pub use turnout::sim::frames::End;
 pub use turnout::sim::{DUAL_WAN, Packet, Seen, Site};
 pub use turnout::wire::tcp::Flags;
+#[allow(unused_imports, reason = "each test file uses its part")]
 pub use turnout::wire::{checksum, put16};
 
 pub const H1: Ipv4Addr = Ipv4Addr::new(192, 168, 10, 10);
