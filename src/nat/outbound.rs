@@ -209,6 +209,10 @@ impl Nat {
         };
         let slot = mapping.map_err(Outbound::Drop)?;
         let mapping = *self.mappings.get(slot);
+        // Of a WAN that is down while there is none to move to: no session for what is not sent.
+        if !up.fit(mapping.wan) {
+            return Err(Outbound::Drop(DropReason::WanDown));
+        }
         let icmp = t.protocol == protocol::ICMP;
         let session = Session {
             inside: t.src,
