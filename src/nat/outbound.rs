@@ -119,8 +119,19 @@ impl Nat {
         }
         let mapping = self.sessions.get(slot).mapping;
         self.settle(mapping, up, now, counters).map_err(Outbound::Drop)?;
+        self.rebind(slot, now, counters).map_err(Outbound::Drop)?;
+        Ok(Some(slot))
+    }
+
+    /// Puts a session where its mapping is now.
+    pub(super) fn rebind(
+        &mut self,
+        slot: u32,
+        now: Nanos,
+        counters: &mut Counters,
+    ) -> Result<(), DropReason> {
         let old = *self.sessions.get(slot);
-        let mapping = *self.mappings.get(mapping);
+        let mapping = *self.mappings.get(old.mapping);
         let new = Session {
             outside: mapping.outside,
             outside_port: mapping.outside_port,
@@ -133,13 +144,13 @@ impl Nat {
         self.index.remove(old_hash, slot * 2 + 1);
         if self.index.insert(new_hash, slot * 2 + 1).is_err() {
             self.remove_session(slot, now, counters);
-            return Err(Outbound::Drop(DropReason::NatTableFull));
+            return Err(DropReason::NatTableFull);
         }
         *self.sessions.get_mut(slot) = new;
         self.per_wan[old.wan.index()] -= 1;
         self.per_wan[new.wan.index()] += 1;
         counters.add(Stat::SessionsMoved, 1);
-        Ok(Some(slot))
+        Ok(())
     }
 
     /// Puts a mapping whose WAN was left onto the one that carries now.
