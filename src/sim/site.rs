@@ -19,7 +19,7 @@ use crate::manage::views::{self, PortInfo};
 use crate::manage::{Answer, Manager, NEIGHBORS};
 use crate::nat::Nat;
 use crate::packet::{Counters, VecBuf};
-use crate::path::{Router, View};
+use crate::path::{HELD_FOR, Router, View};
 use crate::profile;
 use crate::table::hash::HashKey;
 use crate::table::neighbors::Neighbors;
@@ -57,6 +57,8 @@ pub struct Site {
     base: Counters,
     faults: Vec<String>,
     queue: usize,
+    /// IP identifications of packets that came with a wrong transport checksum, and when: they must leave with a wrong one.
+    wrong: BTreeMap<u16, Nanos>,
 }
 
 impl Site {
@@ -106,7 +108,18 @@ impl Site {
         let names = profile.interfaces.iter().map(|i| i.name.clone()).collect();
         let manager = Manager::new(&profile, view, lanes, now);
         let (base, faults) = (Counters::default(), Vec::new());
-        let mut site = Site { now, manager, lcores, ports, wires, names, base, faults, queue: 0 };
+        let mut site = Site {
+            now,
+            manager,
+            lcores,
+            ports,
+            wires,
+            names,
+            base,
+            faults,
+            queue: 0,
+            wrong: BTreeMap::new(),
+        };
         for (i, interface) in profile.interfaces.iter().enumerate() {
             if let Some(gateway) = interface.gateway {
                 site.wires.borrow_mut()[i].stations.insert(gateway, Mac([2, 0, 0, 0, 2, i as u8]));
@@ -216,6 +229,9 @@ impl Site {
     /// Puts a frame on a link as it is.
     pub fn put_raw(&mut self, link: &str, frame: &[u8]) {
         let iface = self.iface(link);
+        if let Some(seen) = Seen::read(frame).filter(|seen| !seen.checksum_holds()) {
+            self.wrong.insert(seen.ip.id, self.now);
+        }
         let mut wires = self.wires.borrow_mut();
         let wire = &mut wires[iface.index()];
         if !wire.down && !wire.silent {
@@ -290,7 +306,10 @@ impl Site {
         let mut wires = self.wires.borrow_mut();
         for (i, wire) in wires.iter_mut().enumerate() {
             for frame in wire.sent.drain(..) {
-                if let Some(fault) = check::sent(self.lcores[0].view(), IfaceId(i as u8), &frame) {
+                let id = Seen::read(&frame).map_or(0, |seen| seen.ip.id);
+                let lately = |at: &Nanos| self.now.since(*at) <= HELD_FOR + Nanos::from_s(1);
+                let was_right = !self.wrong.get(&id).is_some_and(lately);
+                if let Some(fault) = check::sent(self.lcores[0].view(), IfaceId(i as u8), &frame, was_right) {
                     self.faults.push(fault);
                 }
                 all.push((self.names[i].clone(), frame));
