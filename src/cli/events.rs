@@ -5,6 +5,7 @@
 
 use std::io;
 use std::os::fd::AsFd;
+use std::time::{Duration, SystemTime};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
@@ -12,7 +13,7 @@ use serde_json::Value;
 
 use super::Error;
 use super::args::EventArgs;
-use super::output::{Colour, NOTHING, Screen, nanos, number, plain, seconds, text, wrap};
+use super::output::{Colour, NOTHING, Screen, nanos, number, plain, text, wrap};
 use crate::manage::protocol::{Request, ask};
 
 pub(super) fn events(args: &EventArgs, screen: &mut Screen) -> Result<(), Error> {
@@ -22,9 +23,14 @@ pub(super) fn events(args: &EventArgs, screen: &mut Screen) -> Result<(), Error>
     }
     let mut result = Ok(());
     let mut none = true;
+    let epoch = epoch();
     ask(&args.talk.socket, &Request::Events { follow: args.follow }, |event| {
         none = false;
-        result = if args.talk.json { screen.json(&event).map_err(Error::from) } else { show(&event, screen) };
+        result = if args.talk.json {
+            screen.json(&event).map_err(Error::from)
+        } else {
+            show(&event, epoch, screen)
+        };
         if args.follow && result.is_ok() {
             result = screen.flush().map_err(Error::from);
         }
@@ -65,7 +71,7 @@ fn end_without_reader() -> Result<(), Error> {
     Ok(())
 }
 
-fn show(event: &Value, screen: &mut Screen) -> Result<(), Error> {
+fn show(event: &Value, epoch: SystemTime, screen: &mut Screen) -> Result<(), Error> {
     let kind = text(event, "kind");
     let colour = match kind.as_str() {
         "failover" => Some(Colour::Red),
@@ -73,7 +79,7 @@ fn show(event: &Value, screen: &mut Screen) -> Result<(), Error> {
         "wan_state" | "link" | "wan_admin" => Some(Colour::Yellow),
         _ => None,
     };
-    let at = number(event, "at_ns").map_or(NOTHING.to_owned(), moment);
+    let at = number(event, "at_ns").map_or(NOTHING.to_owned(), |ns| moment(epoch, ns));
     let indent = at.chars().count() + 1;
     for (index, line) in wrap(&format!("{at} {kind} {}", details(event)), indent).into_iter().enumerate() {
         let line = match colour {
@@ -101,11 +107,14 @@ fn details(event: &Value) -> String {
                 words.push(format!("{name} +{}", nanos(span).replace(' ', "")));
             }
         }
+        if let Some(span) = number(event, "last_ok_ns").and_then(|at| detected.checked_sub(at)) {
+            words.push(format!("last sign of life {} before", nanos(span).replace(' ', "")));
+        }
     }
     for (key, value) in fields {
         let told = match key.as_str() {
             "at_ns" | "seq" | "kind" | "from" | "to" | "wan" | "detected_ns" | "published_ns"
-            | "applied_ns" => true,
+            | "applied_ns" | "last_ok_ns" | "generation" => true,
             "interface" => said("wan").is_none(),
             "cause" => true,
             "reason" => said("cause").is_none(),
@@ -121,27 +130,17 @@ fn details(event: &Value) -> String {
     words.join(" ")
 }
 
-/// A time of day if `ns` counts from 1970 (then it is past 2001), else the time since the router's clock began.
-fn moment(ns: u64) -> String {
-    let (s, ms) = (ns / 1_000_000_000, ns / 1_000_000 % 1_000);
-    if s < 1_000_000_000 {
-        return if s < 60 { format!("{s}.{ms:03}s") } else { seconds(s) };
-    }
-    let (year, month, day) = date(s / 86_400);
-    let (hour, minute, second) = (s / 3_600 % 24, s / 60 % 60, s % 60);
-    format!("{year}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02}.{ms:03}Z")
+/// The moment from which the router's monotonic clock counts, which is this machine's.
+fn epoch() -> SystemTime {
+    let monotonic = nix::time::clock_gettime(nix::time::ClockId::CLOCK_MONOTONIC).map(Duration::from);
+    SystemTime::now().checked_sub(monotonic.unwrap_or_default()).unwrap_or(SystemTime::UNIX_EPOCH)
 }
 
-/// The Gregorian date of a day counted from 1970-01-01, by years that begin in March.
-fn date(days: u64) -> (u64, u64, u64) {
-    let days = days + 719_468;
-    let (era, day_of_era) = (days / 146_097, days % 146_097);
-    let year = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year + year / 4 - year / 100);
-    let month = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * month + 2) / 5 + 1;
-    let (month, carry) = if month < 10 { (month + 3, 0) } else { (month - 9, 1) };
-    (era * 400 + year + carry, month, day)
+/// The time of day, in UTC.
+fn moment(epoch: SystemTime, ns: u64) -> String {
+    // What lies beyond the year 9999 has no such form.
+    let at = epoch.checked_add(Duration::from_nanos(ns)).filter(|_| ns < u64::MAX / 4);
+    at.map_or(NOTHING.to_owned(), |at| humantime::format_rfc3339_millis(at).to_string().replace('T', " "))
 }
 
 #[cfg(test)]
@@ -150,13 +149,17 @@ mod tests {
     use super::*;
     use serde_json::json;
 
+    fn told(event: &Value) -> Vec<String> {
+        printed(event, |event, screen| show(event, SystemTime::UNIX_EPOCH, screen))
+    }
+
     #[test]
     fn a_failover_says_from_where_to_where_why_and_how_fast() {
         let event = json!({"at_ns": 1_700_000_000_123_456_789u64, "seq": 4, "kind": "failover", "from": "isp1",
             "to": "isp2", "cause": "gateway silent", "detected_ns": 1_000_000_000u64,
             "published_ns": 1_000_020_000u64, "applied_ns": 1_000_350_000u64, "moved": 12});
         assert_eq!(
-            printed(&event, show),
+            told(&event),
             [
                 "2023-11-14 22:13:20.123Z failover isp1 -> isp2 (gateway silent) published",
                 "                         +20.0us applied +350.0us moved=12",
@@ -167,34 +170,21 @@ mod tests {
     #[test]
     fn other_events_are_their_fields_and_odd_ones_do_no_harm() {
         let event = json!({"at_ns": 5_250_000_000u64, "seq": 1, "kind": "link", "wan": "isp1", "up": false});
-        assert_eq!(printed(&event, show), ["5.250s link isp1 up=false"]);
+        assert_eq!(told(&event), ["1970-01-01 00:00:05.250Z link isp1 up=false"]);
         let event = json!({"at_ns": 192_000_000_000u64, "kind": "wan_state", "wan": "isp1", "from": "up",
             "to": "down", "reason": "link lost", "outage_ns": 1_500_000u64});
-        assert_eq!(printed(&event, show), ["3m12s wan_state isp1 up -> down (link lost) outage=1.5ms"]);
-        assert_eq!(printed(&json!({}), show), ["- -"]);
+        assert_eq!(
+            told(&event),
+            ["1970-01-01 00:03:12.000Z wan_state isp1 up -> down (link lost) outage=1.5ms"]
+        );
+        assert_eq!(told(&json!({})), ["- -"]);
         for odd in
             [json!(null), json!([1]), json!("x".repeat(300)), json!({"kind": 7, "from": null, "at_ns": -1})]
         {
-            printed(&odd, show);
+            told(&odd);
         }
         let wide =
             json!({"at_ns": u64::MAX, "kind": "k".repeat(100), "a": "b ".repeat(100), "c": {"d": [1, 2]}});
-        printed(&wide, show);
-    }
-
-    #[test]
-    fn dates_are_right_at_the_ends_of_years_and_in_leap_ones() {
-        let days = [0, 59, 11_016, 11_017, 19_722, 19_723, 19_782, 213_503];
-        let want = [
-            (1970, 1, 1),
-            (1970, 3, 1),
-            (2000, 2, 29),
-            (2000, 3, 1),
-            (2023, 12, 31),
-            (2024, 1, 1),
-            (2024, 2, 29),
-            (2554, 7, 21),
-        ];
-        assert_eq!(days.map(date), want);
+        told(&wide);
     }
 }

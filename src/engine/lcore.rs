@@ -64,7 +64,6 @@ impl<B: PacketBuf> Lcore<B> {
 
     /// One turn. Gives how many frames came in.
     pub fn turn<P: Ports<Buf = B>>(&mut self, ports: &mut P, now: Nanos) -> usize {
-        self.messages(ports, now);
         let mut came = 0;
         for iface in 0..self.queues.len() {
             let iface = IfaceId(iface as u8);
@@ -82,6 +81,8 @@ impl<B: PacketBuf> Lcore<B> {
         self.router.nat.expire(now, &mut self.router.counters);
         self.router.give_up_old(&self.view, now);
         self.list(now);
+        // After receiving: what a probe sent now brings back is stamped by a later turn.
+        self.messages(ports, now);
         self.flush(ports);
         if now.since(self.shown) >= SHOW {
             self.show(now);

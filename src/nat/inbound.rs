@@ -51,7 +51,7 @@ impl Nat {
             return Err(DropReason::WanLeft);
         }
         // What outside opened must not be kept alive from there alone (RFC 7857 REQ-7).
-        let mut refreshes = session.flags & OPENED_OUTSIDE == 0;
+        let mut refreshes = session.spoken();
         if let Some(tcp) = packet.tcp {
             let state = TcpState::from_u8(session.state);
             let next = state.after(Way::In, tcp.flags);
@@ -85,6 +85,10 @@ impl Nat {
         if t.protocol != protocol::UDP {
             return Err(DropReason::NatFiltered);
         }
+        // Else a stranger could keep it for ever, sending from ever new ports (RFC 7857 REQ-7).
+        if mapping.spoken == 0 {
+            return Err(DropReason::NatNoMapping);
+        }
         let session = Session {
             inside: mapping.inside,
             outside: mapping.outside,
@@ -102,10 +106,21 @@ impl Nat {
             mapping: slot,
             ..Session::default()
         };
+        let Some(known) = self.find_outbound(session.outbound_key()) else {
+            return self.add_session(session, counters);
+        };
+        let old = *self.sessions.get(known);
+        if old.expired(&self.timeouts, tick(now)) {
+            self.remove_session(known, now, counters);
+            counters.add(Stat::SessionsExpired, 1);
+            // It may have been the last of this mapping, or another one's. What was removed is not found again.
+            return self.admit(up, packet, now, counters);
+        }
         // Another mapping of the same inside endpoint (one bound to a WAN's link) may speak to this remote already.
-        if self.find_outbound(session.outbound_key()).is_some() {
+        if old.mapping != slot {
             return Err(DropReason::NatFiltered);
         }
-        self.add_session(session, counters)
+        // The mapping was moved by another flow's packet: this one follows.
+        self.rebind(known, now, counters).map(|()| known)
     }
 }

@@ -227,7 +227,9 @@ impl Nat {
             counters.add(Stat::SessionsRefused, 1);
             return Err(DropReason::NatTableFull);
         }
-        self.mappings.get_mut(session.mapping).sessions += 1;
+        let mapping = self.mappings.get_mut(session.mapping);
+        mapping.sessions += 1;
+        mapping.spoken += u32::from(session.spoken());
         self.per_wan[session.wan.index()] += 1;
         counters.add(Stat::SessionsCreated, 1);
         Ok(slot)
@@ -251,6 +253,7 @@ impl Nat {
         self.per_wan[session.wan.index()] -= 1;
         let mapping = self.mappings.get_mut(session.mapping);
         mapping.sessions -= 1;
+        mapping.spoken -= u32::from(session.spoken());
         if mapping.sessions == 0 {
             let closed = session.protocol == protocol::TCP && tcp::TcpState::from_u8(session.state).closed();
             self.remove_mapping(session.mapping, closed, now, counters);

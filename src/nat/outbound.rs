@@ -1,6 +1,6 @@
 //! The door from inside: find the session, or make it, and the mapping that it needs.
 
-use super::session::{Key, Session, tick};
+use super::session::{Key, OPENED_OUTSIDE, Session, tick};
 use super::tcp::{TcpState, Way};
 use super::{Mapping, Nat, Outbound, Translation, Uplinks, pool_of};
 use crate::base::{Nanos, WanId};
@@ -47,6 +47,10 @@ impl Nat {
         let session = self.sessions.get_mut(slot);
         if !up.fit(session.wan) {
             return Outbound::Drop(DropReason::WanDown);
+        }
+        if !session.spoken() {
+            session.flags &= !OPENED_OUTSIDE;
+            self.mappings.get_mut(session.mapping).spoken += 1;
         }
         let mut refreshes = true;
         if let Some(tcp) = packet.tcp {
@@ -115,8 +119,19 @@ impl Nat {
         }
         let mapping = self.sessions.get(slot).mapping;
         self.settle(mapping, up, now, counters).map_err(Outbound::Drop)?;
+        self.rebind(slot, now, counters).map_err(Outbound::Drop)?;
+        Ok(Some(slot))
+    }
+
+    /// Puts a session where its mapping is now.
+    pub(super) fn rebind(
+        &mut self,
+        slot: u32,
+        now: Nanos,
+        counters: &mut Counters,
+    ) -> Result<(), DropReason> {
         let old = *self.sessions.get(slot);
-        let mapping = *self.mappings.get(mapping);
+        let mapping = *self.mappings.get(old.mapping);
         let new = Session {
             outside: mapping.outside,
             outside_port: mapping.outside_port,
@@ -129,13 +144,13 @@ impl Nat {
         self.index.remove(old_hash, slot * 2 + 1);
         if self.index.insert(new_hash, slot * 2 + 1).is_err() {
             self.remove_session(slot, now, counters);
-            return Err(Outbound::Drop(DropReason::NatTableFull));
+            return Err(DropReason::NatTableFull);
         }
         *self.sessions.get_mut(slot) = new;
         self.per_wan[old.wan.index()] -= 1;
         self.per_wan[new.wan.index()] += 1;
         counters.add(Stat::SessionsMoved, 1);
-        Ok(Some(slot))
+        Ok(())
     }
 
     /// Puts a mapping whose WAN was left onto the one that carries now.
@@ -205,6 +220,10 @@ impl Nat {
         };
         let slot = mapping.map_err(Outbound::Drop)?;
         let mapping = *self.mappings.get(slot);
+        // Of a WAN that is down while there is none to move to: no session for what is not sent.
+        if !up.fit(mapping.wan) {
+            return Err(Outbound::Drop(DropReason::WanDown));
+        }
         let icmp = t.protocol == protocol::ICMP;
         let session = Session {
             inside: t.src,

@@ -11,7 +11,7 @@ use crate::base::{Nanos, WanId};
 use crate::packet::Tuple;
 use crate::wire::protocol;
 
-/// Set in `Session::flags` if the first packet came from outside.
+/// Set in `Session::flags` if the first packet came from outside and inside has not answered.
 pub const OPENED_OUTSIDE: u8 = 1;
 
 /// A flow through the router. Hot: read and written by each of its packets.
@@ -87,6 +87,12 @@ impl Default for Session {
 }
 
 impl Session {
+    /// Inside has sent in it.
+    #[inline(always)]
+    pub fn spoken(&self) -> bool {
+        self.flags & OPENED_OUTSIDE == 0
+    }
+
     /// The key of its packets from inside.
     #[inline(always)]
     pub fn outbound_key(&self) -> Key {
@@ -150,6 +156,8 @@ pub struct Mapping {
     pub epoch: u16,
     /// How many sessions it has; it ends with the last
     pub sessions: u32,
+    /// Those of them in which inside has spoken: without any it lets nobody new in
+    pub spoken: u32,
 }
 
 impl Default for Mapping {
@@ -164,6 +172,7 @@ impl Default for Mapping {
             wan: WanId(0),
             epoch: 0,
             sessions: 0,
+            spoken: 0,
         }
     }
 }

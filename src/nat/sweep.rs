@@ -30,7 +30,10 @@ impl Nat {
             }
             return;
         }
-        self.sweep.paid = now;
+        // The fraction of a slot that is not due yet is kept, or the pace would halve at some turn lengths; what `MOST`
+        // cuts off is forgone.
+        let paid = Nanos(due.saturating_mul(PERIOD.0) / used);
+        self.sweep.paid = if due > MOST { now } else { self.sweep.paid + paid };
         for _ in 0..due.min(MOST).min(used) {
             let slot = self.sweep.cursor;
             self.sweep.cursor = if u64::from(slot) + 1 >= used { 0 } else { slot + 1 };

@@ -13,30 +13,30 @@ const PER_NEIGHBOR: usize = 8;
 /// A packet waits at most so long.
 pub const HELD_FOR: Nanos = Nanos::from_s(4);
 
-/// What a packet was before translation, so that an ICMP error can quote what its sender sent (RFC 1812 4.3.2.3).
+/// Where a packet came from and what it was before translation, so that an ICMP error can quote what its sender sent
+/// (RFC 1812 4.3.2.3).
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Origin {
     pub(super) ingress: IfaceId,
     l4: u8,
     protocol: u8,
-    end: End,
-    addr: Ipv4Addr,
-    port: u16,
+    /// What was rewritten, and what stood there; `None` if it goes as it came.
+    was: Option<(End, Ipv4Addr, u16)>,
 }
 
 impl Origin {
-    pub(super) fn of<B: PacketBuf>(frame: &Frame<B>, end: End) -> Origin {
-        let (addr, port) = match (end, frame.tuple()) {
-            (End::Source, t) => (frame.ip.src, t.map_or(0, |t| t.src_port)),
-            (End::Destination, t) => (frame.ip.dst, t.map_or(0, |t| t.dst_port)),
-        };
-        let (ingress, l4, protocol) = (frame.ingress, frame.ip.header_len, frame.ip.protocol);
-        Origin { ingress, l4, protocol, end, addr, port }
+    /// Of a frame of which `end` is about to be rewritten, if any.
+    pub(super) fn of<B: PacketBuf>(frame: &Frame<B>, end: Option<End>) -> Origin {
+        let was = end.map(|end| match (end, frame.tuple()) {
+            (End::Source, t) => (end, frame.ip.src, t.map_or(0, |t| t.src_port)),
+            (End::Destination, t) => (end, frame.ip.dst, t.map_or(0, |t| t.dst_port)),
+        });
+        Origin { ingress: frame.ingress, l4: frame.ip.header_len, protocol: frame.ip.protocol, was }
     }
 
     pub(super) fn restore(&self, frame: &mut [u8]) {
-        if let Some(packet) = frame.get_mut(crate::wire::eth::LEN..) {
-            rewrite(packet, usize::from(self.l4), self.protocol, self.end, self.addr, self.port);
+        if let (Some((end, addr, port)), Some(packet)) = (self.was, frame.get_mut(crate::wire::eth::LEN..)) {
+            rewrite(packet, usize::from(self.l4), self.protocol, end, addr, port);
         }
     }
 }

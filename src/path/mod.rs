@@ -127,7 +127,10 @@ impl<B: PacketBuf> Router<B> {
         ipv4::decrement_ttl(frame.packet_mut());
         match class {
             Class::Inside { egress, next_hop } => match self.fit(view, frame, egress, now) {
-                Ok(frame) => self.resolve(view, egress, next_hop, frame.buf, None, now),
+                Ok(frame) => {
+                    let origin = hold::Origin::of(&frame, None);
+                    self.resolve(view, egress, next_hop, frame.buf, Some(origin), now)
+                }
                 Err(verdict) => verdict,
             },
             Class::Outbound { pin } => self.outbound(view, frame, pin, now),
@@ -180,7 +183,7 @@ impl<B: PacketBuf> Router<B> {
         (egress, next_hop): (IfaceId, std::net::Ipv4Addr),
         now: Nanos,
     ) -> Verdict {
-        let origin = hold::Origin::of(&frame, end);
+        let origin = hold::Origin::of(&frame, Some(end));
         let (l4, protocol) = (usize::from(frame.ip.header_len), frame.ip.protocol);
         rewrite(frame.packet_mut(), l4, protocol, end, to.addr, to.port);
         self.resolve(view, egress, next_hop, frame.buf, Some(origin), now)

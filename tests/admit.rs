@@ -1,0 +1,323 @@
+//! What the router lets in: every check of RFC 1812 5.2.2 and 5.3 in its order, each with its own counter.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test ends by panicking")]
+
+mod common;
+use common::*;
+
+use std::net::Ipv4Addr;
+
+/// Sends a frame that must end with `counter` alone, and bring nothing out.
+#[track_caller]
+fn ends(site: &mut Site, link: &str, frame: &[u8], counter: &str) {
+    let before = site.counters();
+    let out = site.send_raw(link, frame);
+    assert_eq!(out, [], "{counter}");
+    let moved: Vec<_> =
+        site.counters().iter().zip(before.iter()).filter(|(a, b)| a.1 != b.1).map(|(a, _)| a).collect();
+    let names: Vec<_> = moved.iter().map(|m| m.0).filter(|n| *n != "rx_packets").collect();
+    assert_eq!(names, [counter], "{frame:02x?}");
+}
+
+/// A good frame from the LAN, with its bytes changed and the header's checksum set right again.
+fn lan(site: &Site, change: impl Fn(&mut Vec<u8>)) -> Vec<u8> {
+    let mut frame = site.frame_of("lan", &Packet::udp((H1, 5000), (E1, 80), &[7; 32]));
+    change(&mut frame);
+    mend(&mut frame);
+    frame
+}
+
+fn ip(src: Ipv4Addr, dst: Ipv4Addr) -> Packet {
+    Packet::udp((src, 5000), (dst, 80), b"data of a packet")
+}
+
+#[test]
+fn ethernet_frames_for_others_from_nobody_or_of_unknown_kind_end() {
+    let mut site = site(2);
+    for length in 0..14 {
+        let frame = lan(&site, |_| {});
+        ends(&mut site, "lan", &frame[..length], "drop_eth_truncated");
+    }
+    let cases: [(usize, [u8; 6], &str); 4] = [
+        (0, [2, 0, 0, 0, 9, 9], "drop_eth_not_for_us"),
+        (6, [0; 6], "drop_eth_source"),
+        (6, [1, 0, 0, 0, 9, 9], "drop_eth_source"),
+        (6, [2, 0, 0, 0, 1, 0], "drop_eth_source"),
+    ];
+    for (at, mac, counter) in cases {
+        let frame = lan(&site, |f| f[at..at + 6].copy_from_slice(&mac));
+        ends(&mut site, "lan", &frame, counter);
+    }
+    let kinds = [
+        (0x8100u16, "drop_vlan"),
+        (0x88a8, "drop_vlan"),
+        (0x86dd, "drop_ipv6"),
+        (0x88cc, "drop_eth_type"),
+        (46, "drop_eth_type"),
+    ];
+    for (kind, counter) in kinds {
+        let frame = lan(&site, |f| put16(f, 12, kind));
+        ends(&mut site, "lan", &frame, counter);
+    }
+    site.finish(&[
+        "drop_eth_truncated",
+        "drop_eth_not_for_us",
+        "drop_eth_source",
+        "drop_vlan",
+        "drop_ipv6",
+        "drop_eth_type",
+    ])
+    .unwrap();
+}
+
+#[test]
+fn rfc1812_5_2_2_1_and_7_what_is_cut_off_in_its_header_ends_and_nothing_beyond_is_read() {
+    let mut site = site(2);
+    for length in 14..34 {
+        let frame = lan(&site, |_| {});
+        ends(&mut site, "lan", &frame[..length], "drop_ipv4_truncated");
+    }
+    // IHL * 4 beyond the frame
+    let frame = lan(&site, |f| {
+        f[14] = 0x4f;
+        f.truncate(14 + 56);
+    });
+    ends(&mut site, "lan", &frame, "drop_ipv4_header_length");
+    site.finish(&["drop_ipv4_truncated", "drop_ipv4_header_length"]).unwrap();
+}
+
+#[test]
+fn rfc1812_5_2_2_2_every_flipped_bit_of_the_header_is_noticed() {
+    let mut site = site(2);
+    for at in 14..34 {
+        for bit in 0..8 {
+            let mut frame = lan(&site, |_| {});
+            frame[at] ^= 1 << bit;
+            let counter = match (at, bit) {
+                (14, 4..) => "drop_ipv4_version",
+                // with a length under 20, or one that reads beyond the header, that is at fault or the sum is
+                (14, _) if frame[14] & 15 < 5 || usize::from(frame[14] & 15) * 4 + 14 > frame.len() => {
+                    "drop_ipv4_header_length"
+                }
+                _ => "drop_ipv4_checksum",
+            };
+            ends(&mut site, "lan", &frame, counter);
+        }
+    }
+    site.finish(&["drop_ipv4_checksum", "drop_ipv4_version", "drop_ipv4_header_length"]).unwrap();
+}
+
+#[test]
+fn rfc1812_5_2_2_3_to_6_versions_and_lengths_that_cannot_be() {
+    let mut site = site(2);
+    for version in (0..16).filter(|v| *v != 4) {
+        let frame = lan(&site, |f| f[14] = version << 4 | 5);
+        ends(&mut site, "lan", &frame, "drop_ipv4_version");
+    }
+    for ihl in 0..5 {
+        let frame = lan(&site, |f| f[14] = 0x40 | ihl);
+        ends(&mut site, "lan", &frame, "drop_ipv4_header_length");
+    }
+    // total length under the header's, and beyond the frame
+    for length in [0, 19, 61, 1500, 65535] {
+        let frame = lan(&site, |f| put16(f, 16, length));
+        ends(&mut site, "lan", &frame, "drop_ipv4_total_length");
+    }
+    site.finish(&["drop_ipv4_version", "drop_ipv4_header_length", "drop_ipv4_total_length"]).unwrap();
+}
+
+#[test]
+fn rfc1812_4_2_2_6_unknown_options_are_carried_and_4_3_3_5_broken_or_routing_ones_end() {
+    let mut site = site(2);
+    let with = |site: &Site, options: &[u8]| {
+        let mut frame = site.frame_of("lan", &Packet::udp((H1, 5000), (E1, 80), b"data"));
+        let total = 32 + options.len();
+        frame.truncate(14 + 32);
+        frame.splice(34..34, options.iter().copied());
+        frame[14] = 0x45 + (options.len() / 4) as u8;
+        put16(&mut frame, 16, total as u16);
+        mend(&mut frame);
+        frame
+    };
+    for good in
+        [&[1, 1, 1, 0][..], &[0x94, 4, 0, 0], &[0x1e, 8, 1, 2, 3, 4, 5, 6], &[7, 39, 4, 0].repeat(10)[..40]]
+    {
+        let frame = with(&site, good);
+        let out = site.send_raw("lan", &frame);
+        assert_eq!((out.len(), &out[0].1[34..34 + good.len()]), (1, good));
+    }
+    for bad in [[68, 1, 0, 0], [68, 5, 0, 0], [1, 1, 1, 68]] {
+        let frame = with(&site, &bad);
+        ends(&mut site, "lan", &frame, "drop_ipv4_option_malformed");
+    }
+    for route in [[131, 4, 4, 0], [137, 4, 4, 0]] {
+        let frame = with(&site, &route);
+        ends(&mut site, "lan", &frame, "drop_ipv4_source_route");
+    }
+    site.finish(&and(&[&OPENED, &["drop_ipv4_option_malformed", "drop_ipv4_source_route"]])).unwrap();
+}
+
+#[test]
+fn rfc1812_5_2_2_8_padding_is_no_part_of_the_packet() {
+    let mut site = site(2);
+    meet(&mut site);
+    let frame = site.frame_of("lan", &Packet::udp((H1, 5000), (E1, 80), b"x"));
+    assert_eq!(frame.len(), 60);
+    assert_eq!(site.send_raw("lan", &frame)[0].1.len(), 14 + 29);
+    let mut expired = frame.clone();
+    expired[22] = 1;
+    mend(&mut expired);
+    let seen = Seen::read(&site.send_raw("lan", &expired)[0].1).unwrap();
+    assert_eq!(seen.payload.len(), 8 + 29);
+    site.finish(&and(&[&OPENED, &["drop_ttl_expired", "icmp_errors_sent"]])).unwrap();
+}
+
+#[test]
+fn transport_headers_that_are_cut_off_or_lie_about_their_length_end() {
+    let mut site = site(2);
+    let mut end = |packet: Packet| {
+        let frame = packet.frame(turnout::base::Mac([2, 0, 0, 3, 10, 10]), site.view().ifaces[0].mac);
+        ends(&mut site, "lan", &frame, "drop_transport_malformed");
+    };
+    let cut = |packet: &Packet, length: usize| {
+        let mut short = packet.clone();
+        short.payload.truncate(length);
+        short.ip.total_len = 20 + length as u16;
+        short
+    };
+    let packets = [
+        (Packet::udp((H1, 1), (E1, 2), b"1234"), 8),
+        (Packet::tcp((H1, 1), (E1, 2), SYN, 1, 0, b""), 20),
+        (Packet::ping(H1, E1, 1, 1), 8),
+    ];
+    for (packet, header) in &packets {
+        (0..*header).for_each(|length| end(cut(packet, length)));
+    }
+    for length in [0, 7, 13, 65535] {
+        let mut lying = packets[0].0.clone();
+        put16(&mut lying.payload, 4, length);
+        end(lying);
+    }
+    for words in [0, 4, 6, 15] {
+        let mut lying = packets[1].0.clone();
+        lying.payload[12] = words << 4;
+        end(lying);
+    }
+    site.finish(&["drop_transport_malformed"]).unwrap();
+}
+
+#[test]
+fn rfc1812_5_3_7_martians_and_broadcasts_from_either_side_end() {
+    let mut site = site(2);
+    let v4 = |a, b, c, d| Ipv4Addr::new(a, b, c, d);
+    for link in ["lan", "isp1"] {
+        let (from, to) = if link == "lan" { (H1, E1) } else { (E1, P1) };
+        let sources = [
+            v4(0, 0, 0, 0),
+            v4(0, 1, 2, 3),
+            v4(127, 0, 0, 1),
+            v4(224, 0, 0, 1),
+            v4(239, 1, 1, 1),
+            v4(240, 0, 0, 1),
+            Ipv4Addr::BROADCAST,
+        ];
+        for src in sources {
+            let frame = site.frame_of(link, &ip(src, to));
+            ends(&mut site, link, &frame, "drop_martian_source");
+        }
+        for dst in
+            [v4(0, 0, 0, 0), v4(0, 9, 9, 9), v4(127, 0, 0, 1), v4(240, 0, 0, 1), v4(255, 255, 255, 254)]
+        {
+            let frame = site.frame_of(link, &ip(from, dst));
+            ends(&mut site, link, &frame, "drop_martian_destination");
+        }
+        // 5.3.5.1 and 5.3.5.2: limited and directed broadcasts; multicast
+        for dst in [Ipv4Addr::BROADCAST, v4(192, 168, 10, 255), v4(203, 0, 113, 7), v4(198, 51, 100, 7)] {
+            let frame = site.frame_of(link, &ip(from, dst));
+            ends(&mut site, link, &frame, "drop_broadcast");
+        }
+        for dst in [v4(224, 0, 0, 1), v4(239, 255, 255, 250)] {
+            let frame = site.frame_of(link, &ip(from, dst));
+            ends(&mut site, link, &frame, "drop_multicast");
+        }
+        // 5.3.4: to all on the link, though to one host by its address
+        for mac in [[0xff; 6], [1, 0, 0x5e, 0, 0, 1]] {
+            let mut frame = site.frame_of(link, &ip(from, to));
+            frame[..6].copy_from_slice(&mac);
+            ends(&mut site, link, &frame, "drop_link_broadcast");
+        }
+        // the router's own addresses and broadcasts are nobody's source
+        for src in [LAN, P1, P2, v4(192, 168, 10, 255)] {
+            let frame = site.frame_of(link, &ip(src, to));
+            ends(&mut site, link, &frame, "drop_spoofed_source");
+        }
+    }
+    site.finish(&[
+        "drop_martian_source",
+        "drop_martian_destination",
+        "drop_broadcast",
+        "drop_multicast",
+        "drop_link_broadcast",
+        "drop_spoofed_source",
+    ])
+    .unwrap();
+}
+
+#[test]
+fn sources_that_do_not_belong_behind_their_port_and_transit_from_outside_end() {
+    let mut site = site(2);
+    for (link, packet, counter) in [
+        ("lan", ip(E2, E1), "drop_spoofed_source"),
+        ("lan", ip(Ipv4Addr::new(192, 168, 11, 1), E1), "drop_spoofed_source"),
+        ("isp1", ip(H1, P1), "drop_spoofed_source"),
+        ("isp1", ip(E1, H1), "drop_wan_transit"),
+        ("isp1", ip(E1, E2), "drop_wan_transit"),
+        ("isp1", ip(E1, P2), "drop_wan_transit"),
+        ("isp2", ip(E1, LAN), "drop_wan_transit"),
+        ("lan", ip(H1, P1), "drop_hairpin"),
+    ] {
+        let frame = site.frame_of(link, &packet);
+        ends(&mut site, link, &frame, counter);
+    }
+    site.finish(&["drop_spoofed_source", "drop_wan_transit", "drop_hairpin"]).unwrap();
+}
+
+#[test]
+fn what_is_not_carried_yet_has_counters_of_its_own() {
+    let mut site = site(2);
+    let protocol = |n: u8, src, dst| {
+        let mut packet = ip(src, dst);
+        packet.ip.protocol = n;
+        packet
+    };
+    let fragment = |src, dst, offset: u16, more: bool| {
+        let mut packet = ip(src, dst);
+        (packet.ip.dont_fragment, packet.ip.more_fragments, packet.ip.fragment_offset) =
+            (false, more, offset);
+        packet
+    };
+    let icmp = |src, dst, kind| Packet::icmp(src, dst, kind, 0, 1, 1, &[0x45; 28]);
+    for (link, packet, counter) in [
+        ("lan", protocol(47, H1, E1), "drop_protocol"),
+        ("isp1", protocol(50, E1, P1), "drop_protocol"),
+        ("lan", fragment(H1, E1, 0, true), "drop_fragment"),
+        ("lan", fragment(H1, E1, 800, false), "drop_fragment"),
+        ("lan", fragment(H1, LAN, 0, true), "drop_fragment"),
+        ("isp1", fragment(E1, P1, 0, true), "drop_fragment"),
+        ("isp1", fragment(E1, P1, 800, true), "drop_fragment"),
+        ("lan", icmp(H1, E1, 3), "drop_icmp_error_transit"),
+        ("isp1", icmp(E1, P1, 11), "drop_icmp_error_transit"),
+        // 5508-10b, 1812-4.3.2.1, 5508-10c, 1812-5.2.7.2b: timestamps, unknown types, source quench, redirects
+        ("isp1", icmp(E1, P1, 13), "drop_icmp_unhandled"),
+        ("isp1", icmp(E1, P1, 200), "drop_icmp_unhandled"),
+        ("lan", icmp(H1, LAN, 17), "drop_icmp_unhandled"),
+        ("lan", icmp(H1, E1, 13), "drop_protocol"),
+        ("isp1", icmp(G1, P1, 4), "drop_icmp_error_transit"),
+        ("isp1", icmp(G1, P1, 5), "drop_icmp_error_transit"),
+        ("lan", icmp(H1, LAN, 5), "drop_icmp_error_transit"),
+    ] {
+        let frame = site.frame_of(link, &packet);
+        ends(&mut site, link, &frame, counter);
+    }
+    site.finish(&["drop_protocol", "drop_fragment", "drop_icmp_error_transit", "drop_icmp_unhandled"])
+        .unwrap();
+}
