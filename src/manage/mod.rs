@@ -8,9 +8,11 @@
 
 pub mod control;
 mod events;
+mod hearing;
 mod neighbors;
 pub mod protocol;
 mod report;
+mod transaction;
 pub mod views;
 
 use std::net::Ipv4Addr;
@@ -20,11 +22,11 @@ use crossbeam_channel::Receiver;
 use rtrb::{Consumer, RingBuffer};
 use serde_json::{Value, json};
 
-use crate::base::{Generation, IfaceId, Mac, Nanos, WanId};
-use crate::engine::{ManagerEnd, SessionRow, ToManager, ToWorker};
-use crate::path::{Notice, View};
+use crate::base::{Generation, IfaceId, Nanos, WanId};
+use crate::engine::{ManagerEnd, SessionRow, ToWorker};
+use crate::path::View;
 use crate::profile::Profile;
-use crate::wan::{self, Effect, Input, Kind, Selection, Wans};
+use crate::wan::{self, Input, Selection, Wans};
 use crate::wire::arp::Arp;
 pub use neighbors::CAPACITY as NEIGHBORS;
 pub use report::RowContext;
@@ -119,16 +121,6 @@ impl Manager {
         manager
     }
 
-    /// Tells every link where the router's addresses are (RFC 5227 2.3).
-    fn announce_addresses(&mut self) {
-        let view = self.view.clone();
-        for (i, iface) in view.ifaces.iter().enumerate() {
-            for address in &iface.addresses {
-                self.send(IfaceId(i as u8), Arp::announcement(iface.mac, address.addr), None);
-            }
-        }
-    }
-
     /// The link of a port has come or gone.
     pub fn link(&mut self, now: Nanos, iface: IfaceId, up: bool) {
         let Some(port) = self.view.ifaces.get(iface.index()) else { return };
@@ -173,173 +165,6 @@ impl Manager {
         self.announce(now);
     }
 
-    fn message(&mut self, lane: usize, message: ToManager, now: Nanos) {
-        match message {
-            ToManager::Notice(Notice::Resolve { iface, ip }) => {
-                self.neighbors(now, |book, out| book.resolve(now, iface, ip, &mut |e| out.push(e)));
-            }
-            ToManager::Notice(Notice::Heard { iface, ip, mac, reply, at }) => {
-                self.neighbors(now, |book, out| book.heard(now, iface, ip, mac, &mut |e| out.push(e)));
-                let probed = self.view.wans.iter().position(|w| w.iface == iface && w.gateway == ip);
-                if let Some(wan) = probed.filter(|_| reply) {
-                    self.input(now, Input::ProbeReply { wan: WanId(wan as u8), at });
-                }
-            }
-            ToManager::Notice(Notice::Conflict { iface, ip, mac }) => self.conflict(now, iface, ip, mac),
-            ToManager::ProbeSent { wan, at } => {
-                self.input(now, Input::ProbeSent { wan, at });
-            }
-            ToManager::Taken { generation, old, .. } => {
-                self.lanes[lane].taken = generation;
-                drop(old);
-            }
-            // Freed here, not by the worker.
-            ToManager::Listed(rows) => drop(rows),
-        }
-    }
-
-    fn conflict(&mut self, now: Nanos, iface: IfaceId, ip: Ipv4Addr, mac: Mac) {
-        self.conflict_told.retain(|(_, _, at)| now.since(*at) < CONFLICT_EVERY);
-        if self.conflict_told.iter().any(|(i, a, _)| *i == iface && *a == ip) {
-            return;
-        }
-        self.conflict_told.push((iface, ip, now));
-        let name = &self.view.ifaces[iface.index()].name;
-        let fields = json!({ "interface": name, "address": ip, "mac": mac.to_string(), "state": "conflict" });
-        self.events.add(now, "neighbor", fields);
-    }
-
-    /// Lets the book take something in, and does what follows.
-    fn neighbors(
-        &mut self,
-        now: Nanos,
-        what: impl FnOnce(&mut neighbors::Neighbors, &mut Vec<neighbors::Effect>),
-    ) {
-        let mut effects = Vec::new();
-        what(&mut self.neighbors, &mut effects);
-        for effect in effects {
-            match effect {
-                neighbors::Effect::Request(iface, ip, to) => {
-                    let port = &self.view.ifaces[iface.index()];
-                    let request = Arp::request(port.mac, self.view.source(iface, ip), ip, to);
-                    self.send(iface, request, None);
-                }
-                neighbors::Effect::Learn(iface, ip, mac) => {
-                    self.tell_all(|| ToWorker::Learn { iface, ip, mac });
-                }
-                neighbors::Effect::Stale(iface, ip) => self.tell_all(|| ToWorker::Stale { iface, ip }),
-                neighbors::Effect::GiveUp(iface, ip) => self.tell_all(|| ToWorker::GiveUp { iface, ip }),
-                neighbors::Effect::Moved(iface, ip, from, to) => {
-                    let name = &self.view.ifaces[iface.index()].name;
-                    let fields = json!({
-                        "interface": name, "address": ip, "state": "moved",
-                        "from": from.to_string(), "mac": to.to_string(),
-                    });
-                    self.events.add(now, "neighbor", fields);
-                }
-            }
-        }
-    }
-
-    /// Hands an input to the WANs' state machines and does what follows, in one transaction.
-    fn input(&mut self, now: Nanos, input: Input) -> Option<wan::Refused> {
-        let mut effects = Vec::new();
-        let refused = self.wans.step(now, input, &mut |effect| effects.push(effect)).err();
-        if effects.is_empty() {
-            return refused;
-        }
-        let publish = effects.iter().any(|e| !matches!(e, Effect::Probe { .. } | Effect::Link { .. }));
-        if publish {
-            self.publish();
-        }
-        for effect in effects {
-            self.effect(now, effect);
-        }
-        refused
-    }
-
-    fn effect(&mut self, now: Nanos, effect: Effect) {
-        match effect {
-            Effect::Probe { wan } => self.probe(wan),
-            Effect::Link { .. } | Effect::Standing(_) => {}
-            Effect::Admin { wan, from, to } => {
-                let fields = json!({ "wan": self.wan_name(wan), "from": from, "to": to });
-                self.events.add(now, "admin", fields);
-            }
-            Effect::State(change) => {
-                let fields = json!({
-                    "wan": self.wan_name(change.wan), "from": change.from, "to": change.to,
-                    "reason": change.reason.to_string(),
-                });
-                self.events.add(now, "wan_state", fields);
-            }
-            Effect::Selected(selection) => {
-                let generation = self.view.generation;
-                self.announcements.push(Announcement { selection, generation, published: now });
-            }
-        }
-    }
-
-    fn probe(&mut self, wan: WanId) {
-        let link = self.view.wans[wan.index()];
-        let mac = self.view.ifaces[link.iface.index()].mac;
-        // After a miss everybody is asked: the gateway may have another MAC by now.
-        let known = self.neighbors.mac(link.iface, link.gateway).filter(|_| self.wans.get(wan).misses == 0);
-        let request = Arp::request(mac, self.view.uplinks.wans[wan.index()].address, link.gateway, known);
-        self.send(link.iface, request, Some(wan));
-    }
-
-    fn publish(&mut self) {
-        self.view = Arc::new(views::next(&self.view, &self.wans, &self.links));
-        self.lanes.iter_mut().for_each(|lane| lane.behind = true);
-        self.push_views();
-    }
-
-    fn push_views(&mut self) {
-        for lane in self.lanes.iter_mut().filter(|lane| lane.behind) {
-            lane.behind = lane.end.to_worker.push(ToWorker::View(self.view.clone())).is_err();
-        }
-    }
-
-    /// Tells the changes that every worker has taken.
-    fn announce(&mut self, now: Nanos) {
-        let taken = self.lanes.iter().map(|lane| lane.taken).min().unwrap_or_default();
-        let due = |a: &Announcement| taken >= a.generation || now.since(a.published) >= views::CONFIRM;
-        let (ready, waiting) = std::mem::take(&mut self.announcements).into_iter().partition(due);
-        self.announcements = waiting;
-        let ready: Vec<Announcement> = ready;
-        for Announcement { selection, generation, published } in ready {
-            let kind = match selection.kind {
-                Kind::Failback => "failback",
-                Kind::Failover => "failover",
-                Kind::Lost => "wan_none",
-                Kind::Initial | Kind::Resumed | Kind::Handover => "selection",
-            };
-            let name = |wan: Option<WanId>| wan.map(|w| self.wan_name(w).to_string());
-            let fields = json!({
-                "from": name(selection.from), "to": name(selection.to), "cause": selection.cause.to_string(),
-                "detected_ns": selection.detected.0, "published_ns": published.0,
-                "applied_ns": (taken >= generation).then_some(now.0),
-                "last_ok_ns": selection.last_ok.map(|at| at.0), "generation": generation.0,
-            });
-            self.events.add(now, kind, fields);
-        }
-    }
-
-    fn send(&mut self, iface: IfaceId, frame: [u8; crate::engine::PROBE_LEN], probe: Option<WanId>) {
-        // Should the ring be full, the frame is lost like one on the wire.
-        if let Some(lane) = self.lanes.first_mut() {
-            let _ = lane.end.to_worker.push(ToWorker::Send { iface, frame, probe });
-        }
-    }
-
-    fn tell_all(&mut self, message: impl Fn() -> ToWorker) {
-        for lane in &mut self.lanes {
-            // A worker that missed it asks again.
-            let _ = lane.end.to_worker.push(message());
-        }
-    }
-
     fn wan_name(&self, wan: WanId) -> &str {
         self.view.wans.get(wan.index()).map_or("?", |w| &self.view.ifaces[w.iface.index()].name)
     }
@@ -380,35 +205,5 @@ impl Manager {
         let wan_names =
             (0..self.view.wans.len()).map(|w| self.wan_name(WanId(w as u8)).to_string()).collect();
         Answer::Rows(rows, RowContext { wan_names, now })
-    }
-
-    fn operator(&mut self, name: &str, admin: protocol::Admin, force: bool, now: Nanos) -> Answer {
-        let names: Vec<String> =
-            (0..self.view.wans.len()).map(|w| self.wan_name(WanId(w as u8)).to_string()).collect();
-        let Some(wan) = names.iter().position(|n| n == name) else {
-            return Answer::Refused(format!("no WAN is called {name}; there are {}", names.join(", ")));
-        };
-        let admin = match admin {
-            protocol::Admin::Auto => wan::Admin::Auto,
-            protocol::Admin::Down => wan::Admin::Down,
-            protocol::Admin::Drain => wan::Admin::Drain,
-        };
-        if let Some(refused) = self.input(now, Input::Admin { wan: WanId(wan as u8), admin, force }) {
-            return Answer::Refused(format!("{name}: {refused}"));
-        }
-        let overrides = self.wans.iter().zip(&names).filter(|((_, s), _)| s.admin != wan::Admin::Auto);
-        Answer::Taken(Value::Object(overrides.map(|((_, s), name)| (name.clone(), json!(s.admin))).collect()))
-    }
-
-    /// Takes up the overrides of an earlier run: an object of WAN names, as `Answer::Taken` gave it.
-    pub fn restore(&mut self, overrides: &Value, now: Nanos) {
-        for (name, admin) in overrides.as_object().into_iter().flatten() {
-            let admin = match admin.as_str() {
-                Some("down") => protocol::Admin::Down,
-                Some("drain") => protocol::Admin::Drain,
-                _ => continue,
-            };
-            self.operator(name, admin, true, now);
-        }
     }
 }

@@ -1,0 +1,106 @@
+//! What the workers have seen, and what is sent in answer: the neighbours' book kept, probes' times passed on, conflicts told.
+
+use std::net::Ipv4Addr;
+
+use serde_json::json;
+
+use super::{CONFLICT_EVERY, Manager, neighbors};
+use crate::base::{IfaceId, Mac, Nanos, WanId};
+use crate::engine::{PROBE_LEN, ToManager, ToWorker};
+use crate::path::Notice;
+use crate::wan::Input;
+use crate::wire::arp::Arp;
+
+impl Manager {
+    pub(super) fn message(&mut self, lane: usize, message: ToManager, now: Nanos) {
+        match message {
+            ToManager::Notice(Notice::Resolve { iface, ip }) => {
+                self.neighbors(now, |book, out| book.resolve(now, iface, ip, &mut |e| out.push(e)));
+            }
+            ToManager::Notice(Notice::Heard { iface, ip, mac, reply, at }) => {
+                self.neighbors(now, |book, out| book.heard(now, iface, ip, mac, &mut |e| out.push(e)));
+                let probed = self.view.wans.iter().position(|w| w.iface == iface && w.gateway == ip);
+                if let Some(wan) = probed.filter(|_| reply) {
+                    self.input(now, Input::ProbeReply { wan: WanId(wan as u8), at });
+                }
+            }
+            ToManager::Notice(Notice::Conflict { iface, ip, mac }) => self.conflict(now, iface, ip, mac),
+            ToManager::ProbeSent { wan, at } => {
+                self.input(now, Input::ProbeSent { wan, at });
+            }
+            ToManager::Taken { generation, old, .. } => {
+                self.lanes[lane].taken = generation;
+                drop(old);
+            }
+            // Freed here, not by the worker.
+            ToManager::Listed(rows) => drop(rows),
+        }
+    }
+
+    fn conflict(&mut self, now: Nanos, iface: IfaceId, ip: Ipv4Addr, mac: Mac) {
+        self.conflict_told.retain(|(_, _, at)| now.since(*at) < CONFLICT_EVERY);
+        if self.conflict_told.iter().any(|(i, a, _)| *i == iface && *a == ip) {
+            return;
+        }
+        self.conflict_told.push((iface, ip, now));
+        let name = &self.view.ifaces[iface.index()].name;
+        let fields = json!({ "interface": name, "address": ip, "mac": mac.to_string(), "state": "conflict" });
+        self.events.add(now, "neighbor", fields);
+    }
+
+    /// Lets the book take something in, and does what follows.
+    pub(super) fn neighbors(
+        &mut self,
+        now: Nanos,
+        what: impl FnOnce(&mut neighbors::Neighbors, &mut Vec<neighbors::Effect>),
+    ) {
+        let mut effects = Vec::new();
+        what(&mut self.neighbors, &mut effects);
+        for effect in effects {
+            match effect {
+                neighbors::Effect::Request(iface, ip, to) => {
+                    let port = &self.view.ifaces[iface.index()];
+                    let request = Arp::request(port.mac, self.view.source(iface, ip), ip, to);
+                    self.send(iface, request, None);
+                }
+                neighbors::Effect::Learn(iface, ip, mac) => {
+                    self.tell_all(|| ToWorker::Learn { iface, ip, mac });
+                }
+                neighbors::Effect::Stale(iface, ip) => self.tell_all(|| ToWorker::Stale { iface, ip }),
+                neighbors::Effect::GiveUp(iface, ip) => self.tell_all(|| ToWorker::GiveUp { iface, ip }),
+                neighbors::Effect::Moved(iface, ip, from, to) => {
+                    let name = &self.view.ifaces[iface.index()].name;
+                    let fields = json!({
+                        "interface": name, "address": ip, "state": "moved",
+                        "from": from.to_string(), "mac": to.to_string(),
+                    });
+                    self.events.add(now, "neighbor", fields);
+                }
+            }
+        }
+    }
+
+    /// Tells every link where the router's addresses are (RFC 5227 2.3).
+    pub(super) fn announce_addresses(&mut self) {
+        let view = self.view.clone();
+        for (i, iface) in view.ifaces.iter().enumerate() {
+            for address in &iface.addresses {
+                self.send(IfaceId(i as u8), Arp::announcement(iface.mac, address.addr), None);
+            }
+        }
+    }
+
+    pub(super) fn send(&mut self, iface: IfaceId, frame: [u8; PROBE_LEN], probe: Option<WanId>) {
+        // Should the ring be full, the frame is lost like one on the wire.
+        if let Some(lane) = self.lanes.first_mut() {
+            let _ = lane.end.to_worker.push(ToWorker::Send { iface, frame, probe });
+        }
+    }
+
+    pub(super) fn tell_all(&mut self, message: impl Fn() -> ToWorker) {
+        for lane in &mut self.lanes {
+            // A worker that missed it asks again.
+            let _ = lane.end.to_worker.push(message());
+        }
+    }
+}

@@ -1,0 +1,129 @@
+//! A decision and all that follows from it, in this order: select, publish, then tell. Everything that one input changes is
+//! in one view; workers confirm it, and only then, or after `CONFIRM`, the change of selection is announced.
+
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+
+use super::{Announcement, Answer, Manager, protocol, views};
+use crate::base::{Nanos, WanId};
+use crate::engine::ToWorker;
+use crate::wan::{self, Effect, Input, Kind};
+use crate::wire::arp::Arp;
+
+impl Manager {
+    /// Hands an input to the WANs' state machines and does what follows, in one transaction.
+    pub(super) fn input(&mut self, now: Nanos, input: Input) -> Option<wan::Refused> {
+        let mut effects = Vec::new();
+        let refused = self.wans.step(now, input, &mut |effect| effects.push(effect)).err();
+        if effects.is_empty() {
+            return refused;
+        }
+        let publish = effects.iter().any(|e| !matches!(e, Effect::Probe { .. } | Effect::Link { .. }));
+        if publish {
+            self.publish();
+        }
+        for effect in effects {
+            self.effect(now, effect);
+        }
+        refused
+    }
+
+    fn effect(&mut self, now: Nanos, effect: Effect) {
+        match effect {
+            Effect::Probe { wan } => self.probe(wan),
+            Effect::Link { .. } | Effect::Standing(_) => {}
+            Effect::Admin { wan, from, to } => {
+                let fields = json!({ "wan": self.wan_name(wan), "from": from, "to": to });
+                self.events.add(now, "admin", fields);
+            }
+            Effect::State(change) => {
+                let fields = json!({
+                    "wan": self.wan_name(change.wan), "from": change.from, "to": change.to,
+                    "reason": change.reason.to_string(),
+                });
+                self.events.add(now, "wan_state", fields);
+            }
+            Effect::Selected(selection) => {
+                let generation = self.view.generation;
+                self.announcements.push(Announcement { selection, generation, published: now });
+            }
+        }
+    }
+
+    fn probe(&mut self, wan: WanId) {
+        let link = self.view.wans[wan.index()];
+        let mac = self.view.ifaces[link.iface.index()].mac;
+        // After a miss everybody is asked: the gateway may have another MAC by now.
+        let known = self.neighbors.mac(link.iface, link.gateway).filter(|_| self.wans.get(wan).misses == 0);
+        let request = Arp::request(mac, self.view.uplinks.wans[wan.index()].address, link.gateway, known);
+        self.send(link.iface, request, Some(wan));
+    }
+
+    pub(super) fn publish(&mut self) {
+        self.view = Arc::new(views::next(&self.view, &self.wans, &self.links));
+        self.lanes.iter_mut().for_each(|lane| lane.behind = true);
+        self.push_views();
+    }
+
+    pub(super) fn push_views(&mut self) {
+        for lane in self.lanes.iter_mut().filter(|lane| lane.behind) {
+            lane.behind = lane.end.to_worker.push(ToWorker::View(self.view.clone())).is_err();
+        }
+    }
+
+    /// Tells the changes that every worker has taken.
+    pub(super) fn announce(&mut self, now: Nanos) {
+        let taken = self.lanes.iter().map(|lane| lane.taken).min().unwrap_or_default();
+        let due = |a: &Announcement| taken >= a.generation || now.since(a.published) >= views::CONFIRM;
+        let (ready, waiting) = std::mem::take(&mut self.announcements).into_iter().partition(due);
+        self.announcements = waiting;
+        let ready: Vec<Announcement> = ready;
+        for Announcement { selection, generation, published } in ready {
+            let kind = match selection.kind {
+                Kind::Failback => "failback",
+                Kind::Failover => "failover",
+                Kind::Lost => "wan_none",
+                Kind::Initial | Kind::Resumed | Kind::Handover => "selection",
+            };
+            let name = |wan: Option<WanId>| wan.map(|w| self.wan_name(w).to_string());
+            let fields = json!({
+                "from": name(selection.from), "to": name(selection.to), "cause": selection.cause.to_string(),
+                "detected_ns": selection.detected.0, "published_ns": published.0,
+                "applied_ns": (taken >= generation).then_some(now.0),
+                "last_ok_ns": selection.last_ok.map(|at| at.0), "generation": generation.0,
+            });
+            self.events.add(now, kind, fields);
+        }
+    }
+
+    pub(super) fn operator(&mut self, name: &str, admin: protocol::Admin, force: bool, now: Nanos) -> Answer {
+        let names: Vec<String> =
+            (0..self.view.wans.len()).map(|w| self.wan_name(WanId(w as u8)).to_string()).collect();
+        let Some(wan) = names.iter().position(|n| n == name) else {
+            return Answer::Refused(format!("no WAN is called {name}; there are {}", names.join(", ")));
+        };
+        let admin = match admin {
+            protocol::Admin::Auto => wan::Admin::Auto,
+            protocol::Admin::Down => wan::Admin::Down,
+            protocol::Admin::Drain => wan::Admin::Drain,
+        };
+        if let Some(refused) = self.input(now, Input::Admin { wan: WanId(wan as u8), admin, force }) {
+            return Answer::Refused(format!("{name}: {refused}"));
+        }
+        let overrides = self.wans.iter().zip(&names).filter(|((_, s), _)| s.admin != wan::Admin::Auto);
+        Answer::Taken(Value::Object(overrides.map(|((_, s), name)| (name.clone(), json!(s.admin))).collect()))
+    }
+
+    /// Takes up the overrides of an earlier run: an object of WAN names, as `Answer::Taken` gave it.
+    pub fn restore(&mut self, overrides: &Value, now: Nanos) {
+        for (name, admin) in overrides.as_object().into_iter().flatten() {
+            let admin = match admin.as_str() {
+                Some("down") => protocol::Admin::Down,
+                Some("drain") => protocol::Admin::Drain,
+                _ => continue,
+            };
+            self.operator(name, admin, true, now);
+        }
+    }
+}
