@@ -87,7 +87,9 @@ impl Site {
     /// The event of this kind that comes after event `seq`.
     pub fn event_after(&self, seq: u64, kind: &str, within: Duration) -> Value {
         let found = || {
-            self.events().into_iter().find(|e| e["kind"] == kind && e["seq"].as_u64().is_some_and(|s| s > seq))
+            self.events()
+                .into_iter()
+                .find(|e| e["kind"] == kind && e["seq"].as_u64().is_some_and(|s| s > seq))
         };
         let mut event = None;
         let came = eventually(within, || {
@@ -264,10 +266,7 @@ impl Drop for Service {
 }
 
 /// A service; `work` runs until the flag is set and looks at it often.
-pub fn service(
-    host: &Netns,
-    work: impl FnOnce(&AtomicBool, &AtomicU64) + Send + 'static,
-) -> Service {
+pub fn service(host: &Netns, work: impl FnOnce(&AtomicBool, &AtomicU64) + Send + 'static) -> Service {
     let (over, served) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
     let (flag, count) = (over.clone(), served.clone());
     let thread = host.spawn(move || work(&flag, &count)).unwrap();
