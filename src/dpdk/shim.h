@@ -23,7 +23,7 @@ static const size_t TURNOUT_MBUF_DATA_LEN = offsetof(struct rte_mbuf, data_len);
 static const size_t TURNOUT_MBUF_BUF_LEN = offsetof(struct rte_mbuf, buf_len);
 
 static const uint16_t TURNOUT_HEADROOM = RTE_PKTMBUF_HEADROOM;
-static const uint32_t TURNOUT_LOG_ERR = RTE_LOG_ERR;
+static const uint32_t TURNOUT_LOG_CRIT = RTE_LOG_CRIT;
 static const uint16_t TURNOUT_RETA_GROUP = RTE_ETH_RETA_GROUP_SIZE;
 
 struct turnout_port_info {
