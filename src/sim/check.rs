@@ -58,14 +58,14 @@ pub(super) fn unchanged(came: &Seen, left: &Seen) -> Option<String> {
     if came.data() != left.data() {
         return differ("the data");
     }
-    let fixed: &[std::ops::Range<usize>] = match a.protocol {
-        protocol::TCP => &[4..16, 18..20],
-        protocol::UDP => &[4..6],
-        protocol::ICMP => &[0..2, 6..8],
+    let fixed: &[(usize, usize)] = match a.protocol {
+        protocol::TCP => &[(4, 16), (18, 20)],
+        protocol::UDP => &[(4, 6)],
+        protocol::ICMP => &[(0, 2), (6, 8)],
         _ => &[],
     };
-    for range in fixed {
-        if came.payload.get(range.clone()) != left.payload.get(range.clone()) {
+    for (from, to) in fixed {
+        if came.payload.get(*from..*to) != left.payload.get(*from..*to) {
             return differ("a transport header field");
         }
     }
