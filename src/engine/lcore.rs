@@ -1,5 +1,6 @@
 //! One core's router and its turn. At the end of every turn the books balance, which debug builds assert.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use arrayvec::ArrayVec;
@@ -14,6 +15,8 @@ use crate::path::{Class, Router, View};
 
 /// Messages taken in one turn.
 const MESSAGES: usize = 64;
+/// Listings at a time; the control socket has fewer clients.
+const LISTINGS: usize = 64;
 /// Slots of the session table listed in one turn.
 const LISTED: u32 = 64;
 /// The numbers are shown this often.
@@ -29,7 +32,8 @@ pub struct Lcore<B> {
     end: LcoreEnd,
     hand_over: HandOver<B>,
     queues: Vec<Vec<B>>,
-    listing: Option<(Producer<SessionRow>, u32)>,
+    /// Where to, and from which slot on: each in its turn.
+    listings: VecDeque<(Producer<SessionRow>, u32)>,
     shown: Nanos,
 }
 
@@ -44,7 +48,8 @@ impl<B: PacketBuf> Lcore<B> {
         hand_over: HandOver<B>,
     ) -> Lcore<B> {
         let queues = view.ifaces.iter().map(|_| Vec::with_capacity(BURST * 4)).collect();
-        Lcore { id, steer, view, router, end, hand_over, queues, listing: None, shown: Nanos::ZERO }
+        let listings = VecDeque::with_capacity(LISTINGS);
+        Lcore { id, steer, view, router, end, hand_over, queues, listings, shown: Nanos::ZERO }
     }
 
     /// Who it is.
@@ -189,10 +194,8 @@ impl<B: PacketBuf> Lcore<B> {
                 }
                 ToWorker::GiveUp { iface, ip } => self.router.give_up(&self.view, iface, ip, now),
                 ToWorker::Send { iface, frame, probe } => self.send(ports, iface, &frame, probe, now),
-                ToWorker::List(rows) => match self.listing {
-                    None => self.listing = Some((rows, 0)),
-                    Some(_) => self.tell(ToManager::Listed(rows)),
-                },
+                ToWorker::List(rows) if self.listings.len() < LISTINGS => self.listings.push_back((rows, 0)),
+                ToWorker::List(rows) => self.tell(ToManager::Listed(rows)),
             }
         }
     }
@@ -229,7 +232,7 @@ impl<B: PacketBuf> Lcore<B> {
     }
 
     fn list(&mut self, now: Nanos) {
-        let Some((rows, from)) = &mut self.listing else { return };
+        let Some((rows, from)) = self.listings.front_mut() else { return };
         let slots = LISTED.min(u32::try_from(rows.slots()).unwrap_or(u32::MAX));
         let mut next = Some(*from);
         if !rows.is_abandoned() {
@@ -240,10 +243,13 @@ impl<B: PacketBuf> Lcore<B> {
             });
         }
         match next.filter(|_| !rows.is_abandoned()) {
-            Some(at) => *from = at,
+            Some(at) => {
+                *from = at;
+                self.listings.rotate_left(1);
+            }
             None => {
                 if self.end.to_manager.slots() > 0
-                    && let Some((rows, _)) = self.listing.take()
+                    && let Some((rows, _)) = self.listings.pop_front()
                 {
                     self.tell(ToManager::Listed(rows));
                 }

@@ -5,14 +5,14 @@
 //! kernel gives back however the router ends.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 use nix::fcntl::{Flock, FlockArg};
@@ -26,7 +26,7 @@ use crate::engine::SessionRow;
 /// Connections at a time.
 const CLIENTS: usize = 32;
 /// The longest question.
-const LINE: u64 = 64 << 10;
+const LINE: usize = 64 << 10;
 /// Patience with a client.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -143,13 +143,29 @@ fn say(to: &mut impl Write, reply: &Reply) -> std::io::Result<()> {
     to.write_all(line.as_bytes())
 }
 
+/// The question's line, whatever its bytes. All of it must come in time, not only a byte now and then.
+fn question(mut stream: &UnixStream) -> std::io::Result<Vec<u8>> {
+    let until = Instant::now() + PATIENCE;
+    let (mut line, mut some) = (Vec::new(), [0; 4096]);
+    while line.last() != Some(&b'\n') && line.len() < LINE {
+        let left = until.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Err(ErrorKind::TimedOut.into());
+        }
+        stream.set_read_timeout(Some(left))?;
+        match stream.read(&mut some)? {
+            0 => break,
+            n => line.extend_from_slice(&some[..n]),
+        }
+    }
+    Ok(line)
+}
+
 fn serve(stream: UnixStream, to_manager: &Sender<Question>, overrides: &Path) -> std::io::Result<()> {
-    stream.set_read_timeout(Some(PATIENCE))?;
     stream.set_write_timeout(Some(PATIENCE))?;
-    let mut line = String::new();
-    BufReader::new((&stream).take(LINE)).read_line(&mut line)?;
+    let line = question(&stream)?;
     let mut to = std::io::BufWriter::new(&stream);
-    let request: Request = match serde_json::from_str(&line) {
+    let request: Request = match serde_json::from_slice(&line) {
         Ok(request) => request,
         Err(e) => return say(&mut to, &Reply::Error(format!("not a question this router knows: {e}"))),
     };

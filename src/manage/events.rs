@@ -53,3 +53,38 @@ impl Events {
         (self.past(), from)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn events_are_numbered_in_order_and_the_newest_thousand_are_remembered() {
+        let mut events = Events::default();
+        for n in 0..1500u64 {
+            events.add(Nanos(n), "test", json!({ "n": n }));
+        }
+        let past = events.past();
+        assert_eq!(past.len(), REMEMBERED);
+        let numbers: Vec<u64> = past.iter().map(|e| e["seq"].as_u64().unwrap()).collect();
+        assert_eq!(numbers, (501..=1500).collect::<Vec<_>>());
+        let keys: Vec<&String> = past[0].as_object().unwrap().keys().collect();
+        assert_eq!(keys, ["at_ns", "seq", "kind", "n"]);
+    }
+
+    #[test]
+    fn a_follower_gets_past_and_future_without_a_gap_and_a_slow_or_gone_one_is_cut_off() {
+        let mut events = Events::default();
+        events.add(Nanos(1), "before", json!({}));
+        let (past, next) = events.follow();
+        let (_, slow) = events.follow();
+        drop(events.follow());
+        for n in 0..BEHIND as u64 + 1 {
+            events.add(Nanos(n), "after", json!({}));
+            assert_eq!(next.recv().unwrap()["seq"], n + 2);
+        }
+        assert_eq!((past.len(), events.followers.len()), (1, 1));
+        // What the slow one was given before it was cut off is still there, then the end.
+        assert_eq!(slow.iter().count(), BEHIND);
+    }
+}

@@ -104,3 +104,57 @@ impl<B> Hold<B> {
         old.then(|| self.held.remove(0))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn held(n: u8, hop: u32) -> Held<u8> {
+        let next_hop = Ipv4Addr::from_bits(hop);
+        Held { egress: IfaceId(0), next_hop, since: Nanos::from_s(n.into()), origin: None, buf: n }
+    }
+
+    #[test]
+    fn rfc1122_arp_2_the_newest_eight_of_a_next_hop_are_kept_in_order() {
+        let mut hold = Hold::new();
+        assert_eq!(hold.push(held(0, 7)), (false, true), "the first one asks");
+        for n in 1..8 {
+            assert_eq!(hold.push(held(n, 7)), (false, false));
+        }
+        for n in 8..20 {
+            assert_eq!(hold.push(held(n, 7)), (true, false));
+        }
+        let kept: Vec<u8> =
+            std::iter::from_fn(|| hold.take(IfaceId(0), Ipv4Addr::from_bits(7))).map(|h| h.buf).collect();
+        assert_eq!(kept, (12..20).collect::<Vec<_>>());
+        assert!(hold.is_empty());
+    }
+
+    #[test]
+    fn it_is_bounded_in_all_and_the_oldest_goes_first() {
+        let mut hold = Hold::new();
+        for hop in 0..CAPACITY as u32 {
+            assert_eq!(hold.push(held(0, hop)), (false, true));
+        }
+        // another next hop: the oldest of all goes; one that waits already: its own oldest
+        assert_eq!(hold.push(held(1, 1000)), (true, true));
+        assert!(hold.take(IfaceId(0), Ipv4Addr::from_bits(0)).is_none());
+        assert_eq!(hold.push(held(2, 1000)), (true, false));
+        assert_eq!(hold.len(), CAPACITY);
+        assert_eq!(hold.take(IfaceId(0), Ipv4Addr::from_bits(1000)).map(|h| h.buf), Some(2));
+        // the same address on another link is another next hop
+        assert!(hold.take(IfaceId(1), Ipv4Addr::from_bits(5)).is_none());
+    }
+
+    #[test]
+    fn what_has_waited_long_enough_is_given_out_and_no_more() {
+        let mut hold = Hold::new();
+        for n in 1..=3 {
+            hold.push(held(n, n.into()));
+        }
+        let now = Nanos::from_s(6);
+        let old: Vec<u8> = std::iter::from_fn(|| hold.take_older(now, HELD_FOR)).map(|h| h.buf).collect();
+        assert_eq!(old, [1, 2]);
+        assert_eq!(hold.len(), 1);
+    }
+}

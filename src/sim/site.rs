@@ -370,6 +370,20 @@ impl Site {
         }
     }
 
+    /// Asks the manager and gives the answer as it is, for a socket to pass on.
+    pub fn question(&mut self, request: Request) -> Answer {
+        self.lcores.iter_mut().for_each(|lcore| lcore.show(self.now));
+        let answer = self.manager.ask(request, self.now);
+        self.settle();
+        answer
+    }
+
+    /// Takes up the overrides of an earlier run.
+    pub fn restore(&mut self, overrides: &Value) {
+        self.manager.restore(overrides, self.now);
+        self.settle();
+    }
+
     /// The events of a kind so far.
     pub fn events(&mut self, kind: &str) -> Vec<Value> {
         match self.ask(Request::Events { follow: false }) {
