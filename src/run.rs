@@ -1,5 +1,6 @@
 //! `turnout run`: from a profile to a running router and back, in order. What is taken is given back in the reverse
 //! order, whatever fails: values drop, none is leaked. The main thread becomes the management thread.
+#![forbid(unsafe_code)]
 
 use std::path::Path;
 use std::sync::Arc;

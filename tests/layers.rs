@@ -56,9 +56,9 @@ impl Source {
         first.unwrap_or_default().trim_end_matches(".rs").to_owned()
     }
 
-    /// A file that is part of a crate's root may use everything.
+    /// A file of the binary, or the library's root, may use everything.
     fn is_root(&self) -> bool {
-        ["main", "lib"].contains(&self.module().as_str())
+        ["main", "run", "lib"].contains(&self.module().as_str())
     }
 
     /// The folder of the files that it declares.

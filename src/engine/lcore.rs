@@ -90,6 +90,8 @@ impl<B: PacketBuf> Lcore<B> {
         self.messages(ports, now);
         self.flush(ports);
         if now.since(self.shown) >= SHOW {
+            let known = self.router.counters.get(Stat::RefusedByPort);
+            self.router.counters.add(Stat::RefusedByPort, ports.refused().saturating_sub(known));
             self.show(now);
         }
         #[cfg(debug_assertions)]

@@ -32,4 +32,8 @@ pub trait Ports {
     fn send(&mut self, iface: IfaceId, from: &mut Vec<Self::Buf>);
     /// An empty buffer. `None`: none is left.
     fn alloc(&mut self) -> Option<Self::Buf>;
+    /// Frames that the ports have refused so far, because they fit into no buffer.
+    fn refused(&self) -> u64 {
+        0
+    }
 }

@@ -151,6 +151,8 @@ counters! {
     counts {
         /// Frames received.
         Received = "rx_packets",
+        /// Frames that a port refused before the path saw them: longer than a buffer.
+        RefusedByPort = "rx_refused",
         /// Frames sent.
         Sent = "tx_packets",
         /// Frames that the router made: ARP, echo replies, errors, resets.

@@ -69,6 +69,10 @@ impl Ports for Queues {
     fn alloc(&mut self) -> Option<Mbuf> {
         self.pool.alloc()
     }
+
+    fn refused(&self) -> u64 {
+        self.queues.iter().map(|queue| queue.stats().rx_too_long).sum()
+    }
 }
 
 /// What a worker is started with.
