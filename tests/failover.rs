@@ -248,7 +248,9 @@ fn a_failover_costs_the_same_with_ten_sessions_and_with_four_thousand() {
             .map(|(a, b)| (a.0, a.1 - b.1))
             .filter(|m| m.1 != 0)
             .collect();
-        (site.view().generation.0 - generation, told, sent, moved)
+        let views = site.view().generation.0 - generation;
+        site.finish(&OPENED).unwrap();
+        (views, told, sent, moved)
     };
     let few = cost(10);
     assert_eq!(few.0, 1, "one view");
