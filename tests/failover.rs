@@ -248,9 +248,28 @@ fn a_failover_costs_the_same_with_ten_sessions_and_with_four_thousand() {
             .map(|(a, b)| (a.0, a.1 - b.1))
             .filter(|m| m.1 != 0)
             .collect();
-        (site.view().generation.0 - generation, told, sent, moved)
+        let views = site.view().generation.0 - generation;
+        site.finish(&OPENED).unwrap();
+        (views, told, sent, moved)
     };
     let few = cost(10);
     assert_eq!(few.0, 1, "one view");
     assert_eq!(cost(4000), few);
+}
+
+#[test]
+fn a_probe_that_could_not_leave_is_no_lost_probe_whatever_else_left_at_that_moment() {
+    let mut site = Site::new(&DUAL_WAN.replace("192.168.10.1/24", "192.168.10.1/16"), 1).unwrap();
+    site.set_room("isp1", Some(0));
+    // Every ms another neighbour is learned, and what waited for it leaves.
+    for n in 0..2000u16 {
+        let [c, d] = n.to_be_bytes();
+        let host = Ipv4Addr::new(192, 168, 100 + c, d.max(1));
+        site.add_host("lan", host);
+        let ping = site.frame_of("lan", &Packet::ping(H1, host, 1, n));
+        site.put_raw("lan", &ping);
+        site.run_ms(1);
+    }
+    assert_eq!(site.events("wan_state").len(), 2, "{:?}", site.events("wan_state"));
+    site.finish(&["drop_tx_full"]).unwrap();
 }

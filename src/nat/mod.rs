@@ -15,6 +15,9 @@ pub mod session;
 mod sweep;
 pub mod tcp;
 
+#[cfg(test)]
+mod tests_session;
+
 use std::net::Ipv4Addr;
 
 use rand::SeedableRng;

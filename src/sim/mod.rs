@@ -9,6 +9,7 @@
 mod check;
 pub mod frames;
 mod site;
+mod talk;
 mod wire;
 
 pub use frames::{Packet, Seen};

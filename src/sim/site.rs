@@ -6,17 +6,14 @@ use std::net::Ipv4Addr;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use serde_json::Value;
-
 use super::check;
 use super::frames::{Packet, Seen};
 use super::wire::{SimPorts, Wire};
 use crate::base::{IfaceId, Mac, Nanos, WorkerId};
 use crate::engine::steer::Steer;
 use crate::engine::{Lcore, connect, hand_overs};
-use crate::manage::protocol::Request;
 use crate::manage::views::{self, PortInfo};
-use crate::manage::{Answer, Manager, NEIGHBORS};
+use crate::manage::{Manager, NEIGHBORS};
 use crate::nat::Nat;
 use crate::packet::{Counters, VecBuf};
 use crate::path::{HELD_FOR, Router, View};
@@ -48,9 +45,9 @@ const ALWAYS: [&str; 8] = [
 
 /// A router and what is around it.
 pub struct Site {
-    now: Nanos,
-    manager: Manager,
-    lcores: Vec<Lcore<VecBuf>>,
+    pub(super) now: Nanos,
+    pub(super) manager: Manager,
+    pub(super) lcores: Vec<Lcore<VecBuf>>,
     ports: Vec<SimPorts>,
     wires: Rc<RefCell<Vec<Wire>>>,
     names: Vec<String>,
@@ -208,7 +205,7 @@ impl Site {
     }
 
     /// Everything that can happen without time passing.
-    fn settle(&mut self) {
+    pub(super) fn settle(&mut self) {
         for _ in 0..8 {
             self.manager.step(self.now);
             let mut came = 0;
@@ -334,63 +331,6 @@ impl Site {
     /// How far a counter has moved since the start.
     pub fn moved(&self, name: &str) -> u64 {
         count(&self.counters(), name) - count(&self.base, name)
-    }
-
-    /// Asks the manager, as the control socket does. What is refused is an error.
-    ///
-    /// # Errors
-    /// The router's refusal.
-    pub fn ask(&mut self, request: Request) -> Result<Value, String> {
-        for lcore in &mut self.lcores {
-            lcore.show(self.now);
-        }
-        let answer = self.manager.ask(request, self.now);
-        self.settle();
-        match answer {
-            Answer::Items(mut items) if items.len() == 1 => Ok(items.remove(0)),
-            Answer::Items(items) => Ok(Value::Array(items)),
-            Answer::Follow(past, _) => Ok(Value::Array(past)),
-            Answer::Taken(kept) => Ok(kept),
-            Answer::Refused(why) => Err(why),
-            Answer::Rows(rings, context) => {
-                let mut rows = Vec::new();
-                for mut ring in rings {
-                    for _ in 0..100_000 {
-                        while let Ok(row) = ring.pop() {
-                            rows.push(context.json(&row));
-                        }
-                        if ring.is_abandoned() {
-                            break;
-                        }
-                        self.settle();
-                    }
-                }
-                Ok(Value::Array(rows))
-            }
-        }
-    }
-
-    /// Asks the manager and gives the answer as it is, for a socket to pass on.
-    pub fn question(&mut self, request: Request) -> Answer {
-        self.lcores.iter_mut().for_each(|lcore| lcore.show(self.now));
-        let answer = self.manager.ask(request, self.now);
-        self.settle();
-        answer
-    }
-
-    /// Takes up the overrides of an earlier run.
-    pub fn restore(&mut self, overrides: &Value) {
-        self.manager.restore(overrides, self.now);
-        self.settle();
-    }
-
-    /// The events of a kind so far.
-    pub fn events(&mut self, kind: &str) -> Vec<Value> {
-        match self.ask(Request::Events { follow: false }) {
-            Ok(Value::Array(all)) => all.into_iter().filter(|e| e["kind"] == kind).collect(),
-            Ok(one) if one["kind"] == kind => vec![one],
-            _ => Vec::new(),
-        }
     }
 
     /// Ends the test: no invariant was hurt, and exactly these counters moved besides those that always do.

@@ -29,7 +29,7 @@ pub const RST: u8 = Flags::RST;
 pub const OPENED: [&str; 2] = ["sessions_created", "mappings_created"];
 
 /// Workers, and the receive queue that frames arrive in: the owner's and another's.
-pub const SHAPES: [(usize, usize); 3] = [(1, 0), (2, 0), (2, 1)];
+pub const SHAPES: [(usize, usize); 4] = [(1, 0), (2, 0), (2, 1), (3, 2)];
 
 /// A site with two WANs, isp1 preferred.
 pub fn site(workers: usize) -> Site {

@@ -1,0 +1,66 @@
+//! What a site says when it is asked, as the control socket would.
+
+use serde_json::Value;
+
+use super::site::Site;
+use crate::manage::Answer;
+use crate::manage::protocol::Request;
+
+impl Site {
+    /// Asks the manager, as the control socket does. What is refused is an error.
+    ///
+    /// # Errors
+    /// The router's refusal.
+    pub fn ask(&mut self, request: Request) -> Result<Value, String> {
+        for lcore in &mut self.lcores {
+            lcore.show(self.now);
+        }
+        let answer = self.manager.ask(request, self.now);
+        self.settle();
+        match answer {
+            Answer::Items(mut items) if items.len() == 1 => Ok(items.remove(0)),
+            Answer::Items(items) => Ok(Value::Array(items)),
+            Answer::Follow(past, _) => Ok(Value::Array(past)),
+            Answer::Taken(kept) => Ok(kept),
+            Answer::Refused(why) => Err(why),
+            Answer::Rows(rings, context) => {
+                let mut rows = Vec::new();
+                for mut ring in rings {
+                    for _ in 0..100_000 {
+                        while let Ok(row) = ring.pop() {
+                            rows.push(context.json(&row));
+                        }
+                        if ring.is_abandoned() {
+                            break;
+                        }
+                        self.settle();
+                    }
+                }
+                Ok(Value::Array(rows))
+            }
+        }
+    }
+
+    /// Asks the manager and gives the answer as it is, for a socket to pass on.
+    pub fn question(&mut self, request: Request) -> Answer {
+        self.lcores.iter_mut().for_each(|lcore| lcore.show(self.now));
+        let answer = self.manager.ask(request, self.now);
+        self.settle();
+        answer
+    }
+
+    /// Takes up the overrides of an earlier run.
+    pub fn restore(&mut self, overrides: &Value) {
+        self.manager.restore(overrides, self.now);
+        self.settle();
+    }
+
+    /// The events of a kind so far.
+    pub fn events(&mut self, kind: &str) -> Vec<Value> {
+        match self.ask(Request::Events { follow: false }) {
+            Ok(Value::Array(all)) => all.into_iter().filter(|e| e["kind"] == kind).collect(),
+            Ok(one) if one["kind"] == kind => vec![one],
+            _ => Vec::new(),
+        }
+    }
+}
