@@ -225,6 +225,8 @@ impl<B: PacketBuf> Lcore<B> {
             return self.router.counters.drop(DropReason::NoBuffer);
         }
         buf.bytes_mut().copy_from_slice(frame);
+        // What waits goes first: then the one frame more that is sent is this one.
+        self.flush(ports);
         self.router.out.push((iface, buf));
         let before = self.router.counters.get(Stat::Sent);
         self.flush(ports);

@@ -195,7 +195,7 @@ fn serve(stream: UnixStream, to_manager: &Sender<Question>, overrides: &Path) ->
                 match next.recv_timeout(Duration::from_millis(500)) {
                     Ok(item) => say(&mut to, &Reply::Item(item))?,
                     Err(e) if e.is_timeout() => to.write_all(b"\n")?,
-                    Err(_) => break,
+                    Err(_) => return say(&mut to, &Reply::Error("cut off: too slow for the events".into())),
                 }
                 to.flush()?;
             }

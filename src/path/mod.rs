@@ -1,7 +1,7 @@
 //! The packet path on one screen: what happens to a frame between receive and send.
 //!
-//! `admit` (RFC 1812 5.2.2) -> `classify` -> [the engine hands the frame to the worker that owns its host] -> `forward`: TTL, `translate`, `fit`,
-//! `resolve`, out. What ends on the way gets a `Verdict`; what must be answered (echo, ICMP errors, TCP resets) is turned into its answer in
+//! `admit` (RFC 1812 5.2.2) -> `classify` -> [the engine hands the frame to the worker that owns its host] -> `forward`: `age` (TTL),
+//! translate, `fit`, `resolve`, out. What ends on the way gets a `Verdict`; what must be answered (echo, ICMP errors, TCP resets) is turned into its answer in
 //! the same buffer and goes out by `resolve` as well. Nothing here blocks, allocates, logs or asks for the time.
 #![forbid(unsafe_code)]
 
@@ -15,6 +15,8 @@ mod local;
 mod notice;
 mod resolve;
 mod view;
+
+use std::net::Ipv4Addr;
 
 use crate::base::{IfaceId, Nanos, WanId};
 use crate::nat::rewrite::{End, rewrite};
@@ -31,6 +33,9 @@ pub use hold::{HELD_FOR, Hold};
 pub use limit::Limit;
 pub use notice::Notice;
 pub use view::{IcmpPolicy, Iface, View, WanLink};
+
+/// A frame's end: at the way's end, or before it.
+type Way = Result<Verdict, Verdict>;
 
 /// How many frames are taken from a queue at a time.
 pub const BURST: usize = 32;
@@ -117,61 +122,69 @@ impl<B: PacketBuf> Router<B> {
     }
 
     /// The rest of the way, on the worker that owns the frame's host.
-    pub fn forward(&mut self, view: &View, mut frame: Frame<B>, class: Class, now: Nanos) -> Verdict {
-        if let Class::Own = class {
-            return self.local(view, frame, now);
-        }
-        if frame.ip.ttl <= 1 {
-            return self.refuse(view, frame, DropReason::TtlExpired, now);
-        }
-        ipv4::decrement_ttl(frame.packet_mut());
-        match class {
-            Class::Inside { egress, next_hop } => match self.fit(view, frame, egress, now) {
-                Ok(frame) => {
-                    let origin = hold::Origin::of(&frame, None);
-                    self.resolve(view, egress, next_hop, frame.buf, Some(origin), now)
-                }
-                Err(verdict) => verdict,
-            },
+    pub fn forward(&mut self, view: &View, frame: Frame<B>, class: Class, now: Nanos) -> Verdict {
+        let way = match class {
+            Class::Own => Ok(self.local(view, frame, now)),
+            Class::Inside { egress, next_hop } => self.inside(view, frame, egress, next_hop, now),
             Class::Outbound { pin } => self.outbound(view, frame, pin, now),
             Class::Inbound { wan } => self.inbound(view, frame, wan, now),
-            Class::Own => Verdict::Local,
-        }
+        };
+        way.unwrap_or_else(|end| end)
     }
 
-    fn outbound(&mut self, view: &View, frame: Frame<B>, pin: Option<WanId>, now: Nanos) -> Verdict {
-        let Some(tuple) = frame.tuple() else { return self.ended(DropReason::Protocol) };
+    fn inside(
+        &mut self,
+        view: &View,
+        frame: Frame<B>,
+        egress: IfaceId,
+        next_hop: Ipv4Addr,
+        now: Nanos,
+    ) -> Way {
+        let frame = self.age(view, frame, now)?;
+        let frame = self.fit(view, frame, egress, now)?;
+        let origin = hold::Origin::of(&frame, None);
+        Ok(self.resolve(view, egress, next_hop, frame.buf, Some(origin), now))
+    }
+
+    fn outbound(&mut self, view: &View, frame: Frame<B>, pin: Option<WanId>, now: Nanos) -> Way {
+        let Some(tuple) = frame.tuple() else { return Err(self.ended(DropReason::Protocol)) };
+        let frame = self.age(view, frame, now)?;
         let tcp = if let Transport::Tcp(tcp) = frame.transport { Some(tcp) } else { None };
         let packet = FromInside { tuple: &tuple, tcp, bytes: u64::from(frame.ip.total_len), pin };
         let to = match self.nat.outbound(&view.uplinks, &packet, now, &mut self.counters) {
             Outbound::Translate(to) => to,
-            Outbound::Reset(reason) => return self.reset(view, frame, reason, now),
-            Outbound::Drop(reason) => return self.refuse(view, frame, reason, now),
+            Outbound::Reset(reason) => return Err(self.reset(view, frame, reason, now)),
+            Outbound::Drop(reason) => return Err(self.refuse(view, frame, reason, now)),
         };
         let link = &view.wans[to.wan.index()];
-        match self.fit(view, frame, link.iface, now) {
-            Ok(frame) => {
-                let next_hop = if view.on_link(link.iface, tuple.dst) { tuple.dst } else { link.gateway };
-                self.translated(view, frame, End::Source, to, (link.iface, next_hop), now)
-            }
-            Err(verdict) => verdict,
-        }
+        let frame = self.fit(view, frame, link.iface, now)?;
+        let next_hop = if view.on_link(link.iface, tuple.dst) { tuple.dst } else { link.gateway };
+        Ok(self.translated(view, frame, End::Source, to, (link.iface, next_hop), now))
     }
 
-    fn inbound(&mut self, view: &View, frame: Frame<B>, wan: WanId, now: Nanos) -> Verdict {
-        let Some(tuple) = frame.tuple() else { return self.ended(DropReason::Protocol) };
+    fn inbound(&mut self, view: &View, frame: Frame<B>, wan: WanId, now: Nanos) -> Way {
+        let Some(tuple) = frame.tuple() else { return Err(self.ended(DropReason::Protocol)) };
         let tcp = if let Transport::Tcp(tcp) = frame.transport { Some(tcp) } else { None };
         let packet = FromOutside { wan, tuple: &tuple, tcp, bytes: u64::from(frame.ip.total_len) };
         let to = match self.nat.inbound(&view.uplinks, &packet, now, &mut self.counters) {
             Ok(to) => to,
-            Err(reason) => return self.ended(reason),
+            Err(reason) => return Err(self.ended(reason)),
         };
-        let Some(route) = view.routes.find(to.addr) else { return self.ended(DropReason::NoRoute) };
+        // Not before: what nobody inside has asked for is not even told that its TTL ran out.
+        let frame = self.age(view, frame, now)?;
+        let Some(route) = view.routes.find(to.addr) else { return Err(self.ended(DropReason::NoRoute)) };
         let (egress, next_hop) = (route.iface, route.via.unwrap_or(to.addr));
-        match self.fit(view, frame, egress, now) {
-            Ok(frame) => self.translated(view, frame, End::Destination, to, (egress, next_hop), now),
-            Err(verdict) => verdict,
+        let frame = self.fit(view, frame, egress, now)?;
+        Ok(self.translated(view, frame, End::Destination, to, (egress, next_hop), now))
+    }
+
+    /// The TTL, one less (RFC 1812 5.3.1).
+    fn age(&mut self, view: &View, mut frame: Frame<B>, now: Nanos) -> Result<Frame<B>, Verdict> {
+        if frame.ip.ttl <= 1 {
+            return Err(self.refuse(view, frame, DropReason::TtlExpired, now));
         }
+        ipv4::decrement_ttl(frame.packet_mut());
+        Ok(frame)
     }
 
     fn translated(
@@ -180,7 +193,7 @@ impl<B: PacketBuf> Router<B> {
         mut frame: Frame<B>,
         end: End,
         to: Translation,
-        (egress, next_hop): (IfaceId, std::net::Ipv4Addr),
+        (egress, next_hop): (IfaceId, Ipv4Addr),
         now: Nanos,
     ) -> Verdict {
         let origin = hold::Origin::of(&frame, Some(end));
