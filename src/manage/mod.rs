@@ -169,6 +169,10 @@ impl Manager {
         self.view.wans.get(wan.index()).map_or("?", |w| &self.view.ifaces[w.iface.index()].name)
     }
 
+    fn wan_names(&self) -> Vec<String> {
+        (0..self.view.wans.len()).map(|w| self.wan_name(WanId(w as u8)).to_string()).collect()
+    }
+
     /// Whether every WAN has been judged and every worker has the view: `ready`.
     pub fn settled(&self) -> bool {
         let known = self.wans.iter().all(|(_, s)| s.state != wan::State::Probing || s.link == Some(false));

@@ -12,6 +12,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+pub use crate::wan::Admin;
+
 /// A question to the running router.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "ask", rename_all = "snake_case", deny_unknown_fields)]
@@ -40,19 +42,6 @@ pub enum Request {
         /// Even if it is the last fit WAN.
         force: bool,
     },
-}
-
-/// The operator's word on a WAN.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Admin {
-    /// The probes decide.
-    #[default]
-    Auto,
-    /// As if it had failed.
-    Down,
-    /// Keeps what it has, gets nothing new.
-    Drain,
 }
 
 /// Which sessions to list. Every given field must match.

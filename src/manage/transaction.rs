@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use super::{Announcement, Answer, Manager, protocol, views};
+use super::{Announcement, Answer, Manager, views};
 use crate::base::{Nanos, WanId};
 use crate::engine::ToWorker;
 use crate::wan::{self, Effect, Input, Kind};
@@ -97,16 +97,10 @@ impl Manager {
         }
     }
 
-    pub(super) fn operator(&mut self, name: &str, admin: protocol::Admin, force: bool, now: Nanos) -> Answer {
-        let names: Vec<String> =
-            (0..self.view.wans.len()).map(|w| self.wan_name(WanId(w as u8)).to_string()).collect();
+    pub(super) fn operator(&mut self, name: &str, admin: wan::Admin, force: bool, now: Nanos) -> Answer {
+        let names = self.wan_names();
         let Some(wan) = names.iter().position(|n| n == name) else {
             return Answer::Refused(format!("no WAN is called {name}; there are {}", names.join(", ")));
-        };
-        let admin = match admin {
-            protocol::Admin::Auto => wan::Admin::Auto,
-            protocol::Admin::Down => wan::Admin::Down,
-            protocol::Admin::Drain => wan::Admin::Drain,
         };
         if let Some(refused) = self.input(now, Input::Admin { wan: WanId(wan as u8), admin, force }) {
             return Answer::Refused(format!("{name}: {refused}"));
@@ -118,12 +112,10 @@ impl Manager {
     /// Takes up the overrides of an earlier run: an object of WAN names, as `Answer::Taken` gave it.
     pub fn restore(&mut self, overrides: &Value, now: Nanos) {
         for (name, admin) in overrides.as_object().into_iter().flatten() {
-            let admin = match admin.as_str() {
-                Some("down") => protocol::Admin::Down,
-                Some("drain") => protocol::Admin::Drain,
-                _ => continue,
-            };
-            self.operator(name, admin, true, now);
+            // What another version has written counts only where it is understood.
+            if let Ok(admin) = serde_json::from_value(admin.clone()) {
+                self.operator(name, admin, true, now);
+            }
         }
     }
 }
