@@ -206,8 +206,7 @@ impl Manager {
             }
             rows.push(from);
         }
-        let wan_names =
-            (0..self.view.wans.len()).map(|w| self.wan_name(WanId(w as u8)).to_string()).collect();
+        let wan_names = self.wan_names();
         Answer::Rows(rows, RowContext { wan_names, now })
     }
 }
