@@ -1,6 +1,7 @@
 //! `turnout run`: from a profile to a running router and back, in order. What is taken is given back in the reverse
 //! order, whatever fails: values drop, none is leaked. The main thread becomes the management thread.
 
+use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -265,7 +266,8 @@ fn manage(
         manager.step(at);
         if !ready && (manager.settled() || at.since(started) >= READY) {
             ready = true;
-            println!("ready");
+            // Nobody may be waiting for it.
+            let _ = writeln!(std::io::stdout(), "ready");
         }
         if hangup.swap(false, Relaxed) {
             warn!("SIGHUP: reload is not supported yet; restart to apply a changed profile");
