@@ -2,6 +2,7 @@
 //! order, whatever fails: values drop, none is leaked. The main thread becomes the management thread.
 #![forbid(unsafe_code)]
 
+use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -268,7 +269,8 @@ fn manage(
         manager.step(at);
         if !ready && (manager.settled() || at.since(started) >= READY) {
             ready = true;
-            println!("ready");
+            // Nobody may be waiting for it.
+            let _ = writeln!(std::io::stdout(), "ready");
         }
         if hangup.swap(false, Relaxed) {
             warn!("SIGHUP: reload is not supported yet; restart to apply a changed profile");

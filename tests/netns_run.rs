@@ -203,6 +203,8 @@ fn a_profile_with_mistakes_is_not_run_and_wrong_usage_is_2() {
 fn after_a_kill_the_next_start_mends_what_was_left() {
     let Some(mut site) = Site::start(&usual()) else { return };
     site.router.stop().unwrap();
+    site.host("router").ip("link set isp2 down\n").unwrap();
+    site.host("router").output("ethtool", &["-K", "lan0", "gro", "on"], "").unwrap();
     let before = kernel(&site.lab);
     for _ in 0..2 {
         site.router = start(&site.lab, &usual());

@@ -10,6 +10,8 @@ use crate::packet::{Frame, PacketBuf};
 const CAPACITY: usize = 256;
 /// Packets that wait at most for one next hop.
 const PER_NEIGHBOR: usize = 8;
+/// A next hop that packets go on waiting for is asked for again after so long: the question or its answer may be lost.
+const ASK_AGAIN: Nanos = Nanos::from_s(1);
 /// A packet waits at most so long.
 pub const HELD_FOR: Nanos = Nanos::from_s(4);
 
@@ -54,7 +56,20 @@ pub(super) struct Held<B> {
 /// The hold of a worker, oldest first.
 #[derive(Debug)]
 pub struct Hold<B> {
-    held: Vec<Held<B>>,
+    held: Vec<Waiting<B>>,
+}
+
+#[derive(Debug)]
+struct Waiting<B> {
+    held: Held<B>,
+    /// When its next hop was last asked for.
+    asked: Nanos,
+}
+
+impl<B> Waiting<B> {
+    fn is_for(&self, iface: IfaceId, ip: Ipv4Addr) -> bool {
+        self.held.egress == iface && self.held.next_hop == ip
+    }
 }
 
 impl<B> Default for Hold<B> {
@@ -79,29 +94,53 @@ impl<B> Hold<B> {
         self.held.is_empty()
     }
 
-    /// Keeps a packet. Tells whether an older one had to go, and whether its next hop was not waited for before.
+    /// Keeps a packet. Tells whether an older one had to go, and whether its next hop is to be asked for.
     pub(super) fn push(&mut self, held: Held<B>) -> (bool, bool) {
-        let same = |h: &Held<B>| h.egress == held.egress && h.next_hop == held.next_hop;
-        let waiting = self.held.iter().filter(|h| same(h)).count();
+        let (iface, ip, now) = (held.egress, held.next_hop, held.since);
+        let (mut waiting, mut oldest, mut asked) = (0, 0, None);
+        for (at, other) in self.held.iter().enumerate().filter(|(_, other)| other.is_for(iface, ip)) {
+            oldest = if waiting == 0 { at } else { oldest };
+            waiting += 1;
+            asked = Some(other.asked);
+        }
+        let asked = asked.filter(|at| now.since(*at) < ASK_AGAIN);
         let full = waiting >= PER_NEIGHBOR || self.held.len() >= CAPACITY;
         if full {
-            let oldest = if waiting > 0 { self.held.iter().position(same).unwrap_or(0) } else { 0 };
             self.held.remove(oldest);
         }
-        self.held.push(held);
-        (full, waiting == 0)
+        self.held.push(Waiting { held, asked: asked.unwrap_or(now) });
+        (full, asked.is_none())
     }
 
     /// Takes the oldest that waits for this next hop.
     pub(super) fn take(&mut self, iface: IfaceId, ip: Ipv4Addr) -> Option<Held<B>> {
-        let at = self.held.iter().position(|h| h.egress == iface && h.next_hop == ip)?;
-        Some(self.held.remove(at))
+        let at = self.held.iter().position(|w| w.is_for(iface, ip))?;
+        Some(self.held.remove(at).held)
     }
 
     /// Takes the oldest, if it has waited for `age`.
     pub(super) fn take_older(&mut self, now: Nanos, age: Nanos) -> Option<Held<B>> {
-        let old = self.held.first().is_some_and(|h| now.since(h.since) >= age);
-        old.then(|| self.held.remove(0))
+        let old = self.held.first().is_some_and(|w| now.since(w.held.since) >= age);
+        old.then(|| self.held.remove(0).held)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_next_hop_that_is_waited_for_without_pause_is_asked_for_every_second() {
+        let mut hold = Hold::new();
+        let next_hop = Ipv4Addr::new(192, 168, 10, 10);
+        let mut asked = Vec::new();
+        for ms in (0..3_500).step_by(10) {
+            let since = Nanos::from_ms(ms);
+            let (_, ask) = hold.push(Held { egress: IfaceId(0), next_hop, since, origin: None, buf: () });
+            asked.extend(ask.then_some(ms));
+        }
+        assert_eq!(asked, [0, 1_000, 2_000, 3_000]);
+        assert_eq!(hold.len(), PER_NEIGHBOR);
     }
 }
 
