@@ -13,12 +13,12 @@ pub enum PortSource {
     Vdev(String),
 }
 
+/// As the profile writes it.
 impl std::fmt::Display for PortSource {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            PortSource::Pci(address) => write!(f, "pci:{address}"),
+            PortSource::Pci(name) | PortSource::Vdev(name) => f.write_str(name),
             PortSource::Linux(ifname) => write!(f, "linux:{ifname}"),
-            PortSource::Vdev(args) => write!(f, "vdev:{args}"),
         }
     }
 }
