@@ -6,7 +6,7 @@ use std::sync::Arc;
 use arrayvec::ArrayVec;
 use rtrb::Producer;
 
-use super::rings::{HandOver, LcoreEnd, PROBE_LEN, SessionRow, ToManager, ToWorker};
+use super::rings::{HandOver, Handed, LcoreEnd, PROBE_LEN, SessionRow, ToManager, ToWorker};
 use super::steer::Steer;
 use super::{BURST, Ports};
 use crate::base::{IfaceId, Nanos, WanId, WorkerId};
@@ -75,10 +75,13 @@ impl<B: PacketBuf> Lcore<B> {
             let mut burst = ArrayVec::<B, BURST>::new();
             ports.receive(iface, &mut burst);
             came += burst.len();
+            let mut classed = ArrayVec::<Handed<B>, BURST>::new();
             for buf in burst {
-                if let Some((frame, class)) = self.router.receive(&self.view, iface, buf, now) {
-                    self.dispatch(frame, class, now);
-                }
+                classed.extend(self.router.receive(&self.view, iface, buf, now));
+            }
+            self.router.warm(&classed);
+            for (frame, class) in classed {
+                self.dispatch(frame, class, now);
             }
             self.flush(ports);
         }

@@ -20,6 +20,7 @@ use std::net::Ipv4Addr;
 
 use crate::base::{IfaceId, Nanos, WanId};
 use crate::nat::rewrite::{End, rewrite};
+use crate::nat::session::Key;
 use crate::nat::{Nat, Outbound, outbound::FromInside};
 use crate::nat::{Translation, inbound::FromOutside};
 use crate::packet::{Counters, DropReason, Frame, PacketBuf, Stat, Transport, Verdict};
@@ -119,6 +120,16 @@ impl<B: PacketBuf> Router<B> {
             Err(reason) => self.counters.drop(reason),
         }
         None
+    }
+
+    /// Brings what a burst will look up into the cache, before its frames go on one by one.
+    #[inline]
+    pub fn warm(&self, burst: &[(Frame<B>, Class)]) {
+        self.nat.warm::<BURST>(burst.iter().filter_map(|(frame, class)| match class {
+            Class::Outbound { .. } => frame.tuple().map(|t| Key::outbound(&t)),
+            Class::Inbound { wan } => frame.tuple().map(|t| Key::inbound(*wan, &t)),
+            Class::Own | Class::Inside { .. } => None,
+        }));
     }
 
     /// The rest of the way, on the worker that owns the frame's host.

@@ -107,6 +107,18 @@ impl Index {
         None
     }
 
+    /// A slot that may be the one of the key with this hash: its tag is. Reads both lines without a branch between
+    /// them, so that a loop over many hashes has all its misses under way at once.
+    #[inline(always)]
+    pub fn guess(&self, hash: u64) -> Option<u32> {
+        let (home, tag) = self.home(hash);
+        let other = self.other(home, tag);
+        let hits = self.buckets[home].matches(tag) | self.buckets[other].matches(tag) << WAYS;
+        let way = hits.trailing_zeros() as usize;
+        let bucket = if way < WAYS { home } else { other };
+        (hits != 0).then(|| self.buckets[bucket].slots[way % WAYS])
+    }
+
     /// Adds an entry. The key must not be in yet.
     ///
     /// # Errors
