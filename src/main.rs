@@ -14,7 +14,9 @@ use turnout::profile;
 fn main() -> ExitCode {
     let filter = tracing_subscriber::EnvFilter::try_from_env("TURNOUT_LOG")
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false).init();
+    // Lossy: a terminal that does not read must not hold up a failover.
+    let (log, _flush) = tracing_appender::non_blocking(std::io::stderr());
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(log).with_target(false).init();
     cli::run(&Hooks { check, run, demo, bench })
 }
 

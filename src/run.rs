@@ -154,7 +154,7 @@ fn serve(
     }
     let infos: Vec<PortInfo> =
         ports.iter().map(|p| PortInfo { mac: p.mac(), mtu: p.mtu().min(1500) }).collect();
-    let view = Arc::new(views::first(profile, &infos));
+    let view = Arc::new(views::first(profile, &infos, workers));
     let ending = Arc::new(AtomicBool::new(false));
     let (threads, lanes) = start_workers(profile, cores, eal, &view, &mut ports, &pool, &ending)?;
     let link = |(i, port): (usize, &Port)| match claimed[i].as_ref() {

@@ -102,6 +102,21 @@ fn rfc7857_7r_a_stranger_keeps_no_mapping_alive_whatever_ports_it_sends_from() {
 }
 
 #[test]
+fn strangers_cannot_fill_the_table_of_those_who_are_spoken_to() {
+    let mut site = Site::new(&DUAL_WAN.replace("4096", "1024"), 1).unwrap();
+    meet(&mut site);
+    let (_, x) = udp_out(&mut site, IN, OUT).unwrap();
+    let delivered = (0..1100u16).filter(|n| udp_in(&mut site, "isp1", (E2, 1000 + n), x).is_some()).count();
+    assert_eq!(delivered, 64, "as many as may wait for an answer");
+    assert_eq!(udp_in(&mut site, "isp1", OUT, x), Some(IN), "whom inside has spoken to");
+    assert!(udp_out(&mut site, (H2, 6000), OUT).is_some(), "another host");
+    // What is not answered is forgotten soon, and the next strangers may ask.
+    idle(&mut site, 20_000);
+    assert!(udp_in(&mut site, "isp1", (E2, 5000), x).is_some());
+    site.finish(&and(&[&OPENED, &["sessions_expired", "drop_nat_strangers"]])).unwrap();
+}
+
+#[test]
 fn whom_inside_has_answered_is_no_stranger_any_more() {
     let mut site = with("udp: 120s");
     let (_, x) = udp_out(&mut site, IN, OUT).unwrap();

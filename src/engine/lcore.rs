@@ -90,6 +90,7 @@ impl<B: PacketBuf> Lcore<B> {
         self.router.give_up_old(&self.view, now);
         self.list(now);
         // After receiving: what a probe sent now brings back is stamped by a later turn.
+        self.flush(ports);
         self.messages(ports, now);
         self.flush(ports);
         if now.since(self.shown) >= SHOW {
@@ -152,8 +153,18 @@ impl<B: PacketBuf> Lcore<B> {
         came
     }
 
-    /// Sends what the path put out, in order, and passes on what it noticed.
+    /// Sends what the path put out, and passes on what it noticed.
     fn flush<P: Ports<Buf = B>>(&mut self, ports: &mut P) {
+        self.transmit(ports);
+        for notice in self.router.notices.drain(..) {
+            if self.end.to_manager.push(ToManager::Notice(notice)).is_err() {
+                self.router.counters.add(Stat::NoticesLost, 1);
+            }
+        }
+    }
+
+    /// Sends what the path put out, in order. What a queue does not take is dropped.
+    fn transmit<P: Ports<Buf = B>>(&mut self, ports: &mut P) {
         for (iface, buf) in self.router.out.drain(..) {
             self.queues[iface.index()].push(buf);
         }
@@ -173,15 +184,10 @@ impl<B: PacketBuf> Lcore<B> {
             traffic.tx_packets += sent;
             traffic.tx_bytes += bytes - unsent;
         }
-        for notice in self.router.notices.drain(..) {
-            if self.end.to_manager.push(ToManager::Notice(notice)).is_err() {
-                self.router.counters.add(Stat::NoticesLost, 1);
-            }
-        }
     }
 
     fn messages<P: Ports<Buf = B>>(&mut self, ports: &mut P, now: Nanos) {
-        // Room for an answer to each message first: none may be lost.
+        // Room for an answer to each message first: none may be lost. Notices wait until the end of the turn.
         let room = self.end.to_manager.slots().min(MESSAGES);
         for _ in 0..room {
             let Ok(message) = self.end.from_manager.pop() else { return };
@@ -229,10 +235,10 @@ impl<B: PacketBuf> Lcore<B> {
         }
         buf.bytes_mut().copy_from_slice(frame);
         // What waits goes first: then the one frame more that is sent is this one.
-        self.flush(ports);
+        self.transmit(ports);
         self.router.out.push((iface, buf));
         let before = self.router.counters.get(Stat::Sent);
-        self.flush(ports);
+        self.transmit(ports);
         if let (Some(wan), true) = (probe, self.router.counters.get(Stat::Sent) > before) {
             self.tell(ToManager::ProbeSent { wan, at: now });
         }

@@ -19,6 +19,7 @@ use nix::fcntl::{Flock, FlockArg};
 use rtrb::Consumer;
 use serde_json::Value;
 
+use super::overrides::Overrides;
 use super::protocol::{Reply, Request, SessionFilter};
 use super::{Answer, RowContext};
 use crate::engine::SessionRow;
@@ -56,6 +57,7 @@ pub struct Control {
     path: PathBuf,
     _lock: Flock<File>,
     listener: Option<UnixListener>,
+    overrides: Arc<Overrides>,
 }
 
 impl Control {
@@ -82,13 +84,13 @@ impl Control {
         }
         let listener = UnixListener::bind(path).map_err(io)?;
         fs::set_permissions(path, fs::Permissions::from_mode(0o660)).map_err(io)?;
-        Ok(Control { path: path.to_path_buf(), _lock: lock, listener: Some(listener) })
+        let overrides = Arc::new(Overrides::new(beside(path, ".overrides")));
+        Ok(Control { path: path.to_path_buf(), _lock: lock, listener: Some(listener), overrides })
     }
 
     /// The overrides that an earlier router on this socket has kept; `Null` if there are none.
     pub fn overrides(&self) -> Value {
-        let text = fs::read_to_string(beside(&self.path, ".overrides")).unwrap_or_default();
-        serde_json::from_str(&text).unwrap_or_default()
+        self.overrides.read()
     }
 
     /// Starts to listen. The questions come out of the channel.
@@ -98,11 +100,15 @@ impl Control {
     pub fn listen(&mut self) -> Result<Receiver<Question>, ControlError> {
         let (to_manager, questions) = bounded(CLIENTS);
         let Some(listener) = self.listener.take() else { return Ok(questions) };
-        let overrides = beside(&self.path, ".overrides");
+        let overrides = self.overrides.clone();
         let clients = Arc::new(AtomicUsize::new(0));
         let accept = move || {
             for stream in listener.incoming() {
-                let Ok(stream) = stream else { continue };
+                let Ok(stream) = stream else {
+                    // Out of file descriptors, most likely: not again at once.
+                    thread::sleep(Duration::from_millis(10));
+                    continue;
+                };
                 if clients.fetch_add(1, SeqCst) >= CLIENTS {
                     clients.fetch_sub(1, SeqCst);
                     continue;
@@ -161,7 +167,7 @@ fn question(mut stream: &UnixStream) -> std::io::Result<Vec<u8>> {
     Ok(line)
 }
 
-fn serve(stream: UnixStream, to_manager: &Sender<Question>, overrides: &Path) -> std::io::Result<()> {
+fn serve(stream: UnixStream, to_manager: &Sender<Question>, overrides: &Overrides) -> std::io::Result<()> {
     stream.set_write_timeout(Some(PATIENCE))?;
     let line = question(&stream)?;
     let mut to = std::io::BufWriter::new(&stream);
@@ -179,9 +185,10 @@ fn serve(stream: UnixStream, to_manager: &Sender<Question>, overrides: &Path) ->
                 say(&mut to, &Reply::Item(item))?;
             }
         }
-        Ok(Answer::Taken(kept)) => {
-            if let Err(e) = keep(overrides, &kept) {
-                let text = format!("done, but it will not outlast a restart: {}: {e}", overrides.display());
+        Ok(Answer::Taken(order, kept)) => {
+            if let Err(e) = overrides.keep(order, &kept) {
+                let text =
+                    format!("done, but it will not outlast a restart: {}: {e}", overrides.path().display());
                 return say(&mut to, &Reply::Error(text));
             }
         }
@@ -195,7 +202,7 @@ fn serve(stream: UnixStream, to_manager: &Sender<Question>, overrides: &Path) ->
                 match next.recv_timeout(Duration::from_millis(500)) {
                     Ok(item) => say(&mut to, &Reply::Item(item))?,
                     Err(e) if e.is_timeout() => to.write_all(b"\n")?,
-                    Err(_) => return say(&mut to, &Reply::Error("cut off: too slow for the events".into())),
+                    Err(_) => break,
                 }
                 to.flush()?;
             }
@@ -206,13 +213,6 @@ fn serve(stream: UnixStream, to_manager: &Sender<Question>, overrides: &Path) ->
     }
     say(&mut to, &Reply::End)?;
     to.flush()
-}
-
-/// Written aside and moved into place, so that a crash leaves the old or the new one.
-fn keep(path: &Path, overrides: &Value) -> std::io::Result<()> {
-    let new = beside(path, ".new");
-    fs::write(&new, serde_json::to_vec(overrides)?)?;
-    fs::rename(&new, path)
 }
 
 fn list(

@@ -4,7 +4,7 @@ use std::net::Ipv4Addr;
 
 use serde_json::json;
 
-use super::{CONFLICT_EVERY, Manager, neighbors};
+use super::{Manager, ODD_EVERY, ODD_MOST, neighbors};
 use crate::base::{IfaceId, Mac, Nanos, WanId};
 use crate::engine::{PROBE_LEN, ToManager, ToWorker};
 use crate::path::Notice;
@@ -24,12 +24,14 @@ impl Manager {
                     self.input(now, Input::ProbeReply { wan: WanId(wan as u8), at });
                 }
             }
-            ToManager::Notice(Notice::Conflict { iface, ip, mac }) => self.conflict(now, iface, ip, mac),
+            ToManager::Notice(Notice::Conflict { iface, ip, mac }) => {
+                self.odd(now, iface, ip, "conflict", mac, None);
+            }
             ToManager::ProbeSent { wan, at } => {
                 self.input(now, Input::ProbeSent { wan, at });
             }
-            ToManager::Taken { generation, old, .. } => {
-                self.lanes[lane].taken = generation;
+            ToManager::Taken { generation, at, old } => {
+                (self.lanes[lane].taken, self.lanes[lane].taken_at) = (generation, at);
                 drop(old);
             }
             // Freed here, not by the worker.
@@ -37,14 +39,18 @@ impl Manager {
         }
     }
 
-    fn conflict(&mut self, now: Nanos, iface: IfaceId, ip: Ipv4Addr, mac: Mac) {
-        self.conflict_told.retain(|(_, _, at)| now.since(*at) < CONFLICT_EVERY);
-        if self.conflict_told.iter().any(|(i, a, _)| *i == iface && *a == ip) {
+    /// An event about a neighbour, at a bounded rate: anybody on a link can cause it.
+    fn odd(&mut self, now: Nanos, iface: IfaceId, ip: Ipv4Addr, state: &str, mac: Mac, was: Option<Mac>) {
+        self.odd_told.retain(|(_, _, at)| now.since(*at) < ODD_EVERY);
+        let told = self.odd_told.iter().any(|(i, a, _)| *i == iface && *a == ip);
+        if told || self.odd_told.len() >= ODD_MOST {
             return;
         }
-        self.conflict_told.push((iface, ip, now));
-        let name = &self.view.ifaces[iface.index()].name;
-        let fields = json!({ "interface": name, "address": ip, "mac": mac.to_string(), "state": "conflict" });
+        self.odd_told.push((iface, ip, now));
+        let fields = json!({
+            "interface": self.view.ifaces[iface.index()].name, "address": ip, "state": state,
+            "from": was.map(|m| m.to_string()), "mac": mac.to_string(),
+        });
         self.events.add(now, "neighbor", fields);
     }
 
@@ -69,12 +75,7 @@ impl Manager {
                 neighbors::Effect::Stale(iface, ip) => self.tell_all(|| ToWorker::Stale { iface, ip }),
                 neighbors::Effect::GiveUp(iface, ip) => self.tell_all(|| ToWorker::GiveUp { iface, ip }),
                 neighbors::Effect::Moved(iface, ip, from, to) => {
-                    let name = &self.view.ifaces[iface.index()].name;
-                    let fields = json!({
-                        "interface": name, "address": ip, "state": "moved",
-                        "from": from.to_string(), "mac": to.to_string(),
-                    });
-                    self.events.add(now, "neighbor", fields);
+                    self.odd(now, iface, ip, "moved", to, Some(from));
                 }
             }
         }

@@ -10,6 +10,7 @@ pub mod control;
 mod events;
 mod hearing;
 mod neighbors;
+mod overrides;
 pub mod protocol;
 mod report;
 mod transaction;
@@ -33,8 +34,10 @@ pub use report::RowContext;
 
 /// The book of neighbours is gone through this often.
 const NEIGHBOR_TICK: Nanos = Nanos::from_ms(100);
-/// One station's claims to one of our addresses are told this often.
-const CONFLICT_EVERY: Nanos = Nanos::from_s(10);
+/// What is odd about one address is told this often.
+const ODD_EVERY: Nanos = Nanos::from_s(10);
+/// So many odd addresses are told in that time.
+const ODD_MOST: usize = 64;
 /// Rows of a listing that wait for their reader, a worker.
 const ROWS: usize = 4096;
 
@@ -47,6 +50,8 @@ struct Lane {
     behind: bool,
     /// The view it works by.
     taken: Generation,
+    /// Since when, by its own clock.
+    taken_at: Nanos,
     gauge: report::Gauge,
 }
 
@@ -67,8 +72,8 @@ pub enum Answer {
     Follow(Vec<Value>, Receiver<Value>),
     /// The rows of every worker.
     Rows(Vec<Consumer<SessionRow>>, RowContext),
-    /// The operator's word was taken; these are the overrides to be kept over a restart.
-    Taken(Value),
+    /// The operator's word was taken, the so-manieth; these are the overrides to be kept over a restart.
+    Taken(u64, Value),
     /// Refused, in one line.
     Refused(String),
 }
@@ -88,7 +93,9 @@ pub struct Manager {
     announcements: Vec<Announcement>,
     neighbors_due: Nanos,
     gauges_due: Nanos,
-    conflict_told: Vec<(IfaceId, Ipv4Addr, Nanos)>,
+    odd_told: Vec<(IfaceId, Ipv4Addr, Nanos)>,
+    /// Overrides taken so far.
+    orders: u64,
 }
 
 impl Manager {
@@ -99,6 +106,7 @@ impl Manager {
             end,
             behind: false,
             taken: Generation(0),
+            taken_at: now,
             gauge: report::Gauge::default(),
         };
         let mut manager = Manager {
@@ -112,7 +120,8 @@ impl Manager {
             announcements: Vec::new(),
             neighbors_due: now,
             gauges_due: now,
-            conflict_told: Vec::new(),
+            odd_told: Vec::new(),
+            orders: 0,
             view,
         };
         let count = manager.lanes.len();
@@ -146,7 +155,9 @@ impl Manager {
     /// One round: take in what the workers say, let time pass, do what follows.
     pub fn step(&mut self, now: Nanos) {
         for lane in 0..self.lanes.len() {
-            while let Ok(message) = self.lanes[lane].end.from_worker.pop() {
+            // What is there now and no more: whoever keeps a ring full must not keep time from passing.
+            for _ in 0..self.lanes[lane].end.from_worker.slots() {
+                let Ok(message) = self.lanes[lane].end.from_worker.pop() else { break };
                 self.message(lane, message, now);
             }
         }

@@ -75,6 +75,7 @@ impl Manager {
     /// Tells the changes that every worker has taken.
     pub(super) fn announce(&mut self, now: Nanos) {
         let taken = self.lanes.iter().map(|lane| lane.taken).min().unwrap_or_default();
+        let applied = self.lanes.iter().map(|lane| lane.taken_at).max().unwrap_or(now);
         let due = |a: &Announcement| taken >= a.generation || now.since(a.published) >= views::CONFIRM;
         let (ready, waiting) = std::mem::take(&mut self.announcements).into_iter().partition(due);
         self.announcements = waiting;
@@ -90,7 +91,7 @@ impl Manager {
             let fields = json!({
                 "from": name(selection.from), "to": name(selection.to), "cause": selection.cause.to_string(),
                 "detected_ns": selection.detected.0, "published_ns": published.0,
-                "applied_ns": (taken >= generation).then_some(now.0),
+                "applied_ns": (taken >= generation).then_some(applied.0),
                 "last_ok_ns": selection.last_ok.map(|at| at.0), "generation": generation.0,
             });
             self.events.add(now, kind, fields);
@@ -106,7 +107,11 @@ impl Manager {
             return Answer::Refused(format!("{name}: {refused}"));
         }
         let overrides = self.wans.iter().zip(&names).filter(|((_, s), _)| s.admin != wan::Admin::Auto);
-        Answer::Taken(Value::Object(overrides.map(|((_, s), name)| (name.clone(), json!(s.admin))).collect()))
+        self.orders += 1;
+        Answer::Taken(
+            self.orders,
+            Value::Object(overrides.map(|((_, s), name)| (name.clone(), json!(s.admin))).collect()),
+        )
     }
 
     /// Takes up the overrides of an earlier run: an object of WAN names, as `Answer::Taken` gave it.

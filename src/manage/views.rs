@@ -1,11 +1,13 @@
 //! Views: what the workers read, made from the profile, the ports and the WANs' standing.
 
-use crate::base::{Generation, IfaceId, Ipv4Net, Mac, Nanos, WanId};
+use std::net::Ipv4Addr;
+
+use crate::base::{Generation, IfaceId, Mac, Nanos, WanId};
 use crate::nat::{NatConfig, Timeouts, Uplink, Uplinks};
 use crate::path::{IcmpPolicy, Iface, View, WanLink};
 use crate::profile::Profile;
 use crate::table::routes::{Route, Routes};
-use crate::wan::{self, State};
+use crate::wan;
 
 /// What a port says of itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,7 +19,7 @@ pub struct PortInfo {
 }
 
 /// The first view, in which no WAN is fit. `ports` are in the order of the profile's interfaces.
-pub fn first(profile: &Profile, ports: &[PortInfo]) -> View {
+pub fn first(profile: &Profile, ports: &[PortInfo], workers: usize) -> View {
     let wan_of = |i: usize| profile.wans.iter().position(|w| w.interface == i).map(|w| WanId(w as u8));
     let iface = |(i, (interface, port)): (usize, (&crate::profile::Interface, &PortInfo))| Iface {
         name: interface.name.clone(),
@@ -30,12 +32,14 @@ pub fn first(profile: &Profile, ports: &[PortInfo]) -> View {
     let ifaces: Vec<Iface> = profile.interfaces.iter().zip(ports).enumerate().map(iface).collect();
     let link = |w: &crate::profile::Wan| WanLink {
         iface: IfaceId(w.interface as u8),
-        gateway: profile.interfaces[w.interface].gateway.unwrap_or(std::net::Ipv4Addr::UNSPECIFIED),
+        gateway: profile.interfaces[w.interface].gateway.unwrap_or(Ipv4Addr::UNSPECIFIED),
     };
-    let uplink = |w: &crate::profile::Wan| Uplink {
-        address: first_address(&profile.interfaces[w.interface].addresses),
-        epoch: 0,
-        fit: false,
+    // The address that the gateway's link knows: probes and translation speak from it.
+    let uplink = |w: &crate::profile::Wan| {
+        let interface = &profile.interfaces[w.interface];
+        let near = interface.addresses.iter().find(|a| interface.gateway.is_some_and(|g| a.contains(g)));
+        let address = near.or(interface.addresses.first()).map_or(Ipv4Addr::UNSPECIFIED, |a| a.addr);
+        Uplink { address, epoch: 0, fit: false }
     };
     let connected = ifaces.iter().enumerate().filter(|(_, i)| i.wan.is_none()).flat_map(|(n, i)| {
         i.addresses.iter().map(move |net| Route { net: *net, iface: IfaceId(n as u8), via: None })
@@ -50,13 +54,9 @@ pub fn first(profile: &Profile, ports: &[PortInfo]) -> View {
         wans: profile.wans.iter().map(link).collect(),
         uplinks: Uplinks { wans: profile.wans.iter().map(uplink).collect(), carrying: None },
         routes: Routes::new(connected.chain(fixed).collect()),
-        icmp: icmp_policy(profile),
+        icmp: icmp_policy(profile, workers),
         ifaces,
     }
-}
-
-fn first_address(addresses: &[Ipv4Net]) -> std::net::Ipv4Addr {
-    addresses.first().map_or(std::net::Ipv4Addr::UNSPECIFIED, |a| a.addr)
 }
 
 /// The next view: as `last`, with the links and the WANs as they stand now.
@@ -70,15 +70,16 @@ pub fn next(last: &View, wans: &wan::Wans, links: &[bool]) -> View {
     for (id, status) in wans.iter() {
         let uplink = &mut view.uplinks.wans[id.index()];
         uplink.epoch = status.epoch;
-        uplink.fit = status.state == State::Up && status.admin != wan::Admin::Down;
+        uplink.fit = status.sends();
     }
     view
 }
 
-/// ICMP, as the profile wants it.
-pub fn icmp_policy(profile: &Profile) -> IcmpPolicy {
+/// ICMP, as the profile wants it of the whole router, shared out to `workers`.
+pub fn icmp_policy(profile: &Profile, workers: usize) -> IcmpPolicy {
+    let workers = u32::try_from(workers).unwrap_or(u32::MAX).max(1);
     IcmpPolicy {
-        errors_per_second: profile.icmp.errors_per_second,
+        errors_per_second: profile.icmp.errors_per_second.div_ceil(workers),
         time_exceeded: profile.icmp.time_exceeded,
     }
 }

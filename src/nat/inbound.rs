@@ -9,6 +9,11 @@ use crate::packet::{Counters, DropReason, Stat, Tuple};
 use crate::wire::protocol;
 use crate::wire::tcp::Tcp;
 
+/// New remotes that may wait for an answer from inside, at one mapping.
+const STRANGERS: u32 = 64;
+/// All of them together have one in so many sessions of the table: the rest is for who is spoken to.
+const STRANGERS_SHARE: u32 = 8;
+
 /// A packet at the door from outside.
 #[derive(Clone, Copy, Debug)]
 pub struct FromOutside<'a> {
@@ -88,6 +93,12 @@ impl Nat {
         // Else a stranger could keep it for ever, sending from ever new ports (RFC 7857 REQ-7).
         if mapping.spoken == 0 {
             return Err(DropReason::NatNoMapping);
+        }
+        let waiting = mapping.sessions - mapping.spoken;
+        if waiting >= STRANGERS
+            || self.strangers >= (self.sessions.capacity() / STRANGERS_SHARE).max(STRANGERS)
+        {
+            return Err(DropReason::NatStrangers);
         }
         let session = Session {
             inside: mapping.inside,

@@ -134,6 +134,8 @@ pub struct Nat {
     sweep: sweep::Sweep,
     /// Live sessions per WAN
     per_wan: Vec<u64>,
+    /// Sessions that outside has opened and inside has not answered
+    strangers: u32,
 }
 
 fn pool_of(protocol: u8) -> usize {
@@ -160,6 +162,7 @@ impl Nat {
             timeouts: config.timeouts.clone(),
             sweep: sweep::Sweep::default(),
             per_wan: vec![0; config.wans],
+            strangers: 0,
         }
     }
 
@@ -251,6 +254,7 @@ impl Nat {
         let mapping = self.mappings.get_mut(session.mapping);
         mapping.sessions += 1;
         mapping.spoken += u32::from(session.spoken());
+        self.strangers += u32::from(!session.spoken());
         self.per_wan[session.wan.index()] += 1;
         counters.add(Stat::SessionsCreated, 1);
         Ok(slot)
@@ -275,6 +279,7 @@ impl Nat {
         let mapping = self.mappings.get_mut(session.mapping);
         mapping.sessions -= 1;
         mapping.spoken -= u32::from(session.spoken());
+        self.strangers -= u32::from(!session.spoken());
         if mapping.sessions == 0 {
             let closed = session.protocol == protocol::TCP && tcp::TcpState::from_u8(session.state).closed();
             self.remove_mapping(session.mapping, closed, now, counters);

@@ -51,6 +51,7 @@ impl Nat {
         if !session.spoken() {
             session.flags &= !OPENED_OUTSIDE;
             self.mappings.get_mut(session.mapping).spoken += 1;
+            self.strangers -= 1;
         }
         let mut refreshes = true;
         if let Some(tcp) = packet.tcp {
@@ -144,6 +145,7 @@ impl Nat {
         self.index.remove(old_hash, slot * 2 + 1);
         if self.index.insert(new_hash, slot * 2 + 1).is_err() {
             self.remove_session(slot, now, counters);
+            counters.add(Stat::SessionsReset, 1);
             return Err(DropReason::NatTableFull);
         }
         *self.sessions.get_mut(slot) = new;
@@ -190,7 +192,8 @@ impl Nat {
         now: Nanos,
         counters: &mut Counters,
     ) -> Result<Mapping, DropReason> {
-        let wan = pin.or(up.carrying).ok_or(DropReason::WanNone)?;
+        // What is on the link of a WAN that is down may be reached by another one all the same.
+        let wan = pin.filter(|w| up.fit(*w)).or(up.carrying).ok_or(DropReason::WanNone)?;
         let uplink = up.get(wan).filter(|u| u.fit).ok_or(DropReason::WanDown)?;
         let pool = &mut self.ports[wan.index()][pool_of(mapping.protocol)];
         let Some(outside_port) = pool.draw(&mut self.rng, now) else {

@@ -11,6 +11,9 @@ use crate::base::{Nanos, WanId};
 use crate::packet::Tuple;
 use crate::wire::protocol;
 
+/// How long a session lives that outside has opened and inside has not answered.
+const STRANGER_MS: u32 = 10_000;
+
 /// Set in `Session::flags` if the first packet came from outside and inside has not answered.
 pub const OPENED_OUTSIDE: u8 = 1;
 
@@ -116,6 +119,8 @@ impl Session {
     #[inline(always)]
     pub fn timeout_ms(&self, timeouts: &Timeouts) -> u32 {
         match self.protocol {
+            // Made again by the stranger's next packet: nothing is lost, and memory is not his to hold.
+            protocol::UDP if !self.spoken() => STRANGER_MS.min(timeouts.udp_ms[usize::from(self.state)]),
             protocol::UDP => timeouts.udp_ms[usize::from(self.state)],
             protocol::TCP if self.state == TcpState::Established as u8 => timeouts.tcp_ms,
             protocol::TCP => timeouts.tcp_transitory_ms,

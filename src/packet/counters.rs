@@ -115,6 +115,8 @@ counters! {
         NatNoMapping = "nat_no_mapping",
         /// From outside to a mapping, by a remote that the filter does not let in.
         NatFiltered = "nat_filtered",
+        /// From outside to a mapping, by one more new remote than may be waiting for an answer from inside.
+        NatStrangers = "nat_strangers",
         /// Every external port of the WAN is taken.
         NatPortsExhausted = "nat_ports_exhausted",
         /// The session table is full.

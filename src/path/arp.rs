@@ -55,7 +55,12 @@ impl<B: PacketBuf> Router<B> {
             Some(known) => known.mac != mac || (known.stale && for_us) || reply,
             None => for_us,
         };
-        if (gateway && reply) || (news && self.chatter.take(now)) {
+        let pass = if gateway && reply {
+            self.gateways[iface.index()].take(now)
+        } else {
+            news && self.chatter.take(now)
+        };
+        if pass {
             self.notices.push(Notice::Heard { iface, ip, mac, reply, at: now });
         }
     }

@@ -70,7 +70,7 @@ pub fn classify<B: PacketBuf>(view: &View, frame: &Frame<B>) -> Result<Class, Dr
 }
 
 fn from_outside<B: PacketBuf>(view: &View, frame: &Frame<B>, wan: WanId) -> Result<Class, DropReason> {
-    if view.routes.find(frame.ip.src).is_some() {
+    if !view.on_link(frame.ingress, frame.ip.src) && view.routes.find(frame.ip.src).is_some() {
         return Err(DropReason::SpoofedSource);
     }
     if !view.owns(frame.ingress, frame.ip.dst) {
@@ -106,7 +106,10 @@ fn from_inside<B: PacketBuf>(view: &View, frame: &Frame<B>) -> Result<Class, Dro
         }
         return Ok(Class::Own);
     }
-    if let Some(route) = view.routes.find(dst) {
+    let pin = view.wan_on_link(dst);
+    // A route inside may be wider than a WAN's network: the longer prefix counts (RFC 1812 5.2.4.3).
+    let inside = view.routes.find(dst).filter(|r| pin.is_none_or(|(_, len)| r.net.len > len));
+    if let Some(route) = inside {
         return Ok(Class::Inside { egress: route.iface, next_hop: route.via.unwrap_or(dst) });
     }
     if frame.ip.is_fragment() {
@@ -121,5 +124,5 @@ fn from_inside<B: PacketBuf>(view: &View, frame: &Frame<B>) -> Result<Class, Dro
     if view.wans.is_empty() {
         return Err(DropReason::NoRoute);
     }
-    Ok(Class::Outbound { pin: view.wan_on_link(dst) })
+    Ok(Class::Outbound { pin: pin.map(|(wan, _)| wan) })
 }

@@ -73,10 +73,14 @@ pub struct Router<B> {
     pub notices: Vec<Notice>,
     errors: Limit,
     chatter: Limit,
+    /// By interface: so that what happens on one WAN's link silences no other's gateway
+    gateways: Vec<Limit>,
 }
 
 /// Notices of neighbours a second that one worker passes on; probes of gateways do not count.
 const CHATTER: u32 = 2000;
+/// Answers of a gateway a second that one worker passes on.
+const GATEWAY_REPLIES: u32 = 200;
 
 impl<B: PacketBuf> Router<B> {
     /// A router with nothing in it.
@@ -91,6 +95,7 @@ impl<B: PacketBuf> Router<B> {
             notices: Vec::with_capacity(BURST * 4),
             errors: Limit::new(icmp.errors_per_second),
             chatter: Limit::new(CHATTER),
+            gateways: vec![Limit::new(GATEWAY_REPLIES); interfaces],
         }
     }
 

@@ -84,11 +84,20 @@ impl View {
         self.ifaces.iter().any(|i| i.addresses.iter().any(|a| a.broadcast() == Some(ip)))
     }
 
-    /// The WAN whose link `ip` is on, the first in the order of preference.
+    /// The WAN whose link `ip` is on and the length of that prefix: the first fit one, else the first.
     #[inline]
-    pub fn wan_on_link(&self, ip: Ipv4Addr) -> Option<WanId> {
-        let at = self.wans.iter().position(|w| self.on_link(w.iface, ip))?;
-        Some(WanId(at as u8))
+    pub fn wan_on_link(&self, ip: Ipv4Addr) -> Option<(WanId, u8)> {
+        let mut found = None;
+        for (at, link) in self.wans.iter().enumerate() {
+            let Some(net) = self.ifaces[link.iface.index()].addresses.iter().find(|a| a.contains(ip)) else {
+                continue;
+            };
+            if self.uplinks.wans[at].fit {
+                return Some((WanId(at as u8), net.len));
+            }
+            found = found.or(Some((WanId(at as u8), net.len)));
+        }
+        found
     }
 
     /// Where the router answers `to`, who was heard on `iface`: the way out and the next hop.

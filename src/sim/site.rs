@@ -86,7 +86,7 @@ impl Site {
         let mac = |i: usize| Mac([2, 0, 0, 0, 1, i as u8]);
         let count = profile.interfaces.len();
         let infos: Vec<PortInfo> = (0..count).map(|i| PortInfo { mac: mac(i), mtu: 1500 }).collect();
-        let view = Arc::new(views::first(&profile, &infos));
+        let view = Arc::new(views::first(&profile, &infos, workers));
         let wires = Rc::new(RefCell::new((0..count).map(|_| Wire::new(workers)).collect::<Vec<_>>()));
         let steer = Steer::new(workers);
         let (mut lcores, mut ports, mut lanes) = (Vec::new(), Vec::new(), Vec::new());
@@ -263,7 +263,7 @@ impl Site {
             if let (Some(came), Some(left)) = (&came, Seen::read(left)) {
                 let forwarded = came.ip.id == left.ip.id
                     && came.ip.protocol == left.ip.protocol
-                    && !came.data().is_empty();
+                    && came.payload.len() == left.payload.len();
                 let answered = left.eth.dst == came.eth.src || left.ip.src == came.ip.dst;
                 if forwarded
                     && !answered

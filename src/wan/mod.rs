@@ -94,8 +94,15 @@ impl Wans {
         out: &mut impl FnMut(Effect),
     ) -> Result<(), Refused> {
         let fit = self.wans.iter().filter(|wan| wan.status.fit()).count();
+        let sending = self.wans.iter().filter(|wan| wan.status.sends()).count();
         let Some(wan) = self.wans.get_mut(id.index()) else { return Ok(()) };
-        if admin != Admin::Auto && !force && fit == 1 && wan.status.fit() {
+        let last = match admin {
+            Admin::Auto => false,
+            Admin::Drain => fit == 1 && wan.status.fit(),
+            // A drained one still carries what it has.
+            Admin::Down => (fit == 1 && wan.status.fit()) || (sending == 1 && wan.status.sends()),
+        };
+        if last && !force {
             return Err(Refused::LastFit);
         }
         let from = std::mem::replace(&mut wan.status.admin, admin);

@@ -69,6 +69,7 @@ fn cause_of(status: &WanStatus) -> Cause {
     match status.reason {
         Reason::LinkLost => Cause::LinkLost,
         Reason::GatewaySilent => Cause::GatewaySilent,
+        Reason::CannotSend => Cause::CannotSend,
         Reason::Start | Reason::FirstAnswer => Cause::FirstAnswer,
         Reason::Recovered => Cause::Recovered,
     }

@@ -17,6 +17,9 @@ use crate::base::{Nanos, WanId};
 use super::detector::{Detector, Sign, Verdict};
 use super::types::{Effect, Health, Reason, State, StateChange, WanStatus};
 
+/// A probe that could not be sent says nothing of the WAN. So many in a row say that it cannot be used: 5 s by default.
+const UNSENT: u32 = 20;
+
 /// One WAN.
 #[derive(Clone, Debug)]
 pub(super) struct Wan {
@@ -25,6 +28,8 @@ pub(super) struct Wan {
     detector: Detector,
     /// The first success of the present row, later by what went unseen.
     good_since: Nanos,
+    /// Rounds in a row in which no probe was sent and nothing heard.
+    unsent: u32,
     pub(super) status: WanStatus,
 }
 
@@ -35,6 +40,7 @@ impl Wan {
             health,
             detector: Detector::new(health.arp_every, now),
             good_since: now,
+            unsent: 0,
             status: WanStatus { since: now, ..WanStatus::default() },
         }
     }
@@ -71,6 +77,7 @@ impl Wan {
         }
         let sign = self.detector.reply(at);
         self.status.last_ok = self.status.last_ok.max(Some(at));
+        self.unsent = 0;
         self.status.misses = 0;
         if sign == Sign::Success && self.status.link == Some(true) {
             if self.status.successes == 0 {
@@ -91,9 +98,16 @@ impl Wan {
         let Some(verdict) = self.detector.turn(now) else { return };
         out(Effect::Probe { wan: self.id });
         match verdict {
-            Verdict::None | Verdict::Answered => {}
-            Verdict::Unsent(unseen) => self.good_since += unseen,
+            Verdict::None | Verdict::Answered => self.unsent = 0,
+            Verdict::Unsent(unseen) => {
+                self.good_since += unseen;
+                self.unsent = self.unsent.saturating_add(1);
+                if self.unsent >= UNSENT {
+                    self.change(now, State::Down, Reason::CannotSend, out);
+                }
+            }
             Verdict::Lost => {
+                self.unsent = 0;
                 self.status.successes = 0;
                 self.status.misses = self.status.misses.saturating_add(1);
                 if self.status.misses >= self.health.failures {

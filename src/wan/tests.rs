@@ -243,12 +243,28 @@ fn x10_a_reply_that_comes_late_is_life() {
 #[test]
 fn a_probe_that_was_never_sent_is_not_the_wans_fault() {
     let mut rig = Rig::up(1);
-    for _ in 0..100 {
+    // The first of these ticks still judges a round that was answered.
+    for _ in 0..20 {
         rig.now += ms(T);
         rig.step(Input::Tick).unwrap();
     }
     let status = *rig.wans.get(A);
     assert_eq!((status.state, status.misses, status.loss_percent), (State::Up, 0, Some(0)));
+    rig.run(T);
+    assert_eq!(rig.state(A), State::Up, "one that leaves and is answered begins the count anew");
+}
+
+#[test]
+fn a_wan_on_which_nothing_can_be_sent_for_five_seconds_is_down() {
+    let mut rig = Rig::up(2);
+    for _ in 0..21 {
+        rig.now += ms(T);
+        rig.step(Input::Tick).unwrap();
+        rig.step(Input::ProbeSent { wan: B, at: rig.now }).unwrap();
+        rig.step(Input::ProbeReply { wan: B, at: rig.now }).unwrap();
+    }
+    assert_eq!((rig.state(A), rig.wans.get(A).reason), (State::Down, Reason::CannotSend));
+    assert_eq!((rig.state(B), rig.wans.carrying()), (State::Up, Some(B)));
 }
 
 #[test]

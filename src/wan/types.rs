@@ -211,6 +211,8 @@ pub enum Reason {
     LinkLost,
     /// `failures` probes in a row were lost.
     GatewaySilent,
+    /// For `UNSENT` rounds no probe could be sent, and nothing was heard.
+    CannotSend,
     /// The first good round after the start.
     FirstAnswer,
     /// `successes` and `stable` are fulfilled.
@@ -223,6 +225,7 @@ impl fmt::Display for Reason {
             Reason::Start => "no answer yet",
             Reason::LinkLost => "link lost",
             Reason::GatewaySilent => "gateway silent",
+            Reason::CannotSend => "nothing can be sent",
             Reason::FirstAnswer => "gateway answers",
             Reason::Recovered => "stable again",
         })
@@ -237,6 +240,8 @@ pub enum Cause {
     LinkLost,
     /// The gateway fell silent.
     GatewaySilent,
+    /// Nothing could be sent there any more.
+    CannotSend,
     /// The first good round after the start.
     FirstAnswer,
     /// A WAN that was down is well again.
@@ -250,6 +255,7 @@ impl fmt::Display for Cause {
         f.write_str(match self {
             Cause::LinkLost => "link lost",
             Cause::GatewaySilent => "gateway silent",
+            Cause::CannotSend => "nothing can be sent",
             Cause::FirstAnswer => "gateway answers",
             Cause::Recovered => "stable again",
             Cause::Operator => "operator",
@@ -302,5 +308,10 @@ impl WanStatus {
     /// Fit for new sessions: up, and left to the probes by the operator.
     pub fn fit(&self) -> bool {
         self.state == State::Up && self.admin == Admin::Auto
+    }
+
+    /// Packets of existing sessions can be sent: up, and not put down by the operator.
+    pub fn sends(&self) -> bool {
+        self.state == State::Up && self.admin != Admin::Down
     }
 }
