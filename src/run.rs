@@ -33,12 +33,31 @@ const DESCRIPTORS: u16 = 1024;
 const GRACE: Nanos = Nanos::from_s(3);
 /// `ready` is said after so long, even if a WAN has not been judged.
 const READY: Nanos = Nanos::from_ms(1500);
+/// Workers without `engine.workers`, at most: Linux ports and many NICs have no more queues.
+const DEFAULT_WORKERS: usize = 16;
 /// How long the management thread waits for a question.
 const BEAT: Duration = Duration::from_millis(1);
 
 type Failure = Box<dyn std::error::Error>;
-/// The workers' threads, and the management thread's ends of their rings, by core.
-type Started = (Vec<WorkerThread>, Vec<(usize, ManagerEnd)>);
+/// The workers' threads. They end with this, whatever else fails, before the ports that they poll.
+struct Workers {
+    threads: Vec<WorkerThread>,
+    ending: Arc<AtomicBool>,
+}
+
+impl Drop for Workers {
+    fn drop(&mut self) {
+        self.ending.store(true, Relaxed);
+        for thread in self.threads.drain(..) {
+            match thread.join() {
+                Ok(Ok(())) => {}
+                Ok(Err(e)) => error!("{e}"),
+                Err(_) => error!("a worker has panicked"),
+            }
+        }
+    }
+}
+
 type WorkerThread = JoinHandle<Result<(), DpdkError>>;
 
 /// Which cores do what.
@@ -48,17 +67,18 @@ struct Cores {
 }
 
 impl Cores {
-    /// As the profile says; else every allowed core but the first works, and the first manages.
+    /// As the profile says; else every allowed core works but the manager's, which is the first one that is not given to a worker.
     fn choose(profile: &Profile) -> Cores {
         let allowed: Vec<usize> =
             core_affinity::get_core_ids().unwrap_or_default().iter().map(|c| c.id).collect();
         let first = allowed.first().copied().unwrap_or(0);
-        let workers = profile.engine.workers.clone().unwrap_or_else(|| match allowed.len() {
-            0 | 1 => vec![first],
-            _ => allowed[1..].to_vec(),
-        });
-        let free = allowed.iter().copied().find(|core| !workers.contains(core));
-        Cores { manager: profile.engine.manager.or(free).unwrap_or(first), workers }
+        let taken = profile.engine.workers.as_deref().unwrap_or_default();
+        let free = allowed.iter().copied().find(|core| !taken.contains(core));
+        let manager = profile.engine.manager.or(free).unwrap_or(first);
+        let others =
+            || allowed.iter().copied().filter(|core| *core != manager).take(DEFAULT_WORKERS).collect();
+        let workers = profile.engine.workers.clone().unwrap_or_else(others);
+        Cores { manager, workers: if workers.is_empty() { vec![manager] } else { workers } }
     }
 }
 
@@ -155,8 +175,9 @@ fn serve(
     let infos: Vec<PortInfo> =
         ports.iter().map(|p| PortInfo { mac: p.mac(), mtu: p.mtu().min(1500) }).collect();
     let view = Arc::new(views::first(profile, &infos, workers));
-    let ending = Arc::new(AtomicBool::new(false));
-    let (threads, lanes) = start_workers(profile, cores, eal, &view, &mut ports, &pool, &ending)?;
+    // Declared after the ports: dropped before them.
+    let mut started = Workers { threads: Vec::new(), ending: Arc::new(AtomicBool::new(false)) };
+    let lanes = start_workers(profile, cores, eal, &view, &mut ports, &pool, &mut started)?;
     let link = |(i, port): (usize, &Port)| match claimed[i].as_ref() {
         Some(linux) => (PortId(i as u16), LinkSource::Linux(linux.ifindex())),
         None => (PortId(i as u16), LinkSource::Ask(port.link_probe())),
@@ -166,16 +187,9 @@ fn serve(
     manager.restore(&control.overrides(), now());
     let result = tell_events(&mut manager)
         .and_then(|()| control.listen().map_err(Failure::from))
-        .and_then(|questions| manage(&mut manager, links, &questions, &threads, stop, hangup));
+        .and_then(|questions| manage(&mut manager, links, &questions, &started.threads, stop, hangup));
     info!("stopping");
-    ending.store(true, Relaxed);
-    for thread in threads {
-        match thread.join() {
-            Ok(Ok(())) => {}
-            Ok(Err(e)) => error!("{e}"),
-            Err(_) => error!("a worker has panicked"),
-        }
-    }
+    drop(started);
     for port in &mut ports {
         port.stop()?;
     }
@@ -189,8 +203,8 @@ fn start_workers(
     view: &Arc<View>,
     ports: &mut [Port],
     pool: &Pool,
-    ending: &Arc<AtomicBool>,
-) -> Result<Started, Failure> {
+    started: &mut Workers,
+) -> Result<Vec<(usize, ManagerEnd)>, Failure> {
     let workers = cores.workers.len();
     let steer = Steer::new(workers);
     let linux = profile.interfaces.iter().any(|i| matches!(i.port, PortSpec::Linux(_)));
@@ -206,7 +220,7 @@ fn start_workers(
             share.push(queue);
         }
     }
-    let (mut threads, mut lanes) = (Vec::new(), Vec::new());
+    let mut lanes = Vec::new();
     let each = shares.into_iter().zip(hand_overs::<Mbuf>(workers)).zip(&cores.workers).enumerate();
     for (w, ((queues, hand_over), core)) in each {
         let id = WorkerId(w as u8);
@@ -217,11 +231,12 @@ fn start_workers(
         let router = Router::new(nat, neighbors, profile.interfaces.len(), &view.icmp);
         let lcore = Lcore::new(id, steer, view.clone(), router, lcore_end, hand_over);
         let queues = Queues::new(queues, pool.clone());
-        let worker = Worker { eal: eal.share(), core: *core, lcore, queues, idle, stop: ending.clone() };
-        threads.push(worker.spawn()?);
+        let worker =
+            Worker { eal: eal.share(), core: *core, lcore, queues, idle, stop: started.ending.clone() };
+        started.threads.push(worker.spawn()?);
         lanes.push((*core, manager_end));
     }
-    Ok((threads, lanes))
+    Ok(lanes)
 }
 
 /// Writes the events to the log, in a thread of its own: a slow terminal must not look like a dead line.

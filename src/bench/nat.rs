@@ -1,7 +1,6 @@
 //! `turnout bench nat`: N live sessions, packets of them in any order, cycles from receive to send.
 
 use std::sync::{Arc, Barrier};
-use std::time::Duration;
 
 use hdrhistogram::Histogram;
 use serde_json::{Value, json};
@@ -207,20 +206,34 @@ impl Lane {
         Ok(cycles)
     }
 
+    /// Sets up, waits for the others, measures, waits again: no worker is measured without its neighbours. One that fails
+    /// keeps the others waiting no longer than one that does not.
     fn measure(mut self, o: &NatOptions, barrier: &Barrier) -> Result<Measured, Failure> {
+        let setup = self.set_up(o);
+        barrier.wait();
+        let measured = setup.and_then(|setup_cycles| self.run(o, setup_cycles));
+        barrier.wait();
+        measured
+    }
+
+    /// Opens every flow; gives the cycles of one.
+    fn set_up(&mut self, o: &NatOptions) -> Result<f64, Failure> {
         let created = order(self.flows.len(), false);
-        let mut setup = 0;
+        let mut cycles = 0;
         for burst in created.chunks(o.burst) {
-            setup += self.burst(burst, LAN)?;
+            cycles += self.burst(burst, LAN)?;
             for (flow, buf) in burst.iter().zip(&self.ports.sent[WAN.index()]) {
                 self.flows[*flow as usize].outside_port = be16(buf.bytes(), 34);
             }
             self.ports.recycle();
         }
+        Ok(cycles as f64 / self.flows.len() as f64)
+    }
+
+    fn run(&mut self, o: &NatOptions, setup_cycles: f64) -> Result<Measured, Failure> {
         let order = order(self.flows.len(), o.order == Order::Shuffled);
         let mut cycles: Histogram<u64> = Histogram::new(3)?;
         let (mut total, mut packets, mut turn) = (0u64, 0u64, 0u64);
-        barrier.wait();
         // A round to warm up, not counted.
         let warm = (order.len() as u64).min(o.packets / 4).max(1000);
         while packets < o.packets + warm {
@@ -244,15 +257,7 @@ impl Lane {
                 }
             }
         }
-        // Ends together, so that no worker is measured without its neighbours.
-        barrier.wait();
-        std::thread::sleep(Duration::from_millis(1));
-        Ok(Measured {
-            cycles,
-            total_cycles: total,
-            packets: packets - warm,
-            setup_cycles: setup as f64 / self.flows.len() as f64,
-            endpoints: self.endpoints,
-        })
+        let (packets, endpoints) = (packets - warm, self.endpoints);
+        Ok(Measured { cycles, total_cycles: total, packets, setup_cycles, endpoints })
     }
 }

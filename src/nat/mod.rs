@@ -150,14 +150,20 @@ impl Nat {
     /// Empty, with all its memory taken.
     pub fn new(config: &NatConfig, slice: &impl PortSlice) -> Nat {
         let mut rng = StdRng::seed_from_u64(config.seed);
+        // A mapping has a port of its own: there are no more of them than ports.
+        let per_wan: usize = [FIRST_PORT, FIRST_PORT, 0]
+            .map(|first| (first..=u16::MAX).filter(|p| slice.holds(*p)).count())
+            .iter()
+            .sum();
+        let mappings = (config.wans * per_wan).min(config.sessions as usize).max(1);
         let pool = |first: u16| PortPool::new((first..=u16::MAX).filter(|p| slice.holds(*p)));
         Nat {
             key: HashKey::draw(&mut rng),
             rng,
             sessions: Slab::new(config.sessions),
-            mappings: Slab::new(config.sessions),
+            mappings: Slab::new(mappings as u32),
             index: Index::new(config.sessions as usize * 2),
-            mapping_index: Index::new(config.sessions as usize * 2),
+            mapping_index: Index::new(mappings * 2),
             ports: (0..config.wans).map(|_| [pool(FIRST_PORT), pool(FIRST_PORT), pool(0)]).collect(),
             timeouts: config.timeouts.clone(),
             sweep: sweep::Sweep::default(),
@@ -183,7 +189,8 @@ impl Nat {
 
     /// Bytes of memory that the tables take.
     pub fn bytes(&self) -> usize {
-        let slots = self.sessions.capacity() as usize * (size_of::<Session>() + size_of::<Mapping>() + 8);
+        let sessions = self.sessions.capacity() as usize * (size_of::<Session>() + 4);
+        let slots = sessions + self.mappings.capacity() as usize * (size_of::<Mapping>() + 4);
         slots + self.index.bytes() + self.mapping_index.bytes()
     }
 

@@ -112,6 +112,9 @@ pub(super) fn nat(top: &Section<'_>, report: &mut Report) -> Nat {
     Nat { timeouts: out }
 }
 
+/// Ports with a timeout of their own, at most: a session has a byte to name its own.
+const UDP_PORTS: usize = 255;
+
 fn udp_ports(node: &Node, report: &mut Report) -> Vec<(u16, Nanos)> {
     let mut out = Vec::new();
     for entry in entries(node, "`udp_ports`", report).unwrap_or_default() {
@@ -126,6 +129,14 @@ fn udp_ports(node: &Node, report: &mut Report) -> Vec<(u16, Nanos)> {
             continue;
         };
         // REQ-5a lets only well-known ports go below.
+        if out.len() == UDP_PORTS {
+            report.add(
+                entry.at,
+                format!("more than {UDP_PORTS} ports in `udp_ports`"),
+                "keep those that matter; the others take `udp`",
+            );
+            break;
+        }
         let (min, why) = match port {
             0..=1023 => (Nanos::from_s(1), None),
             _ => (UDP_MIN, Some("RFC 4787 REQ-5; only ports below 1024 may go lower")),

@@ -273,7 +273,8 @@ pub(super) fn port(node: &Node, report: &mut Report) -> Option<PortSpec> {
         }
         ("no virtual device", "a name of a-z, 0-9 and _, then arguments after a comma, no spaces".to_owned())
     } else if is_pci(given) {
-        return Some(PortSpec::Pci(given.to_owned()));
+        // The packet library spells them in lower case.
+        return Some(PortSpec::Pci(given.to_ascii_lowercase()));
     } else if is_pci(&format!("0000:{given}")) {
         ("a PCI address without its domain", format!("write `0000:{given}`"))
     } else if is_linux_name(given) {
