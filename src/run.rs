@@ -172,6 +172,10 @@ fn serve(
         port.start()?;
         ports.push(port);
     }
+    // Once all are open: a start that fails says that alone.
+    for (interface, port) in profile.interfaces.iter().zip(&ports) {
+        info!("{}: {}, {}, mtu {}", interface.name, port.name(), port.caps(), port.mtu());
+    }
     let infos: Vec<PortInfo> =
         ports.iter().map(|p| PortInfo { mac: p.mac(), mtu: p.mtu().min(1500) }).collect();
     let view = Arc::new(views::first(profile, &infos, workers));

@@ -6,6 +6,10 @@ use common::*;
 
 use std::net::Ipv4Addr;
 
+use turnout::base::IfaceId;
+use turnout::packet::{DropReason, PacketBuf, VecBuf, Verified};
+use turnout::path::{Admitted, admit};
+
 /// Sends a frame that must end with `counter` alone, and bring nothing out.
 #[track_caller]
 fn ends(site: &mut Site, link: &str, frame: &[u8], counter: &str) {
@@ -104,6 +108,61 @@ fn rfc1812_5_2_2_2_every_flipped_bit_of_the_header_is_noticed() {
         }
     }
     site.finish(&["drop_ipv4_checksum", "drop_ipv4_version", "drop_ipv4_header_length"]).unwrap();
+}
+
+/// A frame of which a NIC has said something.
+struct Judged(VecBuf, Verified);
+
+impl PacketBuf for Judged {
+    fn bytes(&self) -> &[u8] {
+        self.0.bytes()
+    }
+    fn bytes_mut(&mut self) -> &mut [u8] {
+        self.0.bytes_mut()
+    }
+    fn prepend(&mut self, n: usize) -> bool {
+        self.0.prepend(n)
+    }
+    fn resize(&mut self, len: usize) -> bool {
+        self.0.resize(len)
+    }
+    fn ip_checksum(&self) -> Verified {
+        self.1
+    }
+}
+
+#[test]
+fn what_the_nic_says_of_the_ip_checksum_stands_for_the_sum_and_for_no_other_check() {
+    let site = site(1);
+    let judge =
+        |frame: &[u8], verified| match admit(site.view(), IfaceId(0), Judged(VecBuf::new(frame), verified)) {
+            Ok(Admitted::Ip(frame)) => Ok(frame.ip.dst),
+            Ok(Admitted::Arp(..)) => panic!("no ARP"),
+            Err(reason) => Err(reason),
+        };
+    let good = lan(&site, |_| {});
+    let mut wrong = good.clone();
+    wrong[24] ^= 1;
+    let long = lan(&site, |f| put16(f, 16, 1500));
+    let mut lost = good.clone();
+    lost[5] ^= 1;
+    let bad_sum = Err(DropReason::Ipv4Checksum);
+    let not_for_us = Err(DropReason::EthNotForUs);
+    for (frame, verified, expected) in [
+        (&good, Verified::Unknown, Ok(E1)),
+        (&good, Verified::Good, Ok(E1)),
+        (&good, Verified::Bad, bad_sum),
+        (&wrong, Verified::Unknown, bad_sum),
+        (&wrong, Verified::Good, Ok(E1)),
+        (&wrong, Verified::Bad, bad_sum),
+        (&long, Verified::Good, Err(DropReason::Ipv4TotalLength)),
+        (&long, Verified::Bad, bad_sum),
+        (&lost, Verified::Good, not_for_us),
+        (&lost, Verified::Bad, not_for_us),
+    ] {
+        assert_eq!(judge(frame, verified), expected, "{verified:?} {frame:02x?}");
+    }
+    site.finish(&[]).unwrap();
 }
 
 #[test]

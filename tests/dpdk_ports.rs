@@ -14,13 +14,14 @@ mod claim;
 mod rig;
 
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use arrayvec::ArrayVec;
 use turnout::base::{Nanos, PortId};
 use turnout::dpdk::*;
-use turnout::packet::{BufPool, PacketBuf};
+use turnout::packet::{BufPool, PacketBuf, Verified};
 
-use rig::{Where, alone, frame, start};
+use rig::{Where, alone, arp_request, frame, sh, start, udp_to_the_kernel};
 
 #[test]
 fn memory() {
@@ -41,6 +42,7 @@ fn memory() {
 
         let mut mbuf = all.pop().unwrap();
         assert_eq!((mbuf.bytes().len(), mbuf.headroom()), (0, 128));
+        assert_eq!(mbuf.ip_checksum(), Verified::Unknown);
         assert!(mbuf.resize(2048) && !mbuf.resize(2049) && !mbuf.resize(70_000));
         assert!(mbuf.resize(3));
         mbuf.bytes_mut().copy_from_slice(b"abc");
@@ -104,9 +106,9 @@ fn rings_loop_bursts_in_order() {
             Err(DpdkError::Queues { asked: 999, .. })
         ));
         let mut port = Port::open(&eal, &source, PortId(0), &config).unwrap();
-        println!("{:?} mtu {} mac {}", port.caps(), port.mtu(), port.mac());
+        println!("{} mtu {} mac {}", port.caps(), port.mtu(), port.mac());
         assert!(matches!(Port::open(&eal, &source, PortId(1), &config), Err(DpdkError::PortTwice(_))));
-        assert!(!port.caps().rss);
+        assert!(!port.caps().rss && !port.caps().rx_checksum_ip);
         assert!(port.take_queues().is_err());
         port.start().unwrap();
         let mut queues = port.take_queues().unwrap();
@@ -127,6 +129,7 @@ fn rings_loop_bursts_in_order() {
         while queues[0].rx(&mut burst) > 0 {
             for mbuf in burst.drain(..) {
                 assert_eq!(mbuf.bytes(), next.to_be_bytes());
+                assert_eq!(mbuf.ip_checksum(), Verified::Unknown);
                 next += 1;
             }
         }
@@ -196,5 +199,64 @@ fn null_port_gives_and_takes() {
         assert_eq!(seen, [(PortId(0), true)]);
         drop((queue, port, watch));
         assert_eq!(pool.available(), 1023);
+    });
+}
+
+/// `net_tap` is the virtual port that verifies IPv4 header checksums.
+#[test]
+fn a_port_that_verifies_ip_checksums_is_believed_until_the_mbuf_moves_on() {
+    let name = "a_port_that_verifies_ip_checksums_is_believed_until_the_mbuf_moves_on";
+    alone(name, Where::Netns, || {
+        let eal = start();
+        let pool = Pool::new(&eal, "p", 8191, 2048).unwrap();
+        let config = PortConfig::new(pool.clone());
+        let tap = PortSource::Vdev("net_tap0,iface=t0".into());
+        let mut tap = match Port::open(&eal, &tap, PortId(0), &config) {
+            Ok(port) => port,
+            Err(e) => return println!("skipped: no tap interface here: {e}"),
+        };
+        println!("{}", tap.caps());
+        assert!(tap.caps().rx_checksum_ip);
+        tap.start().unwrap();
+        let mut from_tap = tap.take_queues().unwrap().remove(0);
+        let ring = PortSource::Vdev("net_ring0".into());
+        let mut ring = Port::open(&eal, &ring, PortId(1), &config).unwrap();
+        ring.start().unwrap();
+        let mut loop_back = ring.take_queues().unwrap().remove(0);
+
+        let good = udp_to_the_kernel();
+        let mut bad = good.clone();
+        bad[24] ^= 1;
+        let hex = |f: &[u8]| f.iter().map(|b| format!("{b:02x}")).collect::<String>();
+        let send = format!(
+            "import socket\ns = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)\ns.bind(('t0', 0))\n\
+             for f in '{}', '{}', '{}': s.send(bytes.fromhex(f))",
+            hex(&good),
+            hex(&bad),
+            hex(&arp_request())
+        );
+        sh("ip link set t0 up");
+        if !std::process::Command::new("python3").args(["-c", &send]).status().is_ok_and(|s| s.success()) {
+            return println!("skipped: no python3 here");
+        }
+        let mut seen = Vec::new();
+        let mut moved = Vec::new();
+        let mut burst = ArrayVec::<Mbuf, BURST>::new();
+        let end = Instant::now() + Duration::from_secs(5);
+        while seen.len() < 3 && Instant::now() < end {
+            from_tap.rx(&mut burst);
+            for mbuf in
+                burst.drain(..).filter(|m| [&good, &bad, &arp_request()].contains(&&m.bytes().to_vec()))
+            {
+                seen.push(mbuf.ip_checksum());
+                moved.push(mbuf);
+            }
+        }
+        assert_eq!(seen, [Verified::Good, Verified::Bad, Verified::Unknown]);
+
+        // A ring passes the mbuf on with all that is noted in it, and verifies nothing.
+        assert_eq!(loop_back.tx(&mut moved), 3);
+        assert_eq!(loop_back.rx(&mut burst), 3);
+        assert!(burst.iter().all(|m| m.ip_checksum() == Verified::Unknown));
     });
 }

@@ -109,19 +109,6 @@ impl PortInner {
         Ok(())
     }
 
-    pub(super) fn set_promiscuous(&self, on: bool) -> Result<(), DpdkError> {
-        let _alone = lock(&self.control);
-        // SAFETY: the port is open; `control` keeps other steering calls away.
-        let result = unsafe {
-            if on {
-                ffi::rte_eth_promiscuous_enable(self.port)
-            } else {
-                ffi::rte_eth_promiscuous_disable(self.port)
-            }
-        };
-        self.check("rte_eth_promiscuous_enable", result)
-    }
-
     pub(super) fn set_reta(&self, queues: &[u16]) -> Result<(), DpdkError> {
         if self.caps.reta_size == 0 {
             return Err(self.state("it has no RSS redirection table"));
@@ -180,7 +167,9 @@ impl PortInner {
         let key_at = if key_len == 0 { std::ptr::null_mut() } else { key.as_mut_ptr() };
         // SAFETY: an open, stopped port; `key_at` is null or points at `key_len` bytes that outlive the call (DPDK
         // copies the key).
-        let result = unsafe { ffi::turnout_port_configure(self.port, config.queues, rss, key_at, key_len) };
+        let result = unsafe {
+            ffi::turnout_port_configure(self.port, config.queues, info.rx_ip, rss, key_at, key_len)
+        };
         self.check("rte_eth_dev_configure", result)?;
         let (mut rx_desc, mut tx_desc) = (config.rx_desc, config.tx_desc);
         // SAFETY: an open port and two writable numbers.
@@ -267,10 +256,6 @@ fn caps_of(info: &ffi::turnout_port_info, virtual_port: bool) -> Caps {
         hash_key_size: info.hash_key_size,
         link_interrupt: info.link_interrupt != 0,
         rx_checksum_ip: info.rx_ip != 0,
-        rx_checksum: info.rx_udp != 0 && info.rx_tcp != 0,
-        tx_checksum_ip: info.tx_ip != 0,
-        tx_checksum_udp: info.tx_udp != 0,
-        tx_checksum_tcp: info.tx_tcp != 0,
     }
 }
 

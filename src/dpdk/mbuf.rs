@@ -8,7 +8,7 @@ use std::fmt;
 use std::ptr::NonNull;
 
 use super::ffi;
-use crate::packet::PacketBuf;
+use crate::packet::{PacketBuf, Verified};
 
 /// An owned `rte_mbuf` of one segment. As large as a pointer.
 #[repr(transparent)]
@@ -69,6 +69,13 @@ impl Mbuf {
         unsafe { buffer.add(usize::from(self.data_off())) }
     }
 
+    /// Takes back what a NIC said of the IPv4 header: a ring passes on the flags of where the mbuf came in before.
+    #[inline]
+    pub(super) fn forget_ip_checksum(&mut self) {
+        let flags: u64 = self.get(ffi::TURNOUT_MBUF_OL_FLAGS);
+        self.set(ffi::TURNOUT_MBUF_OL_FLAGS, flags & !ffi::TURNOUT_MBUF_IP_MASK);
+    }
+
     /// Bytes that `prepend` may still take.
     pub fn headroom(&self) -> usize {
         usize::from(self.data_off())
@@ -109,6 +116,19 @@ impl PacketBuf for Mbuf {
                 true
             }
             _ => false,
+        }
+    }
+
+    #[inline]
+    fn ip_checksum(&self) -> Verified {
+        // Of a tunnel's packet some NICs (i40e, ice) judge the inner header.
+        if self.get::<u32>(ffi::TURNOUT_MBUF_PACKET_TYPE) & ffi::TURNOUT_MBUF_TUNNEL_MASK != 0 {
+            return Verified::Unknown;
+        }
+        match self.get::<u64>(ffi::TURNOUT_MBUF_OL_FLAGS) & ffi::TURNOUT_MBUF_IP_MASK {
+            ffi::TURNOUT_MBUF_IP_GOOD => Verified::Good,
+            ffi::TURNOUT_MBUF_IP_BAD => Verified::Bad,
+            _ => Verified::Unknown,
         }
     }
 }

@@ -86,12 +86,6 @@ impl Port {
         Ok((0..self.inner.queues).map(|q| Queue::new(Arc::clone(&self.inner), q)).collect())
     }
 
-    /// Receives frames to any MAC, too: for a virtual MAC on a NIC without room for a second address. Some virtual
-    /// ports cannot.
-    pub fn set_promiscuous(&self, on: bool) -> Result<(), DpdkError> {
-        self.inner.set_promiscuous(on)
-    }
-
     /// Fills the RSS redirection table (`rte_eth_dev_rss_reta_update`): `queues[i]` takes the hashes of index i. Its
     /// length is `Caps::reta_size`, at most 512.
     pub fn set_reta(&self, queues: &[u16]) -> Result<(), DpdkError> {

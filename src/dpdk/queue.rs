@@ -40,6 +40,8 @@ pub struct Queue {
     queue: u16,
     /// The port's, at hand.
     cut: usize,
+    /// Its word on IPv4 header checksums counts.
+    verifies: bool,
     stats: QueueStats,
     _one_thread: PhantomData<Cell<()>>,
 }
@@ -47,7 +49,8 @@ pub struct Queue {
 impl Queue {
     /// `port` has started and has this queue, and no other `Queue` of that number exists (`Port::take_queues`).
     pub(super) fn new(port: Arc<PortInner>, queue: u16) -> Queue {
-        Queue { cut: port.cut, port, queue, stats: QueueStats::default(), _one_thread: PhantomData }
+        let (cut, verifies) = (port.cut, port.caps.rx_checksum_ip);
+        Queue { port, queue, cut, verifies, stats: QueueStats::default(), _one_thread: PhantomData }
     }
 
     /// The port it belongs to.
@@ -76,7 +79,10 @@ impl Queue {
         let before = into.len();
         for mbuf in raw.iter().take(usize::from(n)).filter_map(|&m| NonNull::new(m)) {
             // SAFETY: rte_eth_rx_burst hands over mbufs that are whole and the caller's alone.
-            if let Some(mbuf) = unsafe { self.adopt(mbuf) } {
+            if let Some(mut mbuf) = unsafe { self.adopt(mbuf) } {
+                if !self.verifies {
+                    mbuf.forget_ip_checksum();
+                }
                 into.push(mbuf);
             }
         }

@@ -17,20 +17,27 @@
 /* Where the fields of an mbuf lie: read and written by offset, as a 24.11 mbuf is declared with other unions. */
 static const size_t TURNOUT_MBUF_BUF_ADDR = offsetof(struct rte_mbuf, buf_addr);
 static const size_t TURNOUT_MBUF_DATA_OFF = offsetof(struct rte_mbuf, data_off);
+static const size_t TURNOUT_MBUF_OL_FLAGS = offsetof(struct rte_mbuf, ol_flags);
+static const size_t TURNOUT_MBUF_PACKET_TYPE = offsetof(struct rte_mbuf, packet_type);
 static const size_t TURNOUT_MBUF_NB_SEGS = offsetof(struct rte_mbuf, nb_segs);
 static const size_t TURNOUT_MBUF_PKT_LEN = offsetof(struct rte_mbuf, pkt_len);
 static const size_t TURNOUT_MBUF_DATA_LEN = offsetof(struct rte_mbuf, data_len);
 static const size_t TURNOUT_MBUF_BUF_LEN = offsetof(struct rte_mbuf, buf_len);
 
+/* Good or bad by one bit each; none or both say nothing of the header's bytes. */
+static const uint64_t TURNOUT_MBUF_IP_GOOD = RTE_MBUF_F_RX_IP_CKSUM_GOOD;
+static const uint64_t TURNOUT_MBUF_IP_BAD = RTE_MBUF_F_RX_IP_CKSUM_BAD;
+static const uint64_t TURNOUT_MBUF_IP_MASK = RTE_MBUF_F_RX_IP_CKSUM_MASK;
+static const uint32_t TURNOUT_MBUF_TUNNEL_MASK = RTE_PTYPE_TUNNEL_MASK;
+
 static const uint16_t TURNOUT_HEADROOM = RTE_PKTMBUF_HEADROOM;
 static const uint32_t TURNOUT_LOG_CRIT = RTE_LOG_CRIT;
-static const uint16_t TURNOUT_RETA_GROUP = RTE_ETH_RETA_GROUP_SIZE;
 
 struct turnout_port_info {
-	uint16_t max_rx_queues, max_tx_queues, reta_size, max_rx_desc, min_rx_desc, max_tx_desc, min_tx_desc;
+	uint16_t max_rx_queues, max_tx_queues, reta_size;
 	uint8_t hash_key_size;
 	uint8_t link_interrupt;
-	uint8_t rx_ip, rx_udp, rx_tcp, tx_ip, tx_udp, tx_tcp;
+	uint8_t rx_ip;
 	uint64_t rss;
 	char driver[32];
 };
@@ -66,29 +73,23 @@ static inline int turnout_port_info(uint16_t port, struct turnout_port_info *out
 	out->max_tx_queues = info.max_tx_queues;
 	out->reta_size = info.reta_size;
 	out->hash_key_size = info.hash_key_size;
-	out->max_rx_desc = info.rx_desc_lim.nb_max;
-	out->min_rx_desc = info.rx_desc_lim.nb_min;
-	out->max_tx_desc = info.tx_desc_lim.nb_max;
-	out->min_tx_desc = info.tx_desc_lim.nb_min;
 	out->link_interrupt = info.dev_flags != NULL && (*info.dev_flags & RTE_ETH_DEV_INTR_LSC) != 0;
 	out->rx_ip = (info.rx_offload_capa & RTE_ETH_RX_OFFLOAD_IPV4_CKSUM) != 0;
-	out->rx_udp = (info.rx_offload_capa & RTE_ETH_RX_OFFLOAD_UDP_CKSUM) != 0;
-	out->rx_tcp = (info.rx_offload_capa & RTE_ETH_RX_OFFLOAD_TCP_CKSUM) != 0;
-	out->tx_ip = (info.tx_offload_capa & RTE_ETH_TX_OFFLOAD_IPV4_CKSUM) != 0;
-	out->tx_udp = (info.tx_offload_capa & RTE_ETH_TX_OFFLOAD_UDP_CKSUM) != 0;
-	out->tx_tcp = (info.tx_offload_capa & RTE_ETH_TX_OFFLOAD_TCP_CKSUM) != 0;
 	out->rss = info.flow_type_rss_offloads;
 	if (info.driver_name != NULL)
 		strncpy(out->driver, info.driver_name, sizeof(out->driver) - 1);
 	return 0;
 }
 
-/* No offload is switched on. With a non-zero `rss` the hash covers what of it the NIC can do over IPv4: the addresses,
- * and the ports of TCP and UDP. */
-static inline int turnout_port_configure(uint16_t port, uint16_t queues, uint64_t rss, uint8_t *key, uint8_t key_len)
+/* `rx_ip` switches the verifying of IPv4 header checksums on for the whole port: its queues inherit it. With a non-zero
+ * `rss` the hash covers what of it the NIC can do over IPv4: the addresses, and the ports of TCP and UDP. */
+static inline int turnout_port_configure(uint16_t port, uint16_t queues, uint8_t rx_ip, uint64_t rss, uint8_t *key,
+	uint8_t key_len)
 {
 	struct rte_eth_conf conf;
 	memset(&conf, 0, sizeof(conf));
+	if (rx_ip)
+		conf.rxmode.offloads = RTE_ETH_RX_OFFLOAD_IPV4_CKSUM;
 	if (rss != 0 && queues > 1) {
 		conf.rxmode.mq_mode = RTE_ETH_MQ_RX_RSS;
 		conf.rx_adv_conf.rss_conf.rss_hf = rss & (RTE_ETH_RSS_IPV4 | RTE_ETH_RSS_FRAG_IPV4 |

@@ -2,6 +2,8 @@
 //!
 //! Growing at the front uses headroom (128 bytes at least in a fresh buffer) and never copies.
 
+use super::Verified;
+
 /// A whole Ethernet frame in one piece of memory, without its frame check sequence.
 pub trait PacketBuf {
     /// The frame.
@@ -15,6 +17,12 @@ pub trait PacketBuf {
     /// the buffer ends before.
     #[must_use]
     fn resize(&mut self, len: usize) -> bool;
+    /// What the NIC that received the frame says of its IPv4 header checksum. True of the bytes as they came: not to be
+    /// asked once they were changed.
+    #[inline]
+    fn ip_checksum(&self) -> Verified {
+        Verified::Unknown
+    }
 }
 
 /// Where fresh buffers come from. An empty pool is a normal event: the packet is not made, and counted.

@@ -6,6 +6,7 @@ mod buf;
 mod counters;
 mod frame;
 
+pub use crate::wire::checksum::Verified;
 pub use buf::{BufPool, PacketBuf, VecBuf, VecPool};
 pub use counters::{COUNTERS, Counters, DropReason, Stat};
 pub use frame::{Frame, Transport, Tuple, Verdict};

@@ -48,7 +48,7 @@ pub fn admit<B: PacketBuf>(view: &View, ingress: IfaceId, mut buf: B) -> Result<
         _ => return Err(DropReason::EthType),
     }
     let packet = &bytes[eth::LEN..];
-    let ip = Ipv4::parse(packet).map_err(|e| match e {
+    let ip = Ipv4::parse_verified(packet, buf.ip_checksum()).map_err(|e| match e {
         Ipv4Error::Truncated => DropReason::Ipv4Truncated,
         Ipv4Error::Checksum => DropReason::Ipv4Checksum,
         Ipv4Error::Version => DropReason::Ipv4Version,

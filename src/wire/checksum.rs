@@ -7,6 +7,18 @@ use std::net::Ipv4Addr;
 
 use super::protocol;
 
+/// What a NIC says of a checksum that it may have verified.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Verified {
+    /// Nothing: it is up to software.
+    #[default]
+    Unknown,
+    /// It holds.
+    Good,
+    /// It does not.
+    Bad,
+}
+
 /// Folds carries until 16 bits are left.
 #[inline(always)]
 pub const fn fold(mut sum: u32) -> u16 {
