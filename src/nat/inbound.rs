@@ -3,9 +3,9 @@
 
 use super::session::{Key, OPENED_OUTSIDE, Session, tick};
 use super::tcp::{TcpState, Way};
-use super::{Nat, Translation, Uplinks};
-use crate::base::{Nanos, WanId};
-use crate::packet::{Counters, DropReason, Stat, Tuple};
+use super::{Env, Nat, Translation};
+use crate::base::WanId;
+use crate::packet::{DropReason, Stat, Tuple};
 use crate::wire::protocol;
 use crate::wire::tcp::Tcp;
 
@@ -34,25 +34,23 @@ impl Nat {
     /// Why it goes nowhere.
     pub fn inbound(
         &mut self,
-        up: &Uplinks,
         packet: &FromOutside<'_>,
-        now: Nanos,
-        counters: &mut Counters,
+        env: &mut Env<'_>,
     ) -> Result<Translation, DropReason> {
         let found = self.find_inbound(Key::inbound(packet.wan, packet.tuple));
-        let live = found.filter(|slot| !self.sessions.get(*slot).expired(&self.timeouts, tick(now)));
+        let live = found.filter(|slot| !self.sessions.get(*slot).expired(&self.timeouts, tick(env.now)));
         let slot = match live {
             Some(slot) => slot,
             None => {
                 if let Some(slot) = found {
-                    self.remove_session(slot, now, counters);
-                    counters.add(Stat::SessionsExpired, 1);
+                    self.remove_session(slot, env.now, env.counters);
+                    env.counters.add(Stat::SessionsExpired, 1);
                 }
-                self.admit(up, packet, now, counters)?
+                self.admit(packet, env)?
             }
         };
         let session = self.sessions.get_mut(slot);
-        if up.left(session.wan, session.epoch) {
+        if env.up.left(session.wan, session.epoch) {
             return Err(DropReason::WanLeft);
         }
         // What outside opened must not be kept alive from there alone (RFC 7857 REQ-7).
@@ -64,7 +62,7 @@ impl Nat {
             session.state = next as u8;
         }
         if refreshes {
-            session.refreshed = tick(now);
+            session.refreshed = tick(env.now);
         }
         session.rx_packets = session.rx_packets.wrapping_add(1);
         session.rx_bytes += packet.bytes;
@@ -72,19 +70,13 @@ impl Nat {
     }
 
     /// A session for a remote that was not spoken to yet, if its mapping lets it in.
-    fn admit(
-        &mut self,
-        up: &Uplinks,
-        packet: &FromOutside<'_>,
-        now: Nanos,
-        counters: &mut Counters,
-    ) -> Result<u32, DropReason> {
+    fn admit(&mut self, packet: &FromOutside<'_>, env: &mut Env<'_>) -> Result<u32, DropReason> {
         let t = packet.tuple;
         let any_remote =
             Key::inbound(packet.wan, &Tuple { src: std::net::Ipv4Addr::UNSPECIFIED, src_port: 0, ..*t });
         let slot = self.find_mapping_outside(any_remote).ok_or(DropReason::NatNoMapping)?;
         let mapping = *self.mappings.get(slot);
-        if up.left(mapping.wan, mapping.epoch) {
+        if env.up.left(mapping.wan, mapping.epoch) {
             return Err(DropReason::WanLeft);
         }
         if t.protocol != protocol::UDP {
@@ -112,26 +104,26 @@ impl Nat {
             wan: mapping.wan,
             flags: OPENED_OUTSIDE,
             epoch: mapping.epoch,
-            refreshed: tick(now),
-            created: now.as_s() as u32,
+            refreshed: tick(env.now),
+            created: env.now.as_s() as u32,
             mapping: slot,
             ..Session::default()
         };
         let Some(known) = self.find_outbound(session.outbound_key()) else {
-            return self.add_session(session, counters);
+            return self.add_session(session, env.counters);
         };
         let old = *self.sessions.get(known);
-        if old.expired(&self.timeouts, tick(now)) {
-            self.remove_session(known, now, counters);
-            counters.add(Stat::SessionsExpired, 1);
+        if old.expired(&self.timeouts, tick(env.now)) {
+            self.remove_session(known, env.now, env.counters);
+            env.counters.add(Stat::SessionsExpired, 1);
             // It may have been the last of this mapping, or another one's. What was removed is not found again.
-            return self.admit(up, packet, now, counters);
+            return self.admit(packet, env);
         }
         // Another mapping of the same inside endpoint (one bound to a WAN's link) may speak to this remote already.
         if old.mapping != slot {
             return Err(DropReason::NatFiltered);
         }
         // The mapping was moved by another flow's packet: this one follows.
-        self.rebind(known, now, counters).map(|()| known)
+        self.rebind(known, env).map(|()| known)
     }
 }

@@ -67,6 +67,17 @@ impl Uplinks {
     }
 }
 
+/// What a packet meets at the door besides the NAT itself.
+#[derive(Debug)]
+pub struct Env<'a> {
+    /// The WANs, as they stand
+    pub up: &'a Uplinks,
+    /// The time
+    pub now: Nanos,
+    /// Where it is counted
+    pub counters: &'a mut Counters,
+}
+
 /// A packet's part of the answer: the endpoint that takes the place of the inside one, or of the outside one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Translation {

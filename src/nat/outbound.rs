@@ -2,9 +2,9 @@
 
 use super::session::{Key, OPENED_OUTSIDE, Session, tick};
 use super::tcp::{TcpState, Way};
-use super::{Mapping, Nat, Outbound, Translation, Uplinks, pool_of};
-use crate::base::{Nanos, WanId};
-use crate::packet::{Counters, DropReason, Stat, Tuple};
+use super::{Env, Mapping, Nat, Outbound, Translation, pool_of};
+use crate::base::WanId;
+use crate::packet::{DropReason, Stat, Tuple};
 use crate::wire::protocol;
 use crate::wire::tcp::Tcp;
 
@@ -17,36 +17,29 @@ pub struct FromInside<'a> {
     pub tcp: Option<Tcp>,
     /// Bytes, from the IP header on
     pub bytes: u64,
-    /// The WAN whose link its destination is on: it must leave there
+    /// The WAN whose link its destination is on: it leaves there, as long as that is fit
     pub pin: Option<WanId>,
 }
 
 impl Nat {
     /// What becomes of a packet from inside.
-    pub fn outbound(
-        &mut self,
-        up: &Uplinks,
-        packet: &FromInside<'_>,
-        now: Nanos,
-        counters: &mut Counters,
-    ) -> Outbound {
-        let slot = match self.find_outbound(Key::outbound(packet.tuple)) {
-            Some(slot) => match self.hold_on(slot, up, packet, now, counters) {
-                Ok(Some(slot)) => slot,
-                Ok(None) => match self.open(up, packet, now, counters) {
-                    Ok(slot) => slot,
-                    Err(end) => return end,
-                },
-                Err(end) => return end,
-            },
-            None => match self.open(up, packet, now, counters) {
-                Ok(slot) => slot,
-                Err(end) => return end,
-            },
+    pub fn outbound(&mut self, packet: &FromInside<'_>, env: &mut Env<'_>) -> Outbound {
+        self.translate(packet, env).map_or_else(|end| end, Outbound::Translate)
+    }
+
+    #[inline(always)]
+    fn translate(&mut self, packet: &FromInside<'_>, env: &mut Env<'_>) -> Result<Translation, Outbound> {
+        let kept = match self.find_outbound(Key::outbound(packet.tuple)) {
+            Some(slot) => self.hold_on(slot, packet, env)?,
+            None => None,
+        };
+        let slot = match kept {
+            Some(slot) => slot,
+            None => self.open(packet, env)?,
         };
         let session = self.sessions.get_mut(slot);
-        if !up.fit(session.wan) {
-            return Outbound::Drop(DropReason::WanDown);
+        if !env.up.fit(session.wan) {
+            return Err(Outbound::Drop(DropReason::WanDown));
         }
         if !session.spoken() {
             session.flags &= !OPENED_OUTSIDE;
@@ -64,15 +57,11 @@ impl Nat {
             }
         }
         if refreshes {
-            session.refreshed = tick(now);
+            session.refreshed = tick(env.now);
         }
         session.tx_packets = session.tx_packets.wrapping_add(1);
         session.tx_bytes += packet.bytes;
-        Outbound::Translate(Translation {
-            addr: session.outside,
-            port: session.outside_port,
-            wan: session.wan,
-        })
+        Ok(Translation { addr: session.outside, port: session.outside_port, wan: session.wan })
     }
 
     /// What to do with a session that was found: keep it (`Some`), or forget it and open a new one (`None`).
@@ -80,22 +69,16 @@ impl Nat {
     fn hold_on(
         &mut self,
         slot: u32,
-        up: &Uplinks,
         packet: &FromInside<'_>,
-        now: Nanos,
-        counters: &mut Counters,
+        env: &mut Env<'_>,
     ) -> Result<Option<u32>, Outbound> {
         let session = self.sessions.get(slot);
-        if session.expired(&self.timeouts, tick(now)) {
-            self.remove_session(slot, now, counters);
-            counters.add(Stat::SessionsExpired, 1);
+        if session.expired(&self.timeouts, tick(env.now)) {
+            self.remove_session(slot, env.now, env.counters);
+            env.counters.add(Stat::SessionsExpired, 1);
             return Ok(None);
         }
-        if up.left(session.wan, session.epoch) {
-            self.leave(slot, up, packet, now, counters)
-        } else {
-            Ok(Some(slot))
-        }
+        if env.up.left(session.wan, session.epoch) { self.leave(slot, packet, env) } else { Ok(Some(slot)) }
     }
 
     /// The session's WAN was left: TCP is reset, everything else moves with its mapping.
@@ -103,14 +86,12 @@ impl Nat {
     fn leave(
         &mut self,
         slot: u32,
-        up: &Uplinks,
         packet: &FromInside<'_>,
-        now: Nanos,
-        counters: &mut Counters,
+        env: &mut Env<'_>,
     ) -> Result<Option<u32>, Outbound> {
         if let Some(tcp) = packet.tcp {
-            self.remove_session(slot, now, counters);
-            counters.add(Stat::SessionsReset, 1);
+            self.remove_session(slot, env.now, env.counters);
+            env.counters.add(Stat::SessionsReset, 1);
             return match tcp.flags {
                 // It starts afresh anyway: nothing is lost by going on with it.
                 flags if flags.opens() => Ok(None),
@@ -119,18 +100,13 @@ impl Nat {
             };
         }
         let mapping = self.sessions.get(slot).mapping;
-        self.settle(mapping, up, now, counters).map_err(Outbound::Drop)?;
-        self.rebind(slot, now, counters).map_err(Outbound::Drop)?;
+        self.settle(mapping, env).map_err(Outbound::Drop)?;
+        self.rebind(slot, env).map_err(Outbound::Drop)?;
         Ok(Some(slot))
     }
 
     /// Puts a session where its mapping is now.
-    pub(super) fn rebind(
-        &mut self,
-        slot: u32,
-        now: Nanos,
-        counters: &mut Counters,
-    ) -> Result<(), DropReason> {
+    pub(super) fn rebind(&mut self, slot: u32, env: &mut Env<'_>) -> Result<(), DropReason> {
         let old = *self.sessions.get(slot);
         let mapping = *self.mappings.get(old.mapping);
         let new = Session {
@@ -144,42 +120,36 @@ impl Nat {
         self.evict_inbound(new.inbound_key());
         self.index.remove(old_hash, slot * 2 + 1);
         if self.index.insert(new_hash, slot * 2 + 1).is_err() {
-            self.remove_session(slot, now, counters);
-            counters.add(Stat::SessionsReset, 1);
+            self.remove_session(slot, env.now, env.counters);
+            env.counters.add(Stat::SessionsReset, 1);
             return Err(DropReason::NatTableFull);
         }
         *self.sessions.get_mut(slot) = new;
         self.per_wan[old.wan.index()] -= 1;
         self.per_wan[new.wan.index()] += 1;
-        counters.add(Stat::SessionsMoved, 1);
+        env.counters.add(Stat::SessionsMoved, 1);
         Ok(())
     }
 
     /// Puts a mapping whose WAN was left onto the one that carries now.
-    fn settle(
-        &mut self,
-        slot: u32,
-        up: &Uplinks,
-        now: Nanos,
-        counters: &mut Counters,
-    ) -> Result<(), DropReason> {
+    fn settle(&mut self, slot: u32, env: &mut Env<'_>) -> Result<(), DropReason> {
         let old = *self.mappings.get(slot);
-        if !up.left(old.wan, old.epoch) {
+        if !env.up.left(old.wan, old.epoch) {
             return Ok(());
         }
         let pin = old.pin.checked_sub(1).map(WanId);
-        let new = self.place(old, pin, up, now, counters)?;
+        let new = self.place(old, pin, env)?;
         let (old_hash, new_hash) = (self.hash(old.outside_key()), self.hash(new.outside_key()));
         self.mapping_index.remove(old_hash, slot * 2 + 1);
         if self.mapping_index.insert(new_hash, slot * 2 + 1).is_err() {
             // The way just freed may be needed to go back; the mapping is found from inside all the same.
             let _ = self.mapping_index.insert(old_hash, slot * 2 + 1);
-            self.release_port(&new, true, now);
+            self.release_port(&new, true, env.now);
             return Err(DropReason::NatTableFull);
         }
-        self.release_port(&old, false, now);
+        self.release_port(&old, false, env.now);
         *self.mappings.get_mut(slot) = new;
-        counters.add(Stat::MappingsMoved, 1);
+        env.counters.add(Stat::MappingsMoved, 1);
         Ok(())
     }
 
@@ -188,29 +158,21 @@ impl Nat {
         &mut self,
         mapping: Mapping,
         pin: Option<WanId>,
-        up: &Uplinks,
-        now: Nanos,
-        counters: &mut Counters,
+        env: &mut Env<'_>,
     ) -> Result<Mapping, DropReason> {
         // What is on the link of a WAN that is down may be reached by another one all the same.
-        let wan = pin.filter(|w| up.fit(*w)).or(up.carrying).ok_or(DropReason::WanNone)?;
-        let uplink = up.get(wan).filter(|u| u.fit).ok_or(DropReason::WanDown)?;
+        let wan = pin.filter(|w| env.up.fit(*w)).or(env.up.carrying).ok_or(DropReason::WanNone)?;
+        let uplink = env.up.get(wan).filter(|u| u.fit).ok_or(DropReason::WanDown)?;
         let pool = &mut self.ports[wan.index()][pool_of(mapping.protocol)];
-        let Some(outside_port) = pool.draw(&mut self.rng, now) else {
-            counters.add(Stat::SessionsRefused, 1);
+        let Some(outside_port) = pool.draw(&mut self.rng, env.now) else {
+            env.counters.add(Stat::SessionsRefused, 1);
             return Err(DropReason::NatPortsExhausted);
         };
         Ok(Mapping { outside: uplink.address, outside_port, wan, epoch: uplink.epoch, ..mapping })
     }
 
     /// Makes a session for a packet that has none, on the mapping of its inside endpoint.
-    fn open(
-        &mut self,
-        up: &Uplinks,
-        packet: &FromInside<'_>,
-        now: Nanos,
-        counters: &mut Counters,
-    ) -> Result<u32, Outbound> {
+    fn open(&mut self, packet: &FromInside<'_>, env: &mut Env<'_>) -> Result<u32, Outbound> {
         let t = packet.tuple;
         if let Some(tcp) = packet.tcp.filter(|tcp| !tcp.flags.opens()) {
             let why = DropReason::NatTcpMidstream;
@@ -218,13 +180,13 @@ impl Nat {
         }
         let key = Key::mapping(t.protocol, packet.pin.map_or(0, |w| w.0 + 1), t.src, t.src_port);
         let mapping = match self.find_mapping_inside(key) {
-            Some(slot) => self.settle(slot, up, now, counters).map(|()| slot),
-            None => self.map(up, packet, now, counters),
+            Some(slot) => self.settle(slot, env).map(|()| slot),
+            None => self.map(packet, env),
         };
         let slot = mapping.map_err(Outbound::Drop)?;
         let mapping = *self.mappings.get(slot);
         // Of a WAN that is down while there is none to move to: no session for what is not sent.
-        if !up.fit(mapping.wan) {
+        if !env.up.fit(mapping.wan) {
             return Err(Outbound::Drop(DropReason::WanDown));
         }
         let icmp = t.protocol == protocol::ICMP;
@@ -242,30 +204,24 @@ impl Nat {
             },
             wan: mapping.wan,
             epoch: mapping.epoch,
-            refreshed: tick(now),
-            created: now.as_s() as u32,
+            refreshed: tick(env.now),
+            created: env.now.as_s() as u32,
             mapping: slot,
             ..Session::default()
         };
-        if up.left(mapping.wan, mapping.epoch) {
-            counters.add(Stat::MappingsOnLeftWan, 1);
+        if env.up.left(mapping.wan, mapping.epoch) {
+            env.counters.add(Stat::MappingsOnLeftWan, 1);
         }
-        self.add_session(session, counters).map_err(|reason| {
+        self.add_session(session, env.counters).map_err(|reason| {
             if self.mappings.get(slot).sessions == 0 {
-                self.remove_mapping(slot, true, now, counters);
+                self.remove_mapping(slot, true, env.now, env.counters);
             }
             Outbound::Drop(reason)
         })
     }
 
     /// Makes a mapping for an inside endpoint.
-    fn map(
-        &mut self,
-        up: &Uplinks,
-        packet: &FromInside<'_>,
-        now: Nanos,
-        counters: &mut Counters,
-    ) -> Result<u32, DropReason> {
+    fn map(&mut self, packet: &FromInside<'_>, env: &mut Env<'_>) -> Result<u32, DropReason> {
         let t = packet.tuple;
         let blank = Mapping {
             inside: t.src,
@@ -274,11 +230,11 @@ impl Nat {
             pin: packet.pin.map_or(0, |w| w.0 + 1),
             ..Mapping::default()
         };
-        let mapping = self.place(blank, packet.pin, up, now, counters)?;
+        let mapping = self.place(blank, packet.pin, env)?;
         let (inside, outside) = (self.hash(mapping.inside_key()), self.hash(mapping.outside_key()));
         let Some(slot) = self.mappings.insert(mapping) else {
-            self.release_port(&mapping, true, now);
-            counters.add(Stat::SessionsRefused, 1);
+            self.release_port(&mapping, true, env.now);
+            env.counters.add(Stat::SessionsRefused, 1);
             return Err(DropReason::NatTableFull);
         };
         let entered = self.mapping_index.insert(inside, slot * 2).and_then(|()| {
@@ -288,11 +244,11 @@ impl Nat {
         });
         if entered.is_err() {
             self.mappings.remove(slot);
-            self.release_port(&mapping, true, now);
-            counters.add(Stat::SessionsRefused, 1);
+            self.release_port(&mapping, true, env.now);
+            env.counters.add(Stat::SessionsRefused, 1);
             return Err(DropReason::NatTableFull);
         }
-        counters.add(Stat::MappingsCreated, 1);
+        env.counters.add(Stat::MappingsCreated, 1);
         Ok(slot)
     }
 }

@@ -153,7 +153,7 @@ pub struct Mapping {
     pub outside_port: u16,
     /// See `wire::protocol`
     pub protocol: u8,
-    /// 0: goes with the selection; 1 + w: bound to WAN w, because its remotes are on that WAN's link
+    /// 0: goes with the selection; 1 + w: keeps to WAN w while that is fit, because its remotes are on that WAN's link
     pub pin: u8,
     /// The WAN it is on
     pub wan: WanId,

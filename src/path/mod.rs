@@ -21,7 +21,7 @@ use std::net::Ipv4Addr;
 use crate::base::{IfaceId, Nanos, WanId};
 use crate::nat::rewrite::{End, rewrite};
 use crate::nat::session::Key;
-use crate::nat::{Nat, Outbound, outbound::FromInside};
+use crate::nat::{Env, Nat, Outbound, outbound::FromInside};
 use crate::nat::{Translation, inbound::FromOutside};
 use crate::packet::{Counters, DropReason, Frame, PacketBuf, Stat, Transport, Verdict};
 use crate::table::neighbors::Neighbors;
@@ -167,7 +167,10 @@ impl<B: PacketBuf> Router<B> {
         let frame = self.age(view, frame, now)?;
         let tcp = if let Transport::Tcp(tcp) = frame.transport { Some(tcp) } else { None };
         let packet = FromInside { tuple: &tuple, tcp, bytes: u64::from(frame.ip.total_len), pin };
-        let to = match self.nat.outbound(&view.uplinks, &packet, now, &mut self.counters) {
+        let to = match self
+            .nat
+            .outbound(&packet, &mut Env { up: &view.uplinks, now, counters: &mut self.counters })
+        {
             Outbound::Translate(to) => to,
             Outbound::Reset(reason) => return Err(self.reset(view, frame, reason, now)),
             Outbound::Drop(reason) => return Err(self.refuse(view, frame, reason, now)),
@@ -182,7 +185,10 @@ impl<B: PacketBuf> Router<B> {
         let Some(tuple) = frame.tuple() else { return Err(self.ended(DropReason::Protocol)) };
         let tcp = if let Transport::Tcp(tcp) = frame.transport { Some(tcp) } else { None };
         let packet = FromOutside { wan, tuple: &tuple, tcp, bytes: u64::from(frame.ip.total_len) };
-        let to = match self.nat.inbound(&view.uplinks, &packet, now, &mut self.counters) {
+        let to = match self
+            .nat
+            .inbound(&packet, &mut Env { up: &view.uplinks, now, counters: &mut self.counters })
+        {
             Ok(to) => to,
             Err(reason) => return Err(self.ended(reason)),
         };
