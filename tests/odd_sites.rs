@@ -6,7 +6,8 @@ use common::*;
 
 use std::net::Ipv4Addr;
 
-use turnout::base::Mac;
+use turnout::base::{IfaceId, Mac};
+use turnout::packet::{DropReason, VecBuf};
 use turnout::wire::arp::{Arp, Op};
 use turnout::wire::eth::{self, Eth, ethertype};
 
@@ -32,7 +33,7 @@ fn a_gateway_in_the_second_network_of_a_wan_is_asked_by_the_address_it_knows() {
 }
 
 #[test]
-fn rfc1812_5_2_4_3b_the_network_of_a_wan_is_longer_than_a_route_inside_that_holds_it() {
+fn rfc1812_5_2_4_3a_the_network_of_a_wan_is_longer_than_a_route_inside_that_holds_it() {
     let text = format!("{DUAL_WAN}routes: [{{ to: 203.0.0.0/16, via: 192.168.10.10 }}]\n");
     let mut site = Site::new(&text, 2).unwrap();
     // the gateway itself
@@ -95,4 +96,46 @@ fn a_flood_of_forged_gateways_and_moving_hosts_hides_no_event_and_silences_no_ot
     let wans = site.ask(Request::Wans).unwrap();
     assert!(wans.as_array().unwrap().iter().all(|w| w["state"] == "up"), "{wans}");
     site.finish(&[]).unwrap();
+}
+
+#[test]
+fn nothing_is_queued_on_a_port_without_link() {
+    let mut site = site(1);
+    meet(&mut site);
+    let (_, x) = udp_out(&mut site, (H1, 5000), (E1, 80)).unwrap();
+    site.set_link("lan", false);
+    assert_eq!(udp_in(&mut site, "isp1", (E1, 80), x), None);
+    site.set_link("lan", true);
+    site.take_all();
+    assert_eq!(udp_in(&mut site, "isp1", (E1, 80), x), Some((H1, 5000)), "alone: nothing old comes after it");
+    site.finish(&and(&[&OPENED, &["drop_link_down"]])).unwrap();
+}
+
+#[test]
+fn a_frame_that_fits_into_no_buffer_is_counted_by_its_port() {
+    let mut site = site(2);
+    site.use_queue(1);
+    site.put_raw("isp1", &[0; 2049]);
+    site.run_ms(2);
+    assert_eq!(site.moved("rx_refused"), 1);
+    site.finish(&["rx_refused"]).unwrap();
+}
+
+#[test]
+fn rfc1812_5_2_4_3b_without_a_route_and_without_a_wan_the_sender_is_told() {
+    let mut site = site(1);
+    meet(&mut site);
+    site.take_all();
+    let mut view = site.view().clone();
+    view.wans.clear();
+    let frame = site.frame_of("lan", &Packet::udp((H1, 5000), (E1, 80), b"x"));
+    let now = site.now();
+    let router = &mut site.lcores()[0].router;
+    assert!(router.receive(&view, IfaceId(0), VecBuf::new(&frame), now).is_none());
+    assert_eq!(router.counters.dropped(DropReason::NoRoute), 1);
+    site.run_ms(1);
+    let told: Vec<Seen> = site.take_all().iter().filter_map(|(_, frame)| Seen::read(frame)).collect();
+    assert_eq!(told.len(), 1);
+    assert_eq!((told[0].ip.dst, told[0].icmp().map(|i| (i.kind, i.code))), (H1, Some((3, 0))));
+    site.finish(&["drop_no_route", "icmp_errors_sent"]).unwrap();
 }

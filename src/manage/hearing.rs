@@ -81,13 +81,12 @@ impl Manager {
         }
     }
 
-    /// Tells every link where the router's addresses are (RFC 5227 2.3).
-    pub(super) fn announce_addresses(&mut self) {
+    /// Tells a link where the router's addresses are (RFC 5227 2.3).
+    pub(super) fn announce_addresses(&mut self, iface: IfaceId) {
         let view = self.view.clone();
-        for (i, iface) in view.ifaces.iter().enumerate() {
-            for address in &iface.addresses {
-                self.send(IfaceId(i as u8), Arp::announcement(iface.mac, address.addr), None);
-            }
+        let port = &view.ifaces[iface.index()];
+        for address in &port.addresses {
+            self.send(iface, Arp::announcement(port.mac, address.addr), None);
         }
     }
 

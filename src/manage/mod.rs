@@ -28,7 +28,6 @@ use crate::engine::{ManagerEnd, SessionRow, ToWorker};
 use crate::path::View;
 use crate::profile::Profile;
 use crate::wan::{self, Input, Selection, Wans};
-use crate::wire::arp::Arp;
 pub use neighbors::CAPACITY as NEIGHBORS;
 pub use report::RowContext;
 
@@ -126,14 +125,16 @@ impl Manager {
         };
         let count = manager.lanes.len();
         manager.events.add(now, "start", json!({ "version": env!("CARGO_PKG_VERSION"), "workers": count }));
-        manager.announce_addresses();
+        for iface in 0..manager.links.len() {
+            manager.announce_addresses(IfaceId(iface as u8));
+        }
         manager
     }
 
     /// The link of a port has come or gone.
     pub fn link(&mut self, now: Nanos, iface: IfaceId, up: bool) {
         let Some(port) = self.view.ifaces.get(iface.index()) else { return };
-        let (wan, mac, addresses) = (port.wan, port.mac, port.addresses.clone());
+        let wan = port.wan;
         self.events.add(now, "link", json!({ "interface": port.name, "up": up }));
         self.links[iface.index()] = up;
         let generation = self.view.generation;
@@ -146,9 +147,7 @@ impl Manager {
         }
         if up {
             // The other side may have forgotten us.
-            for address in addresses {
-                self.send(iface, Arp::announcement(mac, address.addr), None);
-            }
+            self.announce_addresses(iface);
         }
     }
 

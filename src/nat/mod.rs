@@ -258,13 +258,7 @@ impl Nat {
             counters.add(Stat::SessionsRefused, 1);
             return Err(DropReason::NatTableFull);
         };
-        if self.index.insert(out_hash, slot * 2).is_err() {
-            self.sessions.remove(slot);
-            counters.add(Stat::SessionsRefused, 1);
-            return Err(DropReason::NatTableFull);
-        }
-        if self.index.insert(in_hash, slot * 2 + 1).is_err() {
-            self.index.remove(out_hash, slot * 2);
+        if self.index.insert_both((out_hash, slot * 2), (in_hash, slot * 2 + 1)).is_err() {
             self.sessions.remove(slot);
             counters.add(Stat::SessionsRefused, 1);
             return Err(DropReason::NatTableFull);

@@ -237,12 +237,7 @@ impl Nat {
             env.counters.add(Stat::SessionsRefused, 1);
             return Err(DropReason::NatTableFull);
         };
-        let entered = self.mapping_index.insert(inside, slot * 2).and_then(|()| {
-            self.mapping_index.insert(outside, slot * 2 + 1).inspect_err(|_| {
-                self.mapping_index.remove(inside, slot * 2);
-            })
-        });
-        if entered.is_err() {
+        if self.mapping_index.insert_both((inside, slot * 2), (outside, slot * 2 + 1)).is_err() {
             self.mappings.remove(slot);
             self.release_port(&mapping, true, env.now);
             env.counters.add(Stat::SessionsRefused, 1);

@@ -41,13 +41,6 @@ impl Nat {
         }
     }
 
-    /// Removes every session whose timer has run out, in one go. For tests and the end of a run.
-    pub fn expire_all(&mut self, now: Nanos, counters: &mut Counters) {
-        for slot in 0..self.sessions.used() {
-            self.expire_slot(slot, now, counters);
-        }
-    }
-
     fn expire_slot(&mut self, slot: u32, now: Nanos, counters: &mut Counters) {
         let session = self.sessions.get(slot);
         if session.protocol != 0 && session.expired(&self.timeouts, tick(now)) {

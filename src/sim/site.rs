@@ -235,7 +235,11 @@ impl Site {
         let wire = &mut wires[iface.index()];
         if !wire.down && !wire.silent {
             let queue = self.queue.min(wire.to_router.len() - 1);
-            wire.to_router[queue].push_back(VecBuf::new(frame));
+            if frame.len() > VecBuf::DATAROOM {
+                wire.refused[queue] += 1;
+            } else {
+                wire.to_router[queue].push_back(VecBuf::new(frame));
+            }
         }
     }
 

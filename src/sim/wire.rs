@@ -24,6 +24,8 @@ pub(super) struct Wire {
     pub(super) down: bool,
     /// To the router, by queue
     pub(super) to_router: Vec<VecDeque<VecBuf>>,
+    /// Frames that fitted into no buffer, by queue
+    pub(super) refused: Vec<u64>,
     /// From the router, in order
     pub(super) sent: Vec<Vec<u8>>,
     /// Frames that the router may send before its queue is full
@@ -32,7 +34,12 @@ pub(super) struct Wire {
 
 impl Wire {
     pub(super) fn new(queues: usize) -> Wire {
-        Wire { to_router: vec![VecDeque::new(); queues], room: usize::MAX, ..Wire::default() }
+        Wire {
+            to_router: vec![VecDeque::new(); queues],
+            refused: vec![0; queues],
+            room: usize::MAX,
+            ..Wire::default()
+        }
     }
 
     /// A frame from the router arrives.
@@ -89,5 +96,9 @@ impl Ports for SimPorts {
 
     fn alloc(&mut self) -> Option<VecBuf> {
         Some(VecBuf::new(&[]))
+    }
+
+    fn refused(&self) -> u64 {
+        self.wires.borrow().iter().map(|wire| wire.refused[self.queue]).sum()
     }
 }

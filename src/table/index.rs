@@ -134,6 +134,17 @@ impl Index {
         Err(Full)
     }
 
+    /// Adds two entries, or none.
+    ///
+    /// # Errors
+    /// As `insert`.
+    pub fn insert_both(&mut self, first: (u64, u32), second: (u64, u32)) -> Result<(), Full> {
+        self.insert(first.0, first.1)?;
+        self.insert(second.0, second.1).inspect_err(|_| {
+            self.remove(first.0, first.1);
+        })
+    }
+
     fn put(&mut self, bucket: usize, tag: u16, slot: u32) -> bool {
         let bucket = &mut self.buckets[bucket];
         match bucket.free_way() {

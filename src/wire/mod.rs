@@ -48,11 +48,3 @@ pub fn put16(bytes: &mut [u8], at: usize, value: u16) {
         b.copy_from_slice(&value.to_be_bytes());
     }
 }
-
-/// Writes a 32-bit field; nothing past the end.
-#[inline(always)]
-pub fn put32(bytes: &mut [u8], at: usize, value: u32) {
-    if let Some(b) = bytes.get_mut(at..at + 4) {
-        b.copy_from_slice(&value.to_be_bytes());
-    }
-}
