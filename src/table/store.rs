@@ -1,0 +1,152 @@
+//! The memory of the tables: a fixed number of values, on huge pages when there are, that can be called for ahead of
+//! their use. The only file outside `dpdk` with unsafe code, for what it was measured to bring (docs/performance.md):
+//! a look-up in a table of a gigabyte misses the TLB as well on 4 kB pages, and misses that are not called for ahead
+//! come one after the other.
+
+use std::ops::{Index, IndexMut};
+use std::ptr::NonNull;
+
+use nix::libc;
+
+/// What a huge page holds.
+const HUGE: usize = 2 << 20;
+
+/// A fixed number of values.
+pub struct Store<T: Copy> {
+    base: NonNull<T>,
+    len: usize,
+    /// Of the mapping
+    bytes: usize,
+}
+
+// SAFETY: a Store owns its memory alone, as a Box<[T]> does; nothing in it is bound to a thread unless T is.
+unsafe impl<T: Copy + Send> Send for Store<T> {}
+// SAFETY: a shared Store only reads.
+unsafe impl<T: Copy + Sync> Sync for Store<T> {}
+
+impl<T: Copy> std::fmt::Debug for Store<T> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Store({} of {} bytes)", self.len, size_of::<T>())
+    }
+}
+
+impl<T: Copy> Store<T> {
+    /// `len` copies of `value`, each page of them in memory when this returns: `mmap`, from the reserve of huge pages
+    /// first if `reserve` says so, else from transparent ones where the system has them (`madvise(MADV_HUGEPAGE)`).
+    /// As `vec!` it ends the process if there is no memory.
+    pub fn new(len: usize, value: T, reserve: bool) -> Store<T> {
+        const { assert!(align_of::<T>() <= 4096 && size_of::<T>() > 0) };
+        let layout = std::alloc::Layout::array::<T>(len.max(1)).unwrap_or(std::alloc::Layout::new::<T>());
+        let bytes = layout.size().next_multiple_of(HUGE);
+        if layout.size() < size_of::<T>() * len {
+            std::alloc::handle_alloc_error(layout);
+        }
+        let huge = (reserve && bytes > HUGE).then(|| map(bytes, libc::MAP_HUGETLB)).flatten();
+        let Some(base) = huge.or_else(|| map(bytes, 0)) else { std::alloc::handle_alloc_error(layout) };
+        if huge.is_none() {
+            // SAFETY: exactly the mapping just made. A hint: where it is refused, pages are small.
+            unsafe { libc::madvise(base.as_ptr().cast(), bytes, libc::MADV_HUGEPAGE) };
+        }
+        let base = base.cast::<T>();
+        for at in 0..len {
+            // SAFETY: len * size_of::<T>() <= bytes, the mapping is aligned to pages and writable, and T needs no drop.
+            unsafe { base.add(at).write(value) };
+        }
+        Store { base, len, bytes }
+    }
+
+    /// How many values.
+    #[inline(always)]
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// No values.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Bytes of memory, the last page's rest included.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Calls for the cache line of a value, which is used soon. Any number will do.
+    #[inline(always)]
+    pub fn prefetch(&self, at: usize) {
+        prefetch(self.base.as_ptr().wrapping_add(at));
+    }
+}
+
+/// Calls for the cache line at an address.
+#[inline(always)]
+pub fn prefetch<T>(at: *const T) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: a hint: it reads nothing into the program and never faults, whatever the address (Intel SDM, PREFETCHh).
+    unsafe {
+        std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(at.cast());
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = at;
+}
+
+/// Fresh zeroed memory, aligned to its pages.
+fn map(bytes: usize, flags: libc::c_int) -> Option<NonNull<libc::c_void>> {
+    let flags = flags | libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
+    // SAFETY: an anonymous mapping at an address that the kernel chooses touches no memory that is in use.
+    let at =
+        unsafe { libc::mmap(std::ptr::null_mut(), bytes, libc::PROT_READ | libc::PROT_WRITE, flags, -1, 0) };
+    if at == libc::MAP_FAILED { None } else { NonNull::new(at) }
+}
+
+impl<T: Copy> Index<usize> for Store<T> {
+    type Output = T;
+    #[inline(always)]
+    fn index(&self, at: usize) -> &T {
+        assert!(at < self.len);
+        // SAFETY: in bounds, and every value was written by `new`; `&self` keeps writers out.
+        unsafe { &*self.base.as_ptr().add(at) }
+    }
+}
+
+impl<T: Copy> IndexMut<usize> for Store<T> {
+    #[inline(always)]
+    fn index_mut(&mut self, at: usize) -> &mut T {
+        assert!(at < self.len);
+        // SAFETY: as above, and `&mut self` is the only access.
+        unsafe { &mut *self.base.as_ptr().add(at) }
+    }
+}
+
+impl<T: Copy> Drop for Store<T> {
+    fn drop(&mut self) {
+        // SAFETY: exactly the mapping that `new` made; no reference into it outlives `self`.
+        unsafe { libc::munmap(self.base.as_ptr().cast(), self.bytes) };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_is_filled_whole_and_every_value_is_its_own() {
+        for (len, reserve) in [(1, false), (1000, true), (70_000, true), (0, false)] {
+            let mut store = Store::new(len, [7u64; 8], reserve);
+            assert_eq!(store.len(), len);
+            assert!(store.bytes() >= len * 64);
+            for at in 0..len {
+                assert_eq!(store[at], [7; 8]);
+                store[at] = [at as u64; 8];
+            }
+            assert!((0..len).all(|at| store[at] == [at as u64; 8]));
+            store.prefetch(usize::MAX);
+        }
+    }
+
+    #[test]
+    #[should_panic(expected = "at < self.len")]
+    fn one_beyond_the_last_is_refused() {
+        let _ = Store::new(10, 0u32, false)[10];
+    }
+}
