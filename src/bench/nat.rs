@@ -169,7 +169,13 @@ impl Lane {
         let view = view().ok_or("the view of the measurement is wrong")?;
         let s = Nanos::from_s;
         let timeouts = Timeouts::new(s(7440), s(240), s(3600), &[], s(60));
-        let config = NatConfig { sessions: share.max(1), timeouts, wans: 1, seed: rand::random() };
+        let config = NatConfig {
+            sessions: share.max(1),
+            timeouts,
+            wans: vec![1],
+            reserve: true,
+            seed: rand::random(),
+        };
         let nat = Nat::new(&config, &|port: u16| steer.port(port) == id);
         let hosts = flows.len() as u32 + 16;
         let neighbors = Neighbors::new(hosts, HashKey::draw(&mut rand::rng()));

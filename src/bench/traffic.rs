@@ -60,7 +60,7 @@ pub(super) fn view() -> Option<Arc<View>> {
         ],
         wans: vec![WanLink { iface: WAN, gateway: GATEWAY }],
         uplinks: Uplinks {
-            wans: vec![Uplink { address: OUTSIDE, epoch: 0, fit: true }],
+            wans: vec![Uplink { addresses: vec![OUTSIDE], epoch: 0, fit: true }],
             carrying: Some(WanId(0)),
         },
         routes: Routes::new(vec![Route { net: lan, iface: LAN, via: None }]),

@@ -6,12 +6,14 @@ use std::sync::Arc;
 use arrayvec::ArrayVec;
 use rtrb::Producer;
 
-use super::rings::{HandOver, Handed, LcoreEnd, PROBE_LEN, SessionRow, ToManager, ToWorker};
+use super::rings::{HandOver, LcoreEnd, PROBE_LEN, SessionRow, ToManager, ToWorker};
 use super::steer::Steer;
 use super::{BURST, Ports};
 use crate::base::{IfaceId, Nanos, WanId, WorkerId};
-use crate::packet::{DropReason, Frame, PacketBuf, Stat, Verdict};
-use crate::path::{Class, Router, View};
+use crate::nat::timeouts::tick;
+use crate::packet::{DropReason, Frame, PacketBuf, Stat};
+use crate::path::{Router, View};
+use crate::table::neighbors::State;
 
 /// Messages taken in one turn.
 const MESSAGES: usize = 64;
@@ -31,7 +33,7 @@ pub struct Lcore<B> {
     pub router: Router<B>,
     end: LcoreEnd,
     hand_over: HandOver<B>,
-    queues: Vec<Vec<B>>,
+    interfaces: usize,
     /// Where to, and from which slot on: each in its turn.
     listings: VecDeque<(Producer<SessionRow>, u32)>,
     shown: Nanos,
@@ -47,9 +49,9 @@ impl<B: PacketBuf> Lcore<B> {
         end: LcoreEnd,
         hand_over: HandOver<B>,
     ) -> Lcore<B> {
-        let queues = view.ifaces.iter().map(|_| Vec::with_capacity(BURST * 4)).collect();
+        let interfaces = view.ifaces.len();
         let listings = VecDeque::with_capacity(LISTINGS);
-        Lcore { id, steer, view, router, end, hand_over, queues, listings, shown: Nanos::ZERO }
+        Lcore { id, steer, view, router, end, hand_over, interfaces, listings, shown: Nanos::ZERO }
     }
 
     /// Who it is.
@@ -70,23 +72,18 @@ impl<B: PacketBuf> Lcore<B> {
     /// One turn. Gives how many frames came in.
     pub fn turn<P: Ports<Buf = B>>(&mut self, ports: &mut P, now: Nanos) -> usize {
         let mut came = 0;
-        for iface in 0..self.queues.len() {
-            let iface = IfaceId(iface as u8);
+        for iface in (0..self.interfaces).map(|i| IfaceId(i as u8)) {
             let mut burst = ArrayVec::<B, BURST>::new();
             ports.receive(iface, &mut burst);
-            came += burst.len();
-            let mut classed = ArrayVec::<Handed<B>, BURST>::new();
-            for buf in burst {
-                classed.extend(self.router.receive(&self.view, iface, buf, now));
+            if !burst.is_empty() {
+                came += burst.len();
+                self.router.came(iface, &burst);
+                self.route(iface, burst, now, true);
+                self.flush(ports);
             }
-            self.router.warm(&classed);
-            for (frame, class) in classed {
-                self.dispatch(frame, class, now);
-            }
-            self.flush(ports);
         }
         came += self.handed_in(now);
-        self.router.nat.expire(now, &mut self.router.counters);
+        self.router.expire(now);
         self.router.give_up_old(&self.view, now);
         self.list(now);
         // After receiving: what a probe sent now brings back is stamped by a later turn.
@@ -119,35 +116,58 @@ impl<B: PacketBuf> Lcore<B> {
         self.shown = now;
     }
 
-    fn dispatch(&mut self, frame: Frame<B>, class: Class, now: Nanos) -> Verdict {
+    /// A burst's way from receive to send: established flows in stages over all of it, everything else the long way, in
+    /// the order of arrival. `hands`: what another worker owns is handed over to it.
+    #[inline(always)]
+    fn route(&mut self, ingress: IfaceId, burst: ArrayVec<B, BURST>, now: Nanos, hands: bool) {
+        let marks = self.router.look_up(&self.view, ingress, &burst);
+        let tick = tick(now);
+        for (buf, mark) in burst.into_iter().zip(&marks) {
+            if let Some(buf) = self.router.established(&self.view, ingress, buf, mark, tick) {
+                self.route_anew(ingress, buf, now, hands);
+            }
+        }
+    }
+
+    /// The long way of one frame.
+    #[inline(never)]
+    fn route_anew(&mut self, ingress: IfaceId, buf: B, now: Nanos, hands: bool) {
+        let Some((frame, class)) = self.router.receive(&self.view, ingress, buf, now) else { return };
         match self.steer.owner(&frame, class) {
-            Some(owner) if owner != self.id => self.hand(frame, class, owner),
-            _ => self.router.forward(&self.view, frame, class, now),
-        }
-    }
-
-    fn hand(&mut self, frame: Frame<B>, class: Class, owner: WorkerId) -> Verdict {
-        let ring = self.hand_over.to.get_mut(owner.index()).and_then(Option::as_mut);
-        match ring.map(|ring| ring.push((frame, class))) {
-            Some(Ok(())) => {
-                self.router.counters.add(Stat::HandedOut, 1);
-                Verdict::HandedOut(owner)
-            }
+            Some(owner) if owner != self.id && hands => self.hand(frame, owner),
             _ => {
-                self.router.counters.drop(DropReason::HandOverFull);
-                Verdict::Dropped(DropReason::HandOverFull)
+                self.router.forward(&self.view, frame, class, now);
             }
         }
     }
 
+    fn hand(&mut self, frame: Frame<B>, owner: WorkerId) {
+        let ring = self.hand_over.to.get_mut(owner.index()).and_then(Option::as_mut);
+        match ring.map(|ring| ring.push((frame.buf, frame.ingress))) {
+            Some(Ok(())) => self.router.counters.add(Stat::HandedOut, 1),
+            _ => self.router.counters.drop(DropReason::HandOverFull),
+        }
+    }
+
+    /// What others have handed over: bursts of what came in at one interface.
     fn handed_in(&mut self, now: Nanos) -> usize {
         let mut came = 0;
-        for ring in &mut self.hand_over.from {
-            for _ in 0..BURST {
-                let Ok((frame, class)) = ring.pop() else { break };
-                came += 1;
-                self.router.counters.add(Stat::HandedIn, 1);
-                self.router.forward(&self.view, frame, class, now);
+        for ring in 0..self.hand_over.from.len() {
+            let mut burst = ArrayVec::<B, BURST>::new();
+            let mut ingress = IfaceId(0);
+            while !burst.is_full()
+                && let Some(ring) = self.hand_over.from.get_mut(ring)
+                && let Ok((_, from)) = ring.peek()
+                && (burst.is_empty() || *from == ingress)
+            {
+                let Ok((buf, from)) = ring.pop() else { break };
+                ingress = from;
+                burst.push(buf);
+            }
+            if !burst.is_empty() {
+                came += burst.len();
+                self.router.counters.add(Stat::HandedIn, burst.len() as u64);
+                self.route(ingress, burst, now, false);
             }
         }
         came
@@ -165,10 +185,7 @@ impl<B: PacketBuf> Lcore<B> {
 
     /// Sends what the path put out, in order. What a queue does not take is dropped.
     fn transmit<P: Ports<Buf = B>>(&mut self, ports: &mut P) {
-        for (iface, buf) in self.router.out.drain(..) {
-            self.queues[iface.index()].push(buf);
-        }
-        for (iface, queue) in self.queues.iter_mut().enumerate() {
+        for (iface, queue) in self.router.out.iter_mut().enumerate() {
             if queue.is_empty() {
                 continue;
             }
@@ -195,12 +212,13 @@ impl<B: PacketBuf> Lcore<B> {
                 ToWorker::View(view) => {
                     let generation = view.generation;
                     let old = std::mem::replace(&mut self.view, view);
+                    self.router.renew();
                     self.tell(ToManager::Taken { generation, at: now, old });
                 }
                 ToWorker::Learn { iface, ip, mac } => self.router.learn(&self.view, iface, ip, mac),
                 ToWorker::Stale { iface, ip } => {
                     if let Some(neighbor) = self.router.neighbors.find(iface, ip) {
-                        neighbor.stale = true;
+                        neighbor.state = State::Stale;
                     }
                 }
                 ToWorker::GiveUp { iface, ip } => self.router.give_up(&self.view, iface, ip, now),
@@ -227,7 +245,7 @@ impl<B: PacketBuf> Lcore<B> {
         now: Nanos,
     ) {
         self.router.counters.add(Stat::Originated, 1);
-        let Some(mut buf) = ports.alloc().filter(|_| iface.index() < self.queues.len()) else {
+        let Some(mut buf) = ports.alloc().filter(|_| iface.index() < self.interfaces) else {
             return self.router.counters.drop(DropReason::NoBuffer);
         };
         if !buf.resize(PROBE_LEN) {
@@ -236,7 +254,7 @@ impl<B: PacketBuf> Lcore<B> {
         buf.bytes_mut().copy_from_slice(frame);
         // What waits goes first: then the one frame more that is sent is this one.
         self.transmit(ports);
-        self.router.out.push((iface, buf));
+        self.router.out[iface.index()].push(buf);
         let before = self.router.counters.get(Stat::Sent);
         self.transmit(ports);
         if let (Some(wan), true) = (probe, self.router.counters.get(Stat::Sent) > before) {
@@ -250,9 +268,9 @@ impl<B: PacketBuf> Lcore<B> {
         let mut next = Some(*from);
         if !rows.is_abandoned() {
             let worker = self.id;
-            next = self.router.nat.list(*from, slots, now, |session| {
+            next = self.router.nat.list(*from, slots, now, |session, root| {
                 // There is room for as many rows as slots are looked at.
-                let _ = rows.push(SessionRow { session: *session, worker });
+                let _ = rows.push(SessionRow { session: *session, created: root.created, worker });
             });
         }
         match next.filter(|_| !rows.is_abandoned()) {

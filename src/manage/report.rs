@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::{Lane, Manager};
 use crate::base::Nanos;
 use crate::engine::{SessionRow, Snapshot};
-use crate::nat::session::tick;
+use crate::nat::timeouts::tick;
 use crate::wan::WanStatus;
 use crate::wire::protocol;
 
@@ -83,7 +83,7 @@ impl Manager {
                 "admin": status.admin,
                 "link": status.link.unwrap_or(false),
                 "carrying": status.carrying,
-                "address": self.view.uplinks.wans[id.index()].address,
+                "address": self.view.uplinks.wans[id.index()].addresses.first(),
                 "gateway": link.gateway,
                 "rtt_us": status.rtt_us,
                 "jitter_us": status.jitter_us,
@@ -133,20 +133,21 @@ impl RowContext {
     /// A row of `sessions`.
     pub fn json(&self, row: &SessionRow) -> Value {
         let s = &row.session;
-        let end = |ip: Ipv4Addr, port: u16| format!("{ip}:{port}");
+        let end = |(ip, port): (Ipv4Addr, u16)| format!("{ip}:{port}");
+        let [inside, outside] = &s.sides;
         json!({
             "protocol": protocol_name(s.protocol),
-            "inside": end(s.inside, s.inside_port),
-            "outside": end(s.outside, s.outside_port),
-            "remote": end(s.remote, s.remote_port),
+            "inside": end((inside.addr(), inside.port())),
+            "outside": end((outside.addr(), outside.port())),
+            "remote": end(s.remote()),
             "wan": self.wan_names.get(s.wan.index()),
             "state": s.state_name(),
-            "age_s": (self.now.as_s() as u32).saturating_sub(s.created),
+            "age_s": (self.now.as_s() as u32).saturating_sub(row.created),
             "idle_s": (tick(self.now).wrapping_sub(s.refreshed) as i32).max(0) / 1000,
-            "rx_packets": s.rx_packets,
-            "tx_packets": s.tx_packets,
-            "rx_bytes": s.rx_bytes,
-            "tx_bytes": s.tx_bytes,
+            "rx_packets": outside.packets(),
+            "tx_packets": inside.packets(),
+            "rx_bytes": outside.bytes(),
+            "tx_bytes": inside.bytes(),
             "worker": row.worker.0,
         })
     }

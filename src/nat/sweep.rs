@@ -2,7 +2,7 @@
 //! It walks the slots at an even pace, the whole table in `PERIOD`, a few slots a turn.
 
 use super::Nat;
-use super::session::tick;
+use super::timeouts::tick;
 use crate::base::Nanos;
 use crate::packet::{Counters, Stat};
 
@@ -10,6 +10,9 @@ use crate::packet::{Counters, Stat};
 pub const PERIOD: Nanos = Nanos::from_s(8);
 /// At most so many slots a turn, however long the turn before took.
 const MOST: u64 = 512;
+
+/// Slots that are called for ahead of their visit.
+const AHEAD: u32 = 8;
 
 /// Where the sweep stands.
 #[derive(Debug, Default)]
@@ -20,8 +23,9 @@ pub(super) struct Sweep {
 }
 
 impl Nat {
-    /// Removes sessions whose timer has run out, as many as the pace asks for since the last call.
-    pub fn expire(&mut self, now: Nanos, counters: &mut Counters) {
+    /// Removes sessions whose timer has run out, as many as the pace asks for since the last call, and takes every stamp
+    /// away that is not `stamp`.
+    pub fn expire(&mut self, now: Nanos, stamp: u16, counters: &mut Counters) {
         let used = u64::from(self.sessions.used());
         let due = now.since(self.sweep.paid).0.saturating_mul(used) / PERIOD.0;
         if due == 0 {
@@ -37,12 +41,19 @@ impl Nat {
         for _ in 0..due.min(MOST).min(used) {
             let slot = self.sweep.cursor;
             self.sweep.cursor = if u64::from(slot) + 1 >= used { 0 } else { slot + 1 };
-            self.expire_slot(slot, now, counters);
+            self.expire_slot(slot, now, stamp, counters);
         }
     }
 
-    fn expire_slot(&mut self, slot: u32, now: Nanos, counters: &mut Counters) {
-        let session = self.sessions.get(slot);
+    #[inline(always)]
+    fn expire_slot(&mut self, slot: u32, now: Nanos, stamp: u16, counters: &mut Counters) {
+        self.sessions.prefetch(slot.wrapping_add(AHEAD));
+        let session = self.sessions.get_mut(slot);
+        for side in &mut session.sides {
+            if side.stamp != stamp && side.stamp != 0 {
+                side.stamp = 0;
+            }
+        }
         if session.protocol != 0 && session.expired(&self.timeouts, tick(now)) {
             self.remove_session(slot, now, counters);
             counters.add(Stat::SessionsExpired, 1);

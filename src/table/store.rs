@@ -37,13 +37,15 @@ impl<T: Copy> Store<T> {
     pub fn new(len: usize, value: T, reserve: bool) -> Store<T> {
         const { assert!(align_of::<T>() <= 4096 && size_of::<T>() > 0) };
         let layout = std::alloc::Layout::array::<T>(len.max(1)).unwrap_or(std::alloc::Layout::new::<T>());
-        let bytes = layout.size().next_multiple_of(HUGE);
+        // A small table on a huge page of its own would waste it.
+        let large = layout.size() >= HUGE;
+        let bytes = layout.size().next_multiple_of(if large { HUGE } else { 4096 });
         if layout.size() < size_of::<T>() * len {
             std::alloc::handle_alloc_error(layout);
         }
-        let huge = (reserve && bytes > HUGE).then(|| map(bytes, libc::MAP_HUGETLB)).flatten();
+        let huge = (reserve && large).then(|| map(bytes, libc::MAP_HUGETLB)).flatten();
         let Some(base) = huge.or_else(|| map(bytes, 0)) else { std::alloc::handle_alloc_error(layout) };
-        if huge.is_none() {
+        if large && huge.is_none() {
             // SAFETY: exactly the mapping just made. A hint: where it is refused, pages are small.
             unsafe { libc::madvise(base.as_ptr().cast(), bytes, libc::MADV_HUGEPAGE) };
         }
@@ -88,6 +90,20 @@ pub fn prefetch<T>(at: *const T) {
     }
     #[cfg(not(target_arch = "x86_64"))]
     let _ = at;
+}
+
+/// One bit for each of eight words that is `word`, compared at once.
+#[inline(always)]
+pub fn equal8(words: &[u16; 8], word: u16) -> u32 {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: SSE2 is a part of every x86_64 (its baseline); the load is of the 16 bytes of `words`, aligned or not.
+    unsafe {
+        use std::arch::x86_64::*;
+        let equal = _mm_cmpeq_epi16(_mm_loadu_si128(words.as_ptr().cast()), _mm_set1_epi16(word as i16));
+        _mm_movemask_epi8(_mm_packs_epi16(equal, _mm_setzero_si128())) as u32
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    words.iter().enumerate().map(|(at, w)| u32::from(*w == word) << at).sum()
 }
 
 /// Fresh zeroed memory, aligned to its pages.
@@ -141,6 +157,14 @@ mod tests {
             }
             assert!((0..len).all(|at| store[at] == [at as u64; 8]));
             store.prefetch(usize::MAX);
+        }
+    }
+
+    #[test]
+    fn eight_words_are_compared_at_once_as_one_by_one() {
+        for n in 0..=256u32 {
+            let words = [0, 1, 2, 3, 4, 5, 6, 7].map(|i| if n >> i & 1 == 1 { 0xff01 } else { n as u16 });
+            assert_eq!(equal8(&words, 0xff01), n & 255);
         }
     }
 
