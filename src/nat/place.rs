@@ -60,7 +60,7 @@ impl Nat {
         let n = pools.len().min(uplink.addresses.len());
         let first = match n {
             0 | 1 => 0,
-            n => (self.key.hash(u64::from(mapping.inside.to_bits()), 0) >> 32) as usize * n >> 32,
+            n => ((self.key.hash(u64::from(mapping.inside.to_bits()), 0) >> 32) as usize * n) >> 32,
         };
         for at in (first..n).chain(0..first).take(1 + OTHERS) {
             let pool = &mut pools[at][pool_of(mapping.protocol)];
