@@ -53,7 +53,7 @@ fn run(args: RunArgs) -> Result<(), String> {
 fn bench(args: NatArgs) -> Result<(), String> {
     use turnout::bench::{Direction, NatOptions, Order};
     let options = NatOptions {
-        sessions: u32::try_from(args.sessions).map_err(|_| "that many sessions do not fit")?,
+        sessions: args.sessions.iter().map(|n| *n as u32).collect(),
         workers: usize::from(args.workers),
         direction: match args.direction {
             cli::Direction::Up => Direction::Up,
@@ -67,13 +67,17 @@ fn bench(args: NatArgs) -> Result<(), String> {
         bytes: usize::from(args.bytes),
         burst: usize::from(args.burst),
         packets: args.packets,
+        compare: args.compare,
     };
-    let row = turnout::bench::nat(&options).map_err(|e| e.to_string())?.json();
-    if args.json {
-        return print(&format!("{row}\n"));
-    }
-    let lines = row.as_object().into_iter().flatten().map(|(name, value)| format!("{name:>20}  {value}\n"));
-    print(&lines.collect::<String>())
+    let each = |row: &turnout::bench::Row| {
+        let row = row.json();
+        if args.json {
+            return print(&format!("{row}\n"));
+        }
+        let lines = row.as_object().into_iter().flatten();
+        print(&lines.map(|(name, value)| format!("{name:>20}  {value}\n")).collect::<String>())
+    };
+    turnout::bench::nat(&options, each).map_err(|e| e.to_string())
 }
 
 /// A reader that has left is no failure.

@@ -1,22 +1,24 @@
-//! `turnout bench nat`: N live sessions, packets of them in any order, cycles from receive to send.
+//! `turnout bench nat`: N live sessions, packets of them in any order, cycles from receive to send; beside them, if
+//! asked for, those of the reference loop for the same packets.
 
 use std::sync::{Arc, Barrier};
 
-use hdrhistogram::Histogram;
+use arrayvec::ArrayVec;
 use serde_json::{Value, json};
 
-use super::traffic::{Arrays, GATEWAY, LAN, PEER_MAC, WAN, flows, order, view};
-use crate::base::{Nanos, WorkerId};
+use super::Failure;
+use super::lane::Lane;
+use super::reference::Reference;
+use super::tally::{Tally, tenths};
+use super::traffic::{Arrays, Bed, Walk, Writer};
+use crate::base::WorkerId;
 use crate::dpdk::{Eal, EalConfig, Mbuf, Pool, tsc, tsc_hz};
-use crate::engine::steer::Steer;
-use crate::engine::{BURST, HandOver, Lcore, ManagerEnd, connect, hand_overs};
-use crate::nat::{Nat, NatConfig, Timeouts};
-use crate::packet::PacketBuf;
-use crate::path::Router;
-use crate::table::hash::HashKey;
-use crate::table::neighbors::Neighbors;
-use crate::wire::be16;
-use crate::worker::now;
+use crate::engine::{BURST, hand_overs};
+
+/// The path and the reference loop take turns of so many bursts, so that what drifts falls on both.
+const SLICE: u64 = 8192;
+/// Of these, so many are not counted: the caches hold what the other one left.
+const SETTLE: u64 = 1024;
 
 /// Which way the packets go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,10 +41,10 @@ pub enum Order {
 }
 
 /// What to measure.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct NatOptions {
-    /// Live sessions, over all workers
-    pub sessions: u32,
+    /// Live sessions, over all workers: a row for each of these
+    pub sessions: Vec<u32>,
     /// Workers, a core each
     pub workers: usize,
     /// Which way
@@ -55,17 +57,21 @@ pub struct NatOptions {
     pub burst: usize,
     /// Packets to measure, each worker
     pub packets: u64,
+    /// The reference loop as well
+    pub compare: bool,
 }
 
 /// What was measured.
 #[derive(Debug)]
 pub struct Row {
     options: NatOptions,
+    sessions: u32,
     endpoints: u32,
     packets: u64,
-    cycles: Histogram<u64>,
-    mean: f64,
-    setup_cycles: f64,
+    bytes: usize,
+    path: Tally,
+    reference: Option<Tally>,
+    setup: Tally,
     tsc_hz: u64,
 }
 
@@ -73,9 +79,9 @@ impl Row {
     /// As JSON, one object.
     pub fn json(&self) -> Value {
         let o = &self.options;
-        let round = |x: f64| (x * 10.0).round() / 10.0;
-        json!({
-            "sessions": o.sessions,
+        let per_second = |mean: f64| self.tsc_hz as f64 / mean * o.workers as f64;
+        let mut row = json!({
+            "sessions": self.sessions,
             "endpoints": self.endpoints,
             "workers": o.workers,
             "packet_bytes": o.bytes,
@@ -83,25 +89,30 @@ impl Row {
             "direction": match o.direction { Direction::Up => "up", Direction::Down => "down", Direction::Both => "both" },
             "order": match o.order { Order::Shuffled => "shuffled", Order::Created => "created" },
             "packets": self.packets,
-            "mpps": round(self.tsc_hz as f64 / self.mean / 1e6 * o.workers as f64),
-            "cycles_per_packet": {
-                "mean": round(self.mean),
-                "p50": self.cycles.value_at_quantile(0.5),
-                "p99": self.cycles.value_at_quantile(0.99),
-            },
+            "mpps": tenths(per_second(self.path.mean()) / 1e6),
+            "cycles_per_packet": self.path.json(),
+            "interrupted_bursts": self.path.interrupted(),
             "tsc_hz": self.tsc_hz,
-            "setup_per_second": (self.tsc_hz as f64 / self.setup_cycles) as u64,
-        })
+            "setup_per_second": per_second(self.setup.mean()) as u64,
+            "bytes_per_session": tenths(self.bytes as f64 / f64::from(self.sessions)),
+        });
+        if let Some(reference) = &self.reference {
+            let hundredths = |x: f64| (x * 100.0).round() / 100.0;
+            row["reference"] = reference.json();
+            row["ratio"] = json!({
+                "mean": hundredths(self.path.mean() / reference.mean()),
+                "p50": hundredths(self.path.at(0.5) / reference.at(0.5)),
+            });
+        }
+        row
     }
 }
 
-type Failure = Box<dyn std::error::Error + Send + Sync>;
-
-/// Measures.
+/// Measures; `each` hears of a row when it is there.
 ///
 /// # Errors
-/// What is wrong and what to do, in one line.
-pub fn nat(options: &NatOptions) -> Result<Row, Failure> {
+/// What is wrong and what to do, in one line; the first error of `each`.
+pub fn nat(options: &NatOptions, mut each: impl FnMut(&Row) -> Result<(), String>) -> Result<(), Failure> {
     if options.burst == 0 || options.burst > BURST {
         return Err(format!("a burst has 1 to {BURST} packets").into());
     }
@@ -118,152 +129,146 @@ pub fn nat(options: &NatOptions) -> Result<Row, Failure> {
     let config = EalConfig { manager_core: allowed[0], worker_cores: cores.clone(), ..EalConfig::default() };
     let eal = Eal::start(&config)?;
     let pool = Pool::new(&eal, "bench", 8192, Pool::DATA_ROOM)?;
-    let barrier = Arc::new(Barrier::new(options.workers));
+    for sessions in &options.sessions {
+        each(&row(options, *sessions, &eal, &cores, &pool)?)?;
+    }
+    Ok(())
+}
+
+/// One row: all workers side by side.
+fn row(o: &NatOptions, sessions: u32, eal: &Eal, cores: &[usize], pool: &Pool) -> Result<Row, Failure> {
+    let barrier = Arc::new(Barrier::new(o.workers));
     let mut threads = Vec::new();
-    for (w, hand_over) in hand_overs::<Mbuf>(options.workers).into_iter().enumerate() {
-        let (options, core, eal, pool, barrier) =
-            (*options, cores[w], eal.share(), pool.clone(), barrier.clone());
+    for (w, hand_over) in hand_overs::<Mbuf>(o.workers).into_iter().enumerate() {
+        let (o, core, eal, pool, barrier) = (o.clone(), cores[w], eal.share(), pool.clone(), barrier.clone());
         threads.push(std::thread::spawn(move || -> Result<Measured, Failure> {
             let _registered = eal.register_worker(core)?;
-            Lane::new(&options, WorkerId(w as u8), hand_over, pool)?.measure(&options, &barrier)
+            let ends = (Arrays::new(pool.clone()), Writer::new(pool, o.bytes));
+            let lane = Lane::new(sessions, o.workers, WorkerId(w as u8), hand_over, ends)?;
+            measure(lane, &o, &barrier)
         }));
     }
-    let mut cycles: Histogram<u64> = Histogram::new(3)?;
-    let (mut mean, mut setup_cycles, mut packets, mut endpoints) = (0.0, 0.0, 0, 0);
+    let mut row = Row {
+        options: o.clone(),
+        sessions,
+        endpoints: 0,
+        packets: 0,
+        bytes: 0,
+        path: Tally::new(o.burst)?,
+        reference: if o.compare { Some(Tally::new(o.burst)?) } else { None },
+        setup: Tally::new(o.burst)?,
+        tsc_hz: tsc_hz(eal),
+    };
     for thread in threads {
         let one = thread.join().map_err(|_| "a worker has panicked")??;
-        cycles.add(&one.cycles)?;
-        mean += one.total_cycles as f64 / one.packets as f64 / options.workers as f64;
-        // Workers set up side by side: their rates add up.
-        setup_cycles += one.setup_cycles / (options.workers * options.workers) as f64;
-        packets += one.packets;
-        endpoints += one.endpoints;
+        row.path.add(&one.path)?;
+        row.setup.add(&one.setup)?;
+        if let (Some(all), Some(one)) = (&mut row.reference, &one.reference) {
+            all.add(one)?;
+        }
+        row.packets += one.packets;
+        row.bytes += one.bytes;
+        row.endpoints += one.endpoints;
     }
-    let options = *options;
-    Ok(Row { options, endpoints, packets, cycles, mean, setup_cycles, tsc_hz: tsc_hz(&eal) })
+    Ok(row)
 }
 
 struct Measured {
-    cycles: Histogram<u64>,
-    total_cycles: u64,
+    path: Tally,
+    reference: Option<Tally>,
+    setup: Tally,
     packets: u64,
-    setup_cycles: f64,
+    bytes: usize,
     endpoints: u32,
 }
 
-/// One worker of the measurement.
-struct Lane {
-    lcore: Lcore<Mbuf>,
-    ports: Arrays,
-    flows: Vec<super::traffic::Flow>,
-    endpoints: u32,
-    /// Kept, so that the rings have another end.
-    _manager: ManagerEnd,
+/// Sets up, waits for the others, measures, waits again: no worker is measured without its neighbours. One that fails
+/// keeps the others waiting no longer than one that does not.
+fn measure<P: Bed>(mut lane: Lane<P>, o: &NatOptions, barrier: &Barrier) -> Result<Measured, Failure> {
+    let ready = lane.set_up(o.burst).and_then(|setup| {
+        let yardstick = if o.compare { Some(Yardstick::new(&lane, o)?) } else { None };
+        Ok((setup, yardstick))
+    });
+    barrier.wait();
+    let measured = ready.and_then(|(setup, yardstick)| run(&mut lane, o, setup, yardstick));
+    barrier.wait();
+    measured
 }
 
-impl Lane {
-    fn new(o: &NatOptions, id: WorkerId, hand_over: HandOver<Mbuf>, pool: Pool) -> Result<Lane, Failure> {
-        let steer = Steer::new(o.workers);
-        let share = o.sessions / o.workers as u32 + u32::from(id.index() < o.sessions as usize % o.workers);
-        let (flows, endpoints) = flows(share.max(1), steer, id);
-        let view = view().ok_or("the view of the measurement is wrong")?;
-        let s = Nanos::from_s;
-        let timeouts = Timeouts::new(s(7440), s(240), s(3600), &[], s(60));
-        let config = NatConfig {
-            sessions: share.max(1),
-            timeouts,
-            wans: vec![1],
-            reserve: true,
-            seed: rand::random(),
-        };
-        let nat = Nat::new(&config, &|port: u16| steer.port(port) == id);
-        let hosts = flows.len() as u32 + 16;
-        let neighbors = Neighbors::new(hosts, HashKey::draw(&mut rand::rng()));
-        let router = Router::new(nat, neighbors, 2, &view.icmp);
-        let (manager, end) = connect(2, 1);
-        let mut lcore = Lcore::new(id, steer, view.clone(), router, end, hand_over);
-        lcore.router.learn(&view, WAN, GATEWAY, PEER_MAC);
-        for flow in &flows {
-            lcore.router.learn(&view, LAN, flow.host, PEER_MAC);
+fn run<P: Bed>(
+    lane: &mut Lane<P>,
+    o: &NatOptions,
+    setup: Tally,
+    mut yardstick: Option<Yardstick>,
+) -> Result<Measured, Failure> {
+    let mut walk = Walk::new(lane.flows.len(), o.order, o.direction);
+    let mut path = Tally::new(o.burst)?;
+    let bursts = o.packets.div_ceil(o.burst as u64);
+    // A round to warm up, not counted.
+    let warm = (walk.len().div_ceil(o.burst) as u64).min(bursts / 4).max(SETTLE);
+    for at in 0..warm {
+        lane.step(&mut walk, o.burst)?;
+        if let Some(yardstick) = yardstick.as_mut() {
+            yardstick.step(lane, at < warm)?;
         }
-        Ok(Lane { lcore, ports: Arrays::new(pool, o.bytes), flows, endpoints, _manager: manager })
     }
-
-    /// One burst of these flows; gives its cycles.
-    fn burst(&mut self, flows: &[u32], from: crate::base::IfaceId) -> Result<u64, Failure> {
-        for flow in flows {
-            if !self.ports.put(from, &self.flows[*flow as usize]) {
-                return Err("the pool of mbufs is empty".into());
+    let mut counted = 0;
+    while counted < bursts {
+        for at in 0..SLICE.min(bursts - counted + SETTLE) {
+            let cycles = lane.step(&mut walk, o.burst)?;
+            if at >= SETTLE {
+                path.record(cycles)?;
+                counted += 1;
             }
         }
+        if let Some(yardstick) = yardstick.as_mut() {
+            for at in 0..SLICE.min(bursts - yardstick.counted + SETTLE) {
+                yardstick.step(lane, at < SETTLE)?;
+            }
+        }
+    }
+    let bytes = lane.lcore.router.nat.bytes();
+    let packets = counted * o.burst as u64;
+    let reference = yardstick.map(|y| y.tally);
+    Ok(Measured { path, reference, setup, packets, bytes, endpoints: lane.endpoints })
+}
+
+/// The reference loop with the sessions of a lane, on a walk of its own along the same way.
+struct Yardstick {
+    reference: Reference,
+    walk: Walk,
+    burst: usize,
+    tally: Tally,
+    counted: u64,
+}
+
+impl Yardstick {
+    fn new<P: Bed>(lane: &Lane<P>, o: &NatOptions) -> Result<Yardstick, Failure> {
+        let mut reference = Reference::new(lane.flows.len());
+        for flow in &lane.flows {
+            if !reference.add(&flow.entry()) {
+                return Err("the reference loop has no room".into());
+            }
+        }
+        let walk = Walk::new(lane.flows.len(), o.order, o.direction);
+        Ok(Yardstick { reference, walk, burst: o.burst, tally: Tally::new(o.burst)?, counted: 0 })
+    }
+
+    fn step<P: Bed>(&mut self, lane: &mut Lane<P>, settling: bool) -> Result<(), Failure> {
+        let mut which = ArrayVec::new();
+        let from = self.walk.next(self.burst, &mut which);
+        let mut burst = lane.writer.burst(from, &lane.flows, &which).ok_or("the pool of mbufs is empty")?;
         let start = tsc();
-        self.lcore.turn(&mut self.ports, now());
+        let known = self.reference.burst(&mut burst);
         let cycles = tsc().wrapping_sub(start);
-        let to = if from == LAN { WAN } else { LAN };
-        let sent = self.ports.sent[to.index()].len();
-        if sent != flows.len() {
-            return Err(format!(
-                "{sent} of {} packets came out: {:?}",
-                flows.len(),
-                self.lcore.router.counters
-            )
-            .into());
+        if known != which.len() {
+            return Err(format!("the reference loop knew {known} of {} packets", which.len()).into());
         }
-        Ok(cycles)
-    }
-
-    /// Sets up, waits for the others, measures, waits again: no worker is measured without its neighbours. One that fails
-    /// keeps the others waiting no longer than one that does not.
-    fn measure(mut self, o: &NatOptions, barrier: &Barrier) -> Result<Measured, Failure> {
-        let setup = self.set_up(o);
-        barrier.wait();
-        let measured = setup.and_then(|setup_cycles| self.run(o, setup_cycles));
-        barrier.wait();
-        measured
-    }
-
-    /// Opens every flow; gives the cycles of one.
-    fn set_up(&mut self, o: &NatOptions) -> Result<f64, Failure> {
-        let created = order(self.flows.len(), false);
-        let mut cycles = 0;
-        for burst in created.chunks(o.burst) {
-            cycles += self.burst(burst, LAN)?;
-            for (flow, buf) in burst.iter().zip(&self.ports.sent[WAN.index()]) {
-                self.flows[*flow as usize].outside_port = be16(buf.bytes(), 34);
-            }
-            self.ports.recycle();
+        lane.writer.recycle(burst);
+        if !settling {
+            self.tally.record(cycles)?;
+            self.counted += 1;
         }
-        Ok(cycles as f64 / self.flows.len() as f64)
-    }
-
-    fn run(&mut self, o: &NatOptions, setup_cycles: f64) -> Result<Measured, Failure> {
-        let order = order(self.flows.len(), o.order == Order::Shuffled);
-        let mut cycles: Histogram<u64> = Histogram::new(3)?;
-        let (mut total, mut packets, mut turn) = (0u64, 0u64, 0u64);
-        // A round to warm up, not counted.
-        let warm = (order.len() as u64).min(o.packets / 4).max(1000);
-        while packets < o.packets + warm {
-            for burst in order.chunks(o.burst) {
-                let from = match o.direction {
-                    Direction::Up => LAN,
-                    Direction::Down => WAN,
-                    Direction::Both if turn.is_multiple_of(2) => LAN,
-                    Direction::Both => WAN,
-                };
-                turn += 1;
-                let spent = self.burst(burst, from)?;
-                self.ports.recycle();
-                packets += burst.len() as u64;
-                if packets > warm {
-                    total += spent;
-                    cycles.record(spent / burst.len() as u64)?;
-                }
-                if packets >= o.packets + warm {
-                    break;
-                }
-            }
-        }
-        let (packets, endpoints) = (packets - warm, self.endpoints);
-        Ok(Measured { cycles, total_cycles: total, packets, setup_cycles, endpoints })
+        Ok(())
     }
 }

@@ -8,6 +8,8 @@ use rand::SeedableRng;
 use rand::rngs::StdRng;
 use rand::seq::SliceRandom;
 
+use super::nat::{Direction, Order};
+use super::reference::{Endpoint, Entry};
 use crate::base::{Generation, IfaceId, Ipv4Net, Mac, WanId, WorkerId};
 use crate::dpdk::{Mbuf, Pool};
 use crate::engine::steer::Steer;
@@ -34,7 +36,22 @@ pub(super) struct Flow {
     pub(super) host: Ipv4Addr,
     port: u16,
     remote: Ipv4Addr,
-    pub(super) outside_port: u16,
+    /// What the router put in the place of the host's endpoint
+    pub(super) outside: Endpoint,
+}
+
+impl Flow {
+    /// As the reference loop is told of it.
+    pub(super) fn entry(&self) -> Entry {
+        Entry {
+            protocol: protocol::UDP,
+            inside: (self.host, self.port),
+            outside: self.outside,
+            remote: (self.remote, REMOTE_PORT),
+            up: (PEER_MAC, ROUTER_MAC[WAN.index()]),
+            down: (PEER_MAC, ROUTER_MAC[LAN.index()]),
+        }
+    }
 }
 
 const REMOTE_PORT: u16 = 4000;
@@ -79,51 +96,92 @@ pub(super) fn flows(sessions: u32, steer: Steer, worker: WorkerId) -> (Vec<Flow>
     for (host, port) in all.take(endpoints as usize) {
         for r in 0..remotes {
             let remote = Ipv4Addr::from_bits(0x0909_0000 + r);
-            flows.push(Flow { host, port, remote, outside_port: 0 });
+            flows.push(Flow { host, port, remote, outside: (OUTSIDE, 0) });
         }
     }
     flows.truncate(sessions as usize);
     (flows, endpoints)
 }
 
-/// The order in which packets take the sessions.
-pub(super) fn order(flows: usize, shuffled: bool) -> Vec<u32> {
-    let mut order: Vec<u32> = (0..flows as u32).collect();
-    if shuffled {
-        order.shuffle(&mut StdRng::seed_from_u64(1));
-    }
-    order
+/// The way of the packets through the sessions: burst after burst, round after round.
+#[derive(Clone)]
+pub(super) struct Walk {
+    order: Arc<[u32]>,
+    at: usize,
+    bursts: usize,
+    direction: Direction,
 }
 
-/// Ports that are arrays: what is to be received lies ready, what was sent lies there for a look.
-pub(super) struct Arrays {
+impl Walk {
+    /// Over so many flows.
+    pub(super) fn new(flows: usize, order: Order, direction: Direction) -> Walk {
+        let mut all: Vec<u32> = (0..flows as u32).collect();
+        if order == Order::Shuffled {
+            all.shuffle(&mut StdRng::seed_from_u64(1));
+        }
+        Walk { order: all.into(), at: 0, bursts: 0, direction }
+    }
+
+    /// Packets of a round.
+    pub(super) fn len(&self) -> usize {
+        self.order.len()
+    }
+
+    /// The next burst, and where it comes in. A session whose packets came from inside in one round gets them from
+    /// outside in the next.
+    pub(super) fn next(&mut self, burst: usize, into: &mut ArrayVec<u32, BURST>) -> IfaceId {
+        into.clear();
+        for _ in 0..burst.min(BURST) {
+            into.push(self.order[self.at]);
+            self.at += 1;
+            if self.at == self.order.len() {
+                self.at = 0;
+                self.bursts += 1;
+            }
+        }
+        self.bursts += 1;
+        match self.direction {
+            Direction::Up => LAN,
+            Direction::Down => WAN,
+            Direction::Both if self.bursts.is_multiple_of(2) => LAN,
+            Direction::Both => WAN,
+        }
+    }
+}
+
+/// Writes the packets, outside the measured part, into the same few buffers again and again.
+pub(super) struct Writer {
     pool: Pool,
     bytes: usize,
     spare: Vec<Mbuf>,
-    ready: [ArrayVec<Mbuf, BURST>; 2],
-    pub(super) sent: [Vec<Mbuf>; 2],
 }
 
-impl Arrays {
-    pub(super) fn new(pool: Pool, bytes: usize) -> Arrays {
-        let sent = [Vec::with_capacity(BURST * 2), Vec::with_capacity(BURST * 2)];
-        Arrays { pool, bytes, spare: Vec::with_capacity(BURST * 2), ready: Default::default(), sent }
+impl Writer {
+    /// Of frames of so many bytes.
+    pub(super) fn new(pool: Pool, bytes: usize) -> Writer {
+        Writer { pool, bytes, spare: Vec::with_capacity(BURST * 4) }
     }
 
-    /// Puts a packet of a flow in front of an interface: from its host, or from its remote.
-    pub(super) fn put(&mut self, iface: IfaceId, flow: &Flow) -> bool {
-        let Some(mut buf) = self.spare.pop().or_else(|| self.pool.alloc()) else { return false };
-        let (src, dst, ports) = if iface == LAN {
-            (flow.host, flow.remote, (flow.port, REMOTE_PORT))
-        } else {
-            (flow.remote, OUTSIDE, (REMOTE_PORT, flow.outside_port))
-        };
+    /// A burst of packets of these flows: from their hosts, or from their remotes. `None`: the pool is empty.
+    pub(super) fn burst(
+        &mut self,
+        from: IfaceId,
+        flows: &[Flow],
+        which: &[u32],
+    ) -> Option<ArrayVec<Mbuf, BURST>> {
+        which.iter().map(|at| self.packet(from, &flows[*at as usize])).collect()
+    }
+
+    fn packet(&mut self, from: IfaceId, flow: &Flow) -> Option<Mbuf> {
+        let mut buf = self.spare.pop().or_else(|| self.pool.alloc())?;
+        let (inside, remote) = ((flow.host, flow.port), (flow.remote, REMOTE_PORT));
+        let (src, dst) = if from == LAN { (inside, remote) } else { (remote, flow.outside) };
         if !buf.resize(self.bytes) {
-            return false;
+            return None;
         }
         let total_len = (self.bytes - eth::LEN) as u16;
         let frame = buf.bytes_mut();
-        Eth { dst: ROUTER_MAC[iface.index()], src: PEER_MAC, ethertype: ethertype::IPV4 }.emit(frame);
+        Eth { dst: ROUTER_MAC[from.index()], src: PEER_MAC, ethertype: ethertype::IPV4 }.emit(frame);
         let ip = Ipv4 {
             header_len: ipv4::MIN_LEN as u8,
             tos: 0,
@@ -134,24 +192,55 @@ impl Arrays {
             fragment_offset: 0,
             ttl: 64,
             protocol: protocol::UDP,
-            src,
-            dst,
+            src: src.0,
+            dst: dst.0,
         };
         ip.emit(&mut frame[eth::LEN..]);
         let udp = &mut frame[eth::LEN + ipv4::MIN_LEN..];
-        put16(udp, 0, ports.0);
-        put16(udp, 2, ports.1);
+        put16(udp, 0, src.1);
+        put16(udp, 2, dst.1);
         put16(udp, 4, total_len - ipv4::MIN_LEN as u16);
         // Not zero, so that it is updated; nobody looks whether it is right.
         put16(udp, 6, 0x1234);
-        self.ready[iface.index()].try_push(buf).is_ok()
+        Some(buf)
     }
 
-    /// The buffers of what was sent are used again.
-    pub(super) fn recycle(&mut self) {
-        for sent in &mut self.sent {
-            self.spare.append(sent);
-        }
+    /// The buffers are used again.
+    pub(super) fn recycle(&mut self, bufs: impl IntoIterator<Item = Mbuf>) {
+        self.spare.extend(bufs);
+    }
+}
+
+/// What stands for the ports: it can be given packets to receive, and asked for those that were sent.
+pub(super) trait Bed: Ports<Buf = Mbuf> {
+    /// These come in at an interface. False if they do not fit.
+    fn feed(&mut self, iface: IfaceId, burst: ArrayVec<Mbuf, BURST>) -> bool;
+    /// What went out of an interface.
+    fn collect(&mut self, iface: IfaceId, into: &mut Vec<Mbuf>);
+}
+
+/// Ports that are arrays: what is to be received lies ready, what was sent lies there for a look.
+pub(super) struct Arrays {
+    pool: Pool,
+    ready: [ArrayVec<Mbuf, BURST>; 2],
+    sent: [Vec<Mbuf>; 2],
+}
+
+impl Arrays {
+    pub(super) fn new(pool: Pool) -> Arrays {
+        let sent = [Vec::with_capacity(BURST * 2), Vec::with_capacity(BURST * 2)];
+        Arrays { pool, ready: Default::default(), sent }
+    }
+}
+
+impl Bed for Arrays {
+    fn feed(&mut self, iface: IfaceId, burst: ArrayVec<Mbuf, BURST>) -> bool {
+        self.ready[iface.index()] = burst;
+        true
+    }
+
+    fn collect(&mut self, iface: IfaceId, into: &mut Vec<Mbuf>) {
+        into.append(&mut self.sent[iface.index()]);
     }
 }
 

@@ -255,9 +255,9 @@ pub struct DemoArgs {
 /// Options of `turnout bench nat`.
 #[derive(Clone, Debug, PartialEq, Eq, Args)]
 pub struct NatArgs {
-    /// So many sessions, all alive
-    #[arg(long, value_name = "N", value_parser = positive, default_value = "100K")]
-    pub sessions: u64,
+    /// So many sessions, all alive; several numbers give a row each
+    #[arg(long, value_name = "N,..", value_parser = count, value_delimiter = ',', default_value = "64512")]
+    pub sessions: Vec<u64>,
     /// So many workers, a core each
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=128), default_value = "1")]
     pub workers: u16,
@@ -268,14 +268,17 @@ pub struct NatArgs {
     #[arg(long, value_enum, default_value_t = Order::Shuffled)]
     pub order: Order,
     /// Length of a frame, without its checksum
-    #[arg(long, value_name = "B", value_parser = clap::value_parser!(u16).range(60..=9600), default_value = "64")]
+    #[arg(long, value_name = "B", value_parser = clap::value_parser!(u16).range(60..=9600), default_value = "60")]
     pub bytes: u16,
     /// Packets in a burst
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256), default_value = "32")]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=32), default_value = "32")]
     pub burst: u16,
     /// Packets to measure, for each worker
     #[arg(long, value_name = "N", value_parser = positive, default_value = "10M")]
     pub packets: u64,
+    /// Also measure the reference loop, the least that translates a packet, and print the ratio
+    #[arg(long)]
+    pub compare: bool,
     /// Print one JSON object a line
     #[arg(long)]
     pub json: bool,
@@ -312,6 +315,12 @@ pub(super) fn number(text: &str) -> Result<u64, String> {
     let plain = !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit());
     let value = digits.parse::<u64>().ok().filter(|_| plain).and_then(|n| n.checked_mul(unit));
     value.ok_or_else(|| "not a number; 250000, 250K and 1M are".to_owned())
+}
+
+/// A number of sessions.
+fn count(text: &str) -> Result<u64, String> {
+    let most = u64::from(u32::MAX / 4);
+    positive(text).and_then(|n| if n > most { Err(format!("at most {most}")) } else { Ok(n) })
 }
 
 fn positive(text: &str) -> Result<u64, String> {

@@ -48,18 +48,19 @@ fn options_parse_into_their_structs() {
     assert_eq!((args.name.as_str(), args.force, args.talk.json), ("x", true, true));
     assert_eq!(args.talk.socket, PathBuf::from("/run/turnout/turnout.sock"));
     let Ok(Command::Bench(BenchCommand::Nat(nat))) = parse(
-        "turnout bench nat --sessions 1M --workers 2 --direction up --order created --bytes 128 --burst 64 --packets 5000",
+        "turnout bench nat --sessions 1K,1M --workers 2 --direction up --order created --bytes 128 --burst 16 --packets 5000 --compare",
     ) else {
         panic!("not a bench")
     };
     let want = NatArgs {
-        sessions: 1_000_000,
+        sessions: vec![1_000, 1_000_000],
         workers: 2,
         direction: Direction::Up,
         order: Order::Created,
         bytes: 128,
-        burst: 64,
+        burst: 16,
         packets: 5_000,
+        compare: true,
         json: false,
     };
     assert_eq!(nat, want);

@@ -13,7 +13,7 @@
 //! | `find`, `af_packet` | from a port's name to DPDK's number; the driver of Linux ports and its limits |
 //! | `linux` (`_error`, `_state`), `command` | a Linux interface, taken from the kernel and given back |
 //! | `link`, `carrier` | link up and down, in milliseconds |
-//! | `time` | the cycle counter, timer slack |
+//! | `time`, `simd` | the cycle counter, timer slack; vector instructions |
 //!
 //! It uses of this crate `base` and `packet` alone.
 #![allow(unsafe_code)]
@@ -35,6 +35,7 @@ mod pool;
 mod port;
 mod port_types;
 mod queue;
+pub mod simd;
 mod time;
 
 pub use carrier::CarrierWatch;
