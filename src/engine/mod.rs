@@ -7,6 +7,7 @@
 
 mod lcore;
 mod rings;
+pub mod rss;
 mod shared;
 pub mod steer;
 
