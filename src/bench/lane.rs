@@ -4,7 +4,7 @@ use arrayvec::ArrayVec;
 
 use super::Failure;
 use super::tally::Tally;
-use super::traffic::{Bed, Flow, GATEWAY, LAN, PEER_MAC, WAN, Walk, Writer, flows, view};
+use super::traffic::{Bed, Flow, GATEWAY, LAN, PEER_MAC, SWITCH, WAN, Walk, Writer, addresses, flows, view};
 use crate::base::{IfaceId, Nanos, WorkerId};
 use crate::dpdk::{Mbuf, tsc};
 use crate::engine::steer::Steer;
@@ -23,7 +23,6 @@ pub(super) struct Lane<P> {
     ports: P,
     pub(super) writer: Writer,
     pub(super) flows: Vec<Flow>,
-    pub(super) endpoints: u32,
     sent: Vec<Mbuf>,
     /// Kept, so that the rings have another end.
     _manager: ManagerEnd,
@@ -40,29 +39,26 @@ impl<P: Bed> Lane<P> {
     ) -> Result<Lane<P>, Failure> {
         let steer = Steer::new(workers);
         let share = sessions / workers as u32 + u32::from(id.index() < sessions as usize % workers);
-        let (flows, endpoints) = flows(share.max(1), steer, id);
-        let view = view().ok_or("the view of the measurement is wrong")?;
+        let flows = flows(share.max(1), steer, id);
+        let view = view(sessions).ok_or("the view of the measurement is wrong")?;
         let s = Nanos::from_s;
         let timeouts = Timeouts::new(s(7440), s(240), s(3600), &[], s(60));
         let config = NatConfig {
             sessions: share.max(1),
             timeouts,
-            wans: vec![1],
+            wans: vec![addresses(sessions)],
             reserve: true,
             seed: rand::random(),
         };
         let nat = Nat::new(&config, &|port: u16| steer.port(port) == id);
-        let hosts = flows.len() as u32 + 16;
-        let neighbors = Neighbors::new(hosts, HashKey::draw(&mut rand::rng()));
+        let neighbors = Neighbors::new(16, HashKey::draw(&mut rand::rng()));
         let router = Router::new(nat, neighbors, 2, &view.icmp);
         let (manager, end) = connect(2, 1);
         let mut lcore = Lcore::new(id, steer, view.clone(), router, end, hand_over);
         lcore.router.learn(&view, WAN, GATEWAY, PEER_MAC);
-        for flow in &flows {
-            lcore.router.learn(&view, LAN, flow.host, PEER_MAC);
-        }
+        lcore.router.learn(&view, LAN, SWITCH, PEER_MAC);
         let sent = Vec::with_capacity(BURST * 2);
-        Ok(Lane { lcore, ports, writer, flows, endpoints, sent, _manager: manager })
+        Ok(Lane { lcore, ports, writer, flows, sent, _manager: manager })
     }
 
     /// One burst of these flows, written and then taken through a turn; gives the turn's cycles. What was sent lies in

@@ -66,7 +66,6 @@ pub struct NatOptions {
 pub struct Row {
     options: NatOptions,
     sessions: u32,
-    endpoints: u32,
     packets: u64,
     bytes: usize,
     path: Tally,
@@ -82,7 +81,6 @@ impl Row {
         let per_second = |mean: f64| self.tsc_hz as f64 / mean * o.workers as f64;
         let mut row = json!({
             "sessions": self.sessions,
-            "endpoints": self.endpoints,
             "workers": o.workers,
             "packet_bytes": o.bytes,
             "burst": o.burst,
@@ -151,7 +149,6 @@ fn row(o: &NatOptions, sessions: u32, eal: &Eal, cores: &[usize], pool: &Pool) -
     let mut row = Row {
         options: o.clone(),
         sessions,
-        endpoints: 0,
         packets: 0,
         bytes: 0,
         path: Tally::new(o.burst)?,
@@ -168,7 +165,6 @@ fn row(o: &NatOptions, sessions: u32, eal: &Eal, cores: &[usize], pool: &Pool) -
         }
         row.packets += one.packets;
         row.bytes += one.bytes;
-        row.endpoints += one.endpoints;
     }
     Ok(row)
 }
@@ -179,7 +175,6 @@ struct Measured {
     setup: Tally,
     packets: u64,
     bytes: usize,
-    endpoints: u32,
 }
 
 /// Sets up, waits for the others, measures, waits again: no worker is measured without its neighbours. One that fails
@@ -230,7 +225,7 @@ fn run<P: Bed>(
     let bytes = lane.lcore.router.nat.bytes();
     let packets = counted * o.burst as u64;
     let reference = yardstick.map(|y| y.tally);
-    Ok(Measured { path, reference, setup, packets, bytes, endpoints: lane.endpoints })
+    Ok(Measured { path, reference, setup, packets, bytes })
 }
 
 /// The reference loop with the sessions of a lane, on a walk of its own along the same way.

@@ -14,9 +14,9 @@ use crate::base::{Generation, IfaceId, Ipv4Net, Mac, WanId, WorkerId};
 use crate::dpdk::{Mbuf, Pool};
 use crate::engine::steer::Steer;
 use crate::engine::{BURST, Ports};
-use crate::nat::{FIRST_PORT, Uplink, Uplinks};
+use crate::nat::{Uplink, Uplinks};
 use crate::packet::{BufPool, PacketBuf};
-use crate::path::{IcmpPolicy, Iface, View, WanLink};
+use crate::path::{IcmpPolicy, Iface, Places, View, WanLink};
 use crate::table::routes::{Route, Routes};
 use crate::wire::eth::{self, Eth, ethertype};
 use crate::wire::ipv4::{self, Ipv4};
@@ -26,6 +26,8 @@ use crate::wire::{protocol, put16};
 const PORTS_PER_HOST: u32 = 63;
 pub(super) const LAN: IfaceId = IfaceId(0);
 pub(super) const WAN: IfaceId = IfaceId(1);
+/// What the hosts are behind, as in FD.io CSIT's tests
+pub(super) const SWITCH: Ipv4Addr = Ipv4Addr::new(192, 168, 255, 2);
 pub(super) const GATEWAY: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 1);
 const ROUTER_MAC: [Mac; 2] = [Mac([2, 0, 0, 0, 0, 1]), Mac([2, 0, 0, 0, 0, 2])];
 pub(super) const PEER_MAC: Mac = Mac([2, 0, 0, 0, 0, 9]);
@@ -55,12 +57,21 @@ impl Flow {
 }
 
 const REMOTE_PORT: u16 = 4000;
+const REMOTE: Ipv4Addr = Ipv4Addr::new(198, 18, 0, 1);
 const OUTSIDE: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 2);
+/// Sessions for each address of the WAN: half of its ports, so that a draw finds what a site finds.
+const SESSIONS_PER_ADDRESS: u32 = 32_256;
 
-/// The view of the measurement.
-pub(super) fn view() -> Option<Arc<View>> {
+/// How many addresses the WAN has for so many sessions.
+pub(super) fn addresses(sessions: u32) -> usize {
+    sessions.div_ceil(SESSIONS_PER_ADDRESS).max(1) as usize
+}
+
+/// The view of the measurement, with addresses for so many sessions in all.
+pub(super) fn view(sessions: u32) -> Option<Arc<View>> {
     let net = |ip: Ipv4Addr, len| Ipv4Net::new(ip, len);
-    let lan = net(Ipv4Addr::new(10, 0, 0, 1), 8)?;
+    let lan = net(Ipv4Addr::new(192, 168, 255, 1), 24)?;
+    let hosts = net(Ipv4Addr::new(10, 0, 0, 0), 8)?;
     let iface = |name: &str, mac, net, wan| Iface {
         name: name.into(),
         mac,
@@ -69,7 +80,9 @@ pub(super) fn view() -> Option<Arc<View>> {
         addresses: vec![net],
         wan,
     };
-    Some(Arc::new(View {
+    let others = (0xc612_8000u32..).map(Ipv4Addr::from_bits);
+    let pool = std::iter::once(OUTSIDE).chain(others).take(addresses(sessions));
+    let view = View {
         generation: Generation(0),
         ifaces: vec![
             iface("lan", ROUTER_MAC[0], lan, None),
@@ -77,30 +90,25 @@ pub(super) fn view() -> Option<Arc<View>> {
         ],
         wans: vec![WanLink { iface: WAN, gateway: GATEWAY }],
         uplinks: Uplinks {
-            wans: vec![Uplink { addresses: vec![OUTSIDE], epoch: 0, fit: true }],
+            wans: vec![Uplink { addresses: pool.collect(), epoch: 0, fit: true }],
             carrying: Some(WanId(0)),
         },
-        routes: Routes::new(vec![Route { net: lan, iface: LAN, via: None }]),
+        routes: Routes::new(vec![
+            Route { net: lan, iface: LAN, via: None },
+            Route { net: hosts, iface: LAN, via: Some(SWITCH) },
+        ]),
         icmp: IcmpPolicy { errors_per_second: 1000, time_exceeded: true },
-    }))
+        places: Places::default(),
+    };
+    Some(Arc::new(view.indexed()))
 }
 
-/// The flows of one worker: endpoints of hosts that it owns, as many as it has ports for, each to as many remotes as it takes.
-pub(super) fn flows(sessions: u32, steer: Steer, worker: WorkerId) -> (Vec<Flow>, u32) {
-    let ports = (FIRST_PORT..=u16::MAX).filter(|p| steer.port(*p) == worker).count() as u32;
-    let endpoints = sessions.min(ports).max(1);
-    let remotes = sessions.div_ceil(endpoints);
+/// The flows of one worker: hosts that it owns, with 63 endpoints each and one remote.
+pub(super) fn flows(sessions: u32, steer: Steer, worker: WorkerId) -> Vec<Flow> {
     let hosts = (0x0a00_0100u32..).map(Ipv4Addr::from_bits).filter(|h| steer.host(*h) == worker);
     let all = hosts.flat_map(|host| (0..PORTS_PER_HOST).map(move |p| (host, 10_000 + p as u16)));
-    let mut flows = Vec::with_capacity(sessions as usize);
-    for (host, port) in all.take(endpoints as usize) {
-        for r in 0..remotes {
-            let remote = Ipv4Addr::from_bits(0x0909_0000 + r);
-            flows.push(Flow { host, port, remote, outside: (OUTSIDE, 0) });
-        }
-    }
-    flows.truncate(sessions as usize);
-    (flows, endpoints)
+    let flow = |(host, port)| Flow { host, port, remote: REMOTE, outside: (OUTSIDE, 0) };
+    all.take(sessions as usize).map(flow).collect()
 }
 
 /// The way of the packets through the sessions: burst after burst, round after round.

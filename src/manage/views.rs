@@ -4,7 +4,7 @@ use std::net::Ipv4Addr;
 
 use crate::base::{Generation, IfaceId, Mac, Nanos, WanId};
 use crate::nat::{NatConfig, Timeouts, Uplink, Uplinks};
-use crate::path::{IcmpPolicy, Iface, View, WanLink};
+use crate::path::{IcmpPolicy, Iface, Places, View, WanLink};
 use crate::profile::Profile;
 use crate::table::routes::{Route, Routes};
 use crate::wan;
@@ -56,7 +56,9 @@ pub fn first(profile: &Profile, ports: &[PortInfo], workers: usize) -> View {
         routes: Routes::new(connected.chain(fixed).collect()),
         icmp: icmp_policy(profile, workers),
         ifaces,
+        places: Places::default(),
     }
+    .indexed()
 }
 
 /// The next view: as `last`, with the links and the WANs as they stand now.
@@ -72,7 +74,7 @@ pub fn next(last: &View, wans: &wan::Wans, links: &[bool]) -> View {
         uplink.epoch = status.epoch;
         uplink.fit = status.sends();
     }
-    view
+    view.indexed()
 }
 
 /// ICMP, as the profile wants it of the whole router, shared out to `workers`.

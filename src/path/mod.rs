@@ -14,6 +14,7 @@ mod hold;
 mod limit;
 mod local;
 mod notice;
+mod places;
 mod resolve;
 mod view;
 
@@ -35,6 +36,7 @@ pub use established::{Mark, Marks};
 pub use hold::{HELD_FOR, Hold};
 pub use limit::Limit;
 pub use notice::Notice;
+pub use places::{Kind, Place, Places};
 pub use view::{IcmpPolicy, Iface, View, WanLink};
 
 /// A frame's end: at the way's end, or before it.
