@@ -12,7 +12,7 @@ use super::{BURST, Ports};
 use crate::base::{IfaceId, Nanos, WanId, WorkerId};
 use crate::nat::timeouts::tick;
 use crate::packet::{DropReason, Frame, PacketBuf, Stat};
-use crate::path::{Router, View};
+use crate::path::{Mark, Router, View};
 use crate::table::neighbors::State;
 
 /// Messages taken in one turn.
@@ -122,16 +122,23 @@ impl<B: PacketBuf> Lcore<B> {
     fn route(&mut self, ingress: IfaceId, burst: ArrayVec<B, BURST>, now: Nanos, hands: bool) {
         let marks = self.router.look_up(&self.view, ingress, &burst);
         let tick = tick(now);
-        for (buf, mark) in burst.into_iter().zip(&marks) {
-            if let Some(buf) = self.router.established(&self.view, ingress, buf, mark, tick) {
-                self.route_anew(ingress, buf, now, hands);
+        for (buf, mark) in burst.into_iter().zip(marks) {
+            if let Some(buf) = self.router.established(&self.view, ingress, buf, &mark, tick) {
+                self.route_anew(ingress, buf, mark, now, hands);
             }
         }
     }
 
-    /// The long way of one frame.
+    /// The way of a frame that is of no flow that is known: a new one, or anything else.
     #[inline(never)]
-    fn route_anew(&mut self, ingress: IfaceId, buf: B, now: Nanos, hands: bool) {
+    fn route_anew(&mut self, ingress: IfaceId, mut buf: B, mut mark: Mark, now: Nanos, hands: bool) {
+        let ours = |lcore: &Lcore<B>| !hands || lcore.steer.host(mark.source()) == lcore.id;
+        if mark.opens() && ours(self) && self.router.open(&self.view, ingress, &buf, &mut mark, now) {
+            match self.router.established(&self.view, ingress, buf, &mark, tick(now)) {
+                Some(back) => buf = back,
+                None => return,
+            }
+        }
         let Some((frame, class)) = self.router.receive(&self.view, ingress, buf, now) else { return };
         match self.steer.owner(&frame, class) {
             Some(owner) if owner != self.id && hands => self.hand(frame, owner),

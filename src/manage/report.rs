@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use super::{Lane, Manager};
 use crate::base::Nanos;
 use crate::engine::{SessionRow, Snapshot};
+use crate::nat::session::{INSIDE, OUTSIDE};
 use crate::nat::timeouts::tick;
 use crate::wan::WanStatus;
 use crate::wire::protocol;
@@ -134,20 +135,19 @@ impl RowContext {
     pub fn json(&self, row: &SessionRow) -> Value {
         let s = &row.session;
         let end = |(ip, port): (Ipv4Addr, u16)| format!("{ip}:{port}");
-        let [inside, outside] = &s.sides;
         json!({
-            "protocol": protocol_name(s.protocol),
-            "inside": end((inside.addr(), inside.port())),
-            "outside": end((outside.addr(), outside.port())),
+            "protocol": protocol_name(s.protocol()),
+            "inside": end(s.inside()),
+            "outside": end(s.outside()),
             "remote": end(s.remote()),
-            "wan": self.wan_names.get(s.wan.index()),
+            "wan": self.wan_names.get(s.wan().index()),
             "state": s.state_name(),
             "age_s": (self.now.as_s() as u32).saturating_sub(row.created),
             "idle_s": (tick(self.now).wrapping_sub(s.refreshed) as i32).max(0) / 1000,
-            "rx_packets": outside.packets(),
-            "tx_packets": inside.packets(),
-            "rx_bytes": outside.bytes(),
-            "tx_bytes": inside.bytes(),
+            "rx_packets": s.packets(OUTSIDE),
+            "tx_packets": s.packets(INSIDE),
+            "rx_bytes": s.bytes(OUTSIDE),
+            "tx_bytes": s.bytes(INSIDE),
             "worker": row.worker.0,
         })
     }

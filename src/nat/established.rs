@@ -1,9 +1,10 @@
 //! What the established path asks of the NAT: one step of a look-up at a time, so that a burst takes each step together.
 //! `call_` means: the line that the next step reads is called for.
 
-use super::session::{Key, Session};
-use super::{Nat, Timeouts};
-use crate::base::IfaceId;
+use super::session::{INSIDE, Key, Session};
+use super::{Env, Nat, Outbound, Timeouts};
+use crate::base::{IfaceId, WanId};
+use crate::packet::Tuple;
 
 impl Nat {
     /// The hash of a key; calls for its first line of the index.
@@ -22,9 +23,10 @@ impl Nat {
         Some(entry)
     }
 
-    /// Calls for the second line of the index.
-    pub fn call_further(&self, hash: u64) {
+    /// Calls for the second line of the index, and for the mapping that a new session from inside needs.
+    pub fn call_further(&self, hash: u64, key: Key) {
         self.index.prefetch_other(hash);
+        self.mapping_index.prefetch(self.hash(key.of_mapping()));
     }
 
     /// As `call_session`, by the second line.
@@ -34,15 +36,29 @@ impl Nat {
         Some(entry)
     }
 
-    /// Calls for the mapping of a key from inside, which a new session needs.
-    pub fn call_mapping(&self, key: Key) {
-        self.mapping_index.prefetch(self.hash(key.of_mapping()));
-    }
-
     /// A session, whosever it is.
     #[inline(always)]
     pub fn session(&mut self, slot: u32) -> (&mut Session, &Timeouts) {
         (self.sessions.get_mut(slot), &self.timeouts)
+    }
+
+    /// The session of a packet from inside with this hash: that which is there, or a new one.
+    ///
+    /// # Errors
+    /// As `outbound`, and then nothing has changed.
+    #[inline]
+    pub fn find_or_open(
+        &mut self,
+        tuple: &Tuple,
+        pin: Option<WanId>,
+        hash: u64,
+        env: &mut Env<'_>,
+    ) -> Result<u32, Outbound> {
+        let key = Key::outbound(tuple);
+        match self.find_hashed(hash, key, INSIDE) {
+            Some(slot) => Ok(slot),
+            None => self.open(tuple, pin, hash, env),
+        }
     }
 
     /// A packet of this side came in at `ingress`, passed every check, and went to `hop`: so may those that follow, as
@@ -50,8 +66,11 @@ impl Nat {
     #[inline]
     pub fn establish(&mut self, slot: u32, side: usize, hop: u16, ingress: IfaceId, stamp: u16) {
         let session = self.sessions.get_mut(slot);
-        session.ingress[side] = ingress;
-        session.sides[side].hop = hop;
-        session.sides[side].stamp = stamp;
+        // Outside the WAN says it, which is a part of the key.
+        if side == INSIDE {
+            session.ingress = ingress;
+        }
+        session.hops[side & 1] = hop;
+        session.stamps[side & 1] = stamp;
     }
 }

@@ -1,9 +1,8 @@
 //! The door from outside: what has a session goes in; UDP of a new remote goes in where a mapping is
 //! (endpoint-independent filtering, RFC 4787 REQ-8); TCP and echoes need their session. Everything else changes nothing.
 
-use super::session::{Ends, INSIDE, Key, OPENED_OUTSIDE, OUTSIDE, Root, Session};
-use super::tcp::{TcpState, Way};
-use super::timeouts::tick;
+use super::session::{Ends, INSIDE, Key, OUTSIDE, Root, Session};
+use super::timeouts::{STRANGER, tick};
 use super::{Env, Nat, Translation};
 use crate::base::WanId;
 use crate::packet::{DropReason, Stat, Tuple};
@@ -51,23 +50,18 @@ impl Nat {
             }
         };
         let session = self.sessions.get_mut(slot);
-        if env.up.left(session.wan, self.roots[slot as usize].epoch) {
+        if env.up.left(session.wan(), self.roots[slot as usize].epoch) {
             return Err(DropReason::WanLeft);
         }
-        // What outside opened must not be kept alive from there alone (RFC 7857 REQ-7).
-        let mut refreshes = session.spoken();
-        if let Some(tcp) = packet.tcp {
-            let state = TcpState::from_u8(session.state);
-            let next = state.after(Way::In, tcp.flags);
-            refreshes &= state.refreshes(next, tcp.flags);
-            session.state = next as u8;
+        match packet.tcp {
+            Some(tcp) => session.step(OUTSIDE, tcp.flags, tick(env.now)),
+            // What outside opened must not be kept alive from there alone (RFC 7857 REQ-7).
+            None if session.spoken() => session.refreshed = tick(env.now),
+            None => {}
         }
-        if refreshes {
-            session.refreshed = tick(env.now);
-        }
-        session.sides[OUTSIDE].count(packet.bytes);
-        let inside = &session.sides[INSIDE];
-        Ok(Translation { addr: inside.addr(), port: inside.port(), wan: session.wan, slot })
+        session.count(OUTSIDE, packet.bytes);
+        let (addr, port) = session.inside();
+        Ok(Translation { addr, port, wan: session.wan(), slot })
     }
 
     /// A session for a remote that was not spoken to yet, if its mapping lets it in.
@@ -98,12 +92,13 @@ impl Nat {
             remote: (t.src, t.src_port),
             wan: mapping.wan,
         });
-        session.state = Session::first_state(t.protocol, t.src_port, &self.timeouts);
-        session.flags = OPENED_OUTSIDE;
+        session.state = STRANGER;
         session.refreshed = tick(env.now);
         let root = Root { mapping: slot, created: env.now.as_s() as u32, epoch: mapping.epoch };
-        let Some(known) = self.find(session.outbound_key(), INSIDE) else {
-            return self.add_session(session, root, env.counters);
+        let key = session.key(INSIDE);
+        let hash = self.hash(key);
+        let Some(known) = self.find_hashed(hash, key, INSIDE) else {
+            return self.add_session(session, hash, root, env.counters);
         };
         let old = *self.sessions.get(known);
         if old.expired(&self.timeouts, tick(env.now)) {

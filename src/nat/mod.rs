@@ -232,16 +232,20 @@ impl Nat {
         self.key.hash(key.addresses, key.rest)
     }
 
-    #[inline(always)]
     fn find(&self, key: Key, side: usize) -> Option<u32> {
-        let is_it = |entry: u32| entry & 1 == side as u32 && self.sessions.get(entry >> 1).key(side) == key;
-        self.index.find(self.hash(key), is_it).map(|entry| entry >> 1)
+        self.find_hashed(self.hash(key), key, side)
     }
 
     #[inline(always)]
-    fn find_mapping(&self, key: Key) -> Option<u32> {
+    fn find_hashed(&self, hash: u64, key: Key, side: usize) -> Option<u32> {
+        let is_it = |entry: u32| entry & 1 == side as u32 && self.sessions.get(entry >> 1).key(side) == key;
+        self.index.find(hash, is_it).map(|entry| entry >> 1)
+    }
+
+    #[inline(always)]
+    fn find_mapping(&self, hash: u64, key: Key) -> Option<u32> {
         let is_it = |slot: u32| self.mappings.get(slot).key() == key;
-        self.mapping_index.find(self.hash(key), is_it)
+        self.mapping_index.find(hash, is_it)
     }
 
     /// Makes a session of a mapping, found from both sides.
@@ -249,18 +253,15 @@ impl Nat {
     fn add_session(
         &mut self,
         session: Session,
+        out_hash: u64,
         root: Root,
         counters: &mut Counters,
     ) -> Result<u32, DropReason> {
-        let (out_hash, in_hash) = (self.hash(session.outbound_key()), self.hash(session.inbound_key()));
-        self.evict_inbound(session.inbound_key(), in_hash);
-        let Some(slot) = self.sessions.insert(session) else {
-            counters.add(Stat::SessionsRefused, 1);
-            return Err(DropReason::NatTableFull);
-        };
+        let in_hash = self.hash(session.key(OUTSIDE));
+        self.evict_inbound(session.key(OUTSIDE), in_hash);
+        let slot = self.sessions.insert(session).ok_or(DropReason::NatTableFull)?;
         if self.index.insert_both((out_hash, slot * 2), (in_hash, slot * 2 + 1)).is_err() {
             self.sessions.remove(slot);
-            counters.add(Stat::SessionsRefused, 1);
             return Err(DropReason::NatTableFull);
         }
         self.roots[slot as usize] = root;
@@ -268,7 +269,7 @@ impl Nat {
         mapping.sessions += 1;
         mapping.spoken += u32::from(session.spoken());
         self.strangers += u32::from(!session.spoken());
-        self.per_wan[session.wan.index()] += 1;
+        self.per_wan[session.wan().index()] += 1;
         counters.add(Stat::SessionsCreated, 1);
         Ok(slot)
     }
@@ -285,18 +286,19 @@ impl Nat {
     /// Ends a session, and its mapping if it was the last one.
     fn remove_session(&mut self, slot: u32, now: Nanos, counters: &mut Counters) {
         let session = *self.sessions.get(slot);
-        let (out_hash, in_hash) = (self.hash(session.outbound_key()), self.hash(session.inbound_key()));
+        let (out_hash, in_hash) = (self.hash(session.key(INSIDE)), self.hash(session.key(OUTSIDE)));
         self.index.remove(out_hash, slot * 2);
         self.index.remove(in_hash, slot * 2 + 1);
         self.sessions.remove(slot);
-        self.per_wan[session.wan.index()] -= 1;
+        self.per_wan[session.wan().index()] -= 1;
         let mapping_slot = self.roots[slot as usize].mapping;
         let mapping = self.mappings.get_mut(mapping_slot);
         mapping.sessions -= 1;
         mapping.spoken -= u32::from(session.spoken());
         self.strangers -= u32::from(!session.spoken());
         if mapping.sessions == 0 {
-            let closed = session.protocol == protocol::TCP && tcp::TcpState::from_u8(session.state).closed();
+            let closed =
+                session.protocol() == protocol::TCP && tcp::TcpState::from_u8(session.state).closed();
             self.remove_mapping(mapping_slot, closed, now, counters);
         }
     }
@@ -312,7 +314,7 @@ impl Nat {
         let end = from.saturating_add(slots).min(self.sessions.used());
         for slot in from..end {
             let session = self.sessions.get(slot);
-            if session.protocol != 0 && !session.expired(&self.timeouts, tick(now)) {
+            if !session.is_free() && !session.expired(&self.timeouts, tick(now)) {
                 each(session, &self.roots[slot as usize]);
             }
         }
@@ -321,7 +323,7 @@ impl Nat {
 
     /// A number that changes with every change of sessions, mappings or free ports; traffic counters do not count.
     pub fn digest(&self) -> u64 {
-        let slots = (0..self.sessions.used()).map(|s| self.sessions.get(s)).filter(|s| s.protocol != 0);
+        let slots = (0..self.sessions.used()).map(|s| self.sessions.get(s)).filter(|s| !s.is_free());
         let mut sum = slots.fold(0u64, |sum, s| {
             let key = self.hash(s.key(INSIDE)) ^ self.hash(s.key(OUTSIDE)).rotate_left(7);
             sum.wrapping_add(key ^ u64::from(s.refreshed) << 8 ^ u64::from(s.state))

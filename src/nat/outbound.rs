@@ -1,7 +1,6 @@
 //! The door from inside: find the session, or make it, and the mapping that it needs.
 
-use super::session::{Ends, INSIDE, Key, OPENED_OUTSIDE, OUTSIDE, Root, Session};
-use super::tcp::{TcpState, Way};
+use super::session::{Ends, INSIDE, Key, OUTSIDE, Root, Session};
 use super::timeouts::tick;
 use super::{Env, Nat, Outbound, Translation};
 use crate::base::WanId;
@@ -30,39 +29,43 @@ impl Nat {
 
     #[inline(always)]
     fn translate(&mut self, packet: &FromInside<'_>, env: &mut Env<'_>) -> Result<Translation, Outbound> {
-        let kept = match self.find(Key::outbound(packet.tuple), INSIDE) {
+        let key = Key::outbound(packet.tuple);
+        let hash = self.hash(key);
+        let kept = match self.find_hashed(hash, key, INSIDE) {
             Some(slot) => self.hold_on(slot, packet, env)?,
             None => None,
         };
         let slot = match kept {
             Some(slot) => slot,
-            None => self.open(packet, env)?,
+            None => {
+                if let Some(tcp) = packet.tcp.filter(|tcp| !tcp.flags.opens()) {
+                    let why = DropReason::NatTcpMidstream;
+                    return Err(if tcp.flags.rst() { Outbound::Drop(why) } else { Outbound::Reset(why) });
+                }
+                self.open(packet.tuple, packet.pin, hash, env)?
+            }
         };
         let session = self.sessions.get_mut(slot);
-        if !env.up.fit(session.wan) {
+        if !env.up.fit(session.wan()) {
             return Err(Outbound::Drop(DropReason::WanDown));
         }
         if !session.spoken() {
-            session.flags &= !OPENED_OUTSIDE;
+            session.state = self.timeouts.first_state(session.protocol(), session.remote().1);
             self.mappings.get_mut(self.roots[slot as usize].mapping).spoken += 1;
             self.strangers -= 1;
         }
-        let mut refreshes = true;
-        if let Some(tcp) = packet.tcp {
-            let state = TcpState::from_u8(session.state);
-            let next = state.after(Way::Out, tcp.flags);
-            refreshes = state.refreshes(next, tcp.flags);
-            session.state = next as u8;
-            if tcp.flags.ack() {
-                session.last_ack = tcp.ack;
+        match packet.tcp {
+            Some(tcp) => {
+                session.step(INSIDE, tcp.flags, tick(env.now));
+                if tcp.flags.ack() {
+                    session.last_ack = tcp.ack;
+                }
             }
+            None => session.refreshed = tick(env.now),
         }
-        if refreshes {
-            session.refreshed = tick(env.now);
-        }
-        session.sides[INSIDE].count(packet.bytes);
-        let outside = &session.sides[OUTSIDE];
-        Ok(Translation { addr: outside.addr(), port: outside.port(), wan: session.wan, slot })
+        session.count(INSIDE, packet.bytes);
+        let (addr, port) = session.outside();
+        Ok(Translation { addr, port, wan: session.wan(), slot })
     }
 
     /// What to do with a session that was found: keep it (`Some`), or forget it and open a new one (`None`).
@@ -80,7 +83,7 @@ impl Nat {
             return Ok(None);
         }
         let epoch = self.roots[slot as usize].epoch;
-        if env.up.left(session.wan, epoch) { self.leave(slot, packet, env) } else { Ok(Some(slot)) }
+        if env.up.left(session.wan(), epoch) { self.leave(slot, packet, env) } else { Ok(Some(slot)) }
     }
 
     /// The session's WAN was left: TCP is reset, everything else moves with its mapping.
@@ -114,8 +117,8 @@ impl Nat {
         let mapping = *self.mappings.get(root.mapping);
         let mut new = old;
         new.bind((env.up.address(mapping.wan, mapping.address), mapping.outside_port), mapping.wan);
-        let (old_hash, new_hash) = (self.hash(old.inbound_key()), self.hash(new.inbound_key()));
-        self.evict_inbound(new.inbound_key(), new_hash);
+        let (old_hash, new_hash) = (self.hash(old.key(OUTSIDE)), self.hash(new.key(OUTSIDE)));
+        self.evict_inbound(new.key(OUTSIDE), new_hash);
         self.index.remove(old_hash, slot * 2 + 1);
         if self.index.insert(new_hash, slot * 2 + 1).is_err() {
             self.remove_session(slot, env.now, env.counters);
@@ -124,23 +127,26 @@ impl Nat {
         }
         *self.sessions.get_mut(slot) = new;
         self.roots[slot as usize].epoch = mapping.epoch;
-        self.per_wan[old.wan.index()] -= 1;
-        self.per_wan[new.wan.index()] += 1;
+        self.per_wan[old.wan().index()] -= 1;
+        self.per_wan[new.wan().index()] += 1;
         env.counters.add(Stat::SessionsMoved, 1);
         Ok(())
     }
 
     /// Makes a session for a packet that has none, on the mapping of its inside endpoint.
-    fn open(&mut self, packet: &FromInside<'_>, env: &mut Env<'_>) -> Result<u32, Outbound> {
-        let t = packet.tuple;
-        if let Some(tcp) = packet.tcp.filter(|tcp| !tcp.flags.opens()) {
-            let why = DropReason::NatTcpMidstream;
-            return Err(if tcp.flags.rst() { Outbound::Drop(why) } else { Outbound::Reset(why) });
-        }
-        let key = Key::mapping(t.protocol, packet.pin.map_or(0, |w| w.0 + 1), t.src, t.src_port);
-        let mapping = match self.find_mapping(key) {
+    #[inline]
+    pub(super) fn open(
+        &mut self,
+        t: &Tuple,
+        pin: Option<WanId>,
+        hash: u64,
+        env: &mut Env<'_>,
+    ) -> Result<u32, Outbound> {
+        let key = Key::mapping(t.protocol, pin.map_or(0, |w| w.0 + 1), t.src, t.src_port);
+        let mapping_hash = self.hash(key);
+        let mapping = match self.find_mapping(mapping_hash, key) {
             Some(slot) => self.settle(slot, env).map(|()| slot),
-            None => self.map(packet, key, env),
+            None => self.map(t, pin, mapping_hash, env),
         };
         let slot = mapping.map_err(Outbound::Drop)?;
         let mapping = *self.mappings.get(slot);
@@ -156,13 +162,13 @@ impl Nat {
             remote: (t.dst, if icmp { 0 } else { t.dst_port }),
             wan: mapping.wan,
         });
-        session.state = Session::first_state(t.protocol, t.dst_port, &self.timeouts);
+        session.state = self.timeouts.first_state(t.protocol, t.dst_port);
         session.refreshed = tick(env.now);
         let root = Root { mapping: slot, created: env.now.as_s() as u32, epoch: mapping.epoch };
         if env.up.left(mapping.wan, mapping.epoch) {
             env.counters.add(Stat::MappingsOnLeftWan, 1);
         }
-        self.add_session(session, root, env.counters).map_err(|reason| {
+        self.add_session(session, hash, root, env.counters).map_err(|reason| {
             if self.mappings.get(slot).sessions == 0 {
                 self.remove_mapping(slot, true, env.now, env.counters);
             }

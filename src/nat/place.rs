@@ -1,8 +1,6 @@
 //! Mappings: where an inside endpoint stands on a WAN, how it gets there, moves, and leaves.
 
 use super::mapping::Mapping;
-use super::outbound::FromInside;
-use super::session::Key;
 use super::{Env, Nat};
 use crate::base::{Nanos, WanId};
 use crate::packet::{Counters, DropReason, Stat, Tuple};
@@ -68,7 +66,6 @@ impl Nat {
                 return Ok(Mapping { outside_port, address: at as u16, wan, epoch: uplink.epoch, ..mapping });
             }
         }
-        env.counters.add(Stat::SessionsRefused, 1);
         Err(DropReason::NatPortsExhausted)
     }
 
@@ -76,29 +73,25 @@ impl Nat {
     #[inline(always)]
     pub(super) fn map(
         &mut self,
-        packet: &FromInside<'_>,
-        key: Key,
+        t: &Tuple,
+        pin: Option<WanId>,
+        hash: u64,
         env: &mut Env<'_>,
     ) -> Result<u32, DropReason> {
-        let t = packet.tuple;
         let blank = Mapping {
             inside: t.src,
             inside_port: t.src_port,
             protocol: t.protocol,
-            pin: packet.pin.map_or(0, |w| w.0 + 1),
+            pin: pin.map_or(0, |w| w.0 + 1),
             ..Mapping::default()
         };
-        let Some(slot) = self.mappings.insert(blank) else {
-            env.counters.add(Stat::SessionsRefused, 1);
-            return Err(DropReason::NatTableFull);
-        };
+        let slot = self.mappings.insert(blank).ok_or(DropReason::NatTableFull)?;
         let mapping = self.place(slot, blank, env).inspect_err(|_| {
             self.mappings.remove(slot);
         })?;
-        if self.mapping_index.insert(self.hash(key), slot).is_err() {
+        if self.mapping_index.insert(hash, slot).is_err() {
             self.mappings.remove(slot);
             self.release_port(&mapping, true, env.now);
-            env.counters.add(Stat::SessionsRefused, 1);
             return Err(DropReason::NatTableFull);
         }
         *self.mappings.get_mut(slot) = mapping;

@@ -1,73 +1,55 @@
 //! What the NAT remembers of a flow: a `Session`, the one cache line that its packets read and write, and a `Root`
 //! beside it for what only its beginning and its end need.
 //!
-//! A session has two sides, inside's and outside's, of the same shape: what its packets from there count, where they go
-//! and whether that still stands. So one code serves both directions. Addresses and ports lie as on the wire, and the
+//! A session has two sides, inside's and outside's: what packets from there count, where they go and whether that still
+//! stands. So one code serves both directions. Addresses and ports lie as on the wire, and the
 //! differences of both checksums are kept, so that a packet is compared, rewritten and sent without turning a byte.
 //!
-//! Whether all that still stands is one compare: a side carries the `stamp` of the path at the time when a packet went the
+//! Whether all that still stands is one compare: each side carries the stamp of the path at the time when a packet went the
 //! whole way, by every check, and the path draws a new stamp when anything changes that a check reads (docs/architecture.md).
 
 use std::net::Ipv4Addr;
 
-use super::tcp::TcpState;
-use super::timeouts::{ICMP, STRANGER_MS, Timeouts, UDP};
+use super::tcp::{TcpState, Way};
+use super::timeouts::{STRANGER, Timeouts};
 use crate::base::{IfaceId, WanId};
 use crate::packet::Tuple;
 use crate::wire::checksum::RawDelta;
 use crate::wire::protocol;
+use crate::wire::tcp::Flags;
 
-/// Set in `Session::flags` if the first packet came from outside and inside has not answered.
-pub const OPENED_OUTSIDE: u8 = 1;
-
-/// One end of a session, and the packets that come from there.
-#[derive(Clone, Copy, Debug, Default)]
-#[repr(C)]
-pub struct Side {
-    /// Inside: the host's address; outside: the router's on the WAN. As on the wire.
-    addr: u32,
-    packets: u32,
-    bytes_low: u32,
-    /// Port or echo identifier, as on the wire
-    port: u16,
-    bytes_high: u16,
-    /// The neighbour that packets from here go to, while `stamp` stands
-    pub hop: u16,
-    /// When `hop` was found, and every check passed; 0: never
-    pub stamp: u16,
-}
-
-/// Packets from inside: `Session::sides[INSIDE]`, and scope 0 of keys.
+/// Packets from inside; scope 0 of keys.
 pub const INSIDE: usize = 0;
 /// Packets from outside.
 pub const OUTSIDE: usize = 1;
 
-/// A flow through the router.
+/// A flow through the router. What there are two of belongs to the packets from one side: `INSIDE`, `OUTSIDE`.
 #[derive(Clone, Copy, Debug, Default)]
 #[repr(C, align(64))]
 pub struct Session {
-    /// `INSIDE` and `OUTSIDE`
-    pub sides: [Side; 2],
-    /// The other end's address, as on the wire
-    remote: u32,
+    /// Inside, remote, outside, as on the wire: so that two neighbours are source and destination of a side's packets
+    addrs: [u32; 3],
     /// When its timer was started last, in ms (wraps after 49 days; no timer runs longer than half of that)
     pub refreshed: u32,
+    packets: [u32; 2],
+    bytes_low: [u32; 2],
     /// The last acknowledgement number from inside: what a reset must carry (RFC 5961)
     pub last_ack: u32,
-    /// The other end's port, as on the wire; an echo's is 0
-    remote_port: u16,
+    /// As `addrs`; an echo's remote port is 0, the others are its identifier
+    ports: [u16; 3],
+    /// Protocol, and from bit 8 on the scope of the key
+    kinds: [u16; 2],
+    bytes_high: [u16; 2],
+    /// The neighbour that packets go to, while the stamp stands
+    pub hops: [u16; 2],
+    /// When the hop was found, and every check passed; 0: never
+    pub stamps: [u16; 2],
     /// What translation from inside to outside adds to the IP checksum, and to that of the transport
     pub deltas: [RawDelta; 2],
-    /// Where packets of each side come in, while its stamp stands
-    pub ingress: [IfaceId; 2],
-    /// See `wire::protocol`; 0: the slot is free
-    pub protocol: u8,
     /// Which timer runs (`Timeouts`); TCP's are the `TcpState`s
     pub state: u8,
-    /// The WAN it is bound to
-    pub wan: WanId,
-    /// See `OPENED_OUTSIDE`
-    pub flags: u8,
+    /// Where packets from inside come in, while their stamp stands
+    pub ingress: IfaceId,
 }
 
 const _: () = assert!(size_of::<Session>() == 64);
@@ -100,56 +82,6 @@ const fn raw_port(port: u16) -> u16 {
     u16::from_le_bytes(port.to_be_bytes())
 }
 
-impl Side {
-    /// A side at rest.
-    pub const fn new(addr: Ipv4Addr, port: u16) -> Side {
-        Side {
-            addr: raw(addr),
-            port: raw_port(port),
-            packets: 0,
-            bytes_low: 0,
-            bytes_high: 0,
-            hop: 0,
-            stamp: 0,
-        }
-    }
-
-    /// Its address.
-    pub const fn addr(&self) -> Ipv4Addr {
-        cooked(self.addr)
-    }
-
-    /// Its port or echo identifier.
-    pub const fn port(&self) -> u16 {
-        raw_port(self.port)
-    }
-
-    /// Its address and port as on the wire.
-    #[inline(always)]
-    pub const fn raw(&self) -> (u32, u16) {
-        (self.addr, self.port)
-    }
-
-    /// Counts a packet from here; 48 bits of bytes.
-    #[inline(always)]
-    pub fn count(&mut self, bytes: u32) {
-        self.packets = self.packets.wrapping_add(1);
-        let (low, carry) = self.bytes_low.overflowing_add(bytes);
-        self.bytes_low = low;
-        self.bytes_high = self.bytes_high.wrapping_add(u16::from(carry));
-    }
-
-    /// Packets from here (wraps at 2^32).
-    pub const fn packets(&self) -> u32 {
-        self.packets
-    }
-
-    /// Bytes from here, from the IP header on.
-    pub const fn bytes(&self) -> u64 {
-        (self.bytes_high as u64) << 32 | self.bytes_low as u64
-    }
-}
-
 /// Who a session is between.
 #[derive(Clone, Copy, Debug)]
 pub struct Ends {
@@ -170,10 +102,9 @@ impl Session {
     #[inline(always)]
     pub fn new(ends: &Ends) -> Session {
         let mut session = Session {
-            sides: [Side::new(ends.inside.0, ends.inside.1), Side::default()],
-            remote: raw(ends.remote.0),
-            remote_port: raw_port(ends.remote.1),
-            protocol: ends.protocol,
+            addrs: [raw(ends.inside.0), raw(ends.remote.0), 0],
+            ports: [raw_port(ends.inside.1), raw_port(ends.remote.1), 0],
+            kinds: [u16::from(ends.protocol), u16::from(ends.protocol)],
             ..Session::default()
         };
         session.bind(ends.outside, ends.wan);
@@ -183,85 +114,115 @@ impl Session {
     /// Gives it its place on a WAN. What packets found on the way before counts no more.
     #[inline(always)]
     pub fn bind(&mut self, outside: (Ipv4Addr, u16), wan: WanId) {
-        let Side { packets, bytes_low, bytes_high, .. } = self.sides[OUTSIDE];
-        self.sides[OUTSIDE] = Side { packets, bytes_low, bytes_high, ..Side::new(outside.0, outside.1) };
-        self.sides[INSIDE].stamp = 0;
-        self.wan = wan;
-        let [inside, outside] = [self.sides[INSIDE].raw(), self.sides[OUTSIDE].raw()];
-        let addr = RawDelta::NONE.addr(inside.0, outside.0);
-        self.deltas = [addr, addr.word(inside.1, outside.1)];
+        self.stamps = [0; 2];
+        self.addrs[2] = raw(outside.0);
+        self.ports[2] = raw_port(outside.1);
+        self.kinds[OUTSIDE] = self.kinds[INSIDE] | u16::from(outside_scope(wan)) << 8;
+        let addr = RawDelta::NONE.addr(self.addrs[0], self.addrs[2]);
+        self.deltas = [addr, addr.word(self.ports[0], self.ports[2])];
+    }
+
+    /// The slot is free.
+    #[inline(always)]
+    pub const fn is_free(&self) -> bool {
+        self.kinds[0] == 0
+    }
+
+    /// See `wire::protocol`; 0: the slot is free.
+    #[inline(always)]
+    pub const fn protocol(&self) -> u8 {
+        self.kinds[0] as u8
+    }
+
+    /// The WAN it is bound to.
+    #[inline(always)]
+    pub const fn wan(&self) -> WanId {
+        WanId((self.kinds[OUTSIDE] >> 8) as u8 & 127)
+    }
+
+    /// The inside host.
+    pub const fn inside(&self) -> (Ipv4Addr, u16) {
+        self.end(0)
     }
 
     /// The other end.
     pub const fn remote(&self) -> (Ipv4Addr, u16) {
-        (cooked(self.remote), raw_port(self.remote_port))
+        self.end(1)
+    }
+
+    /// Its place on the WAN.
+    pub const fn outside(&self) -> (Ipv4Addr, u16) {
+        self.end(2)
+    }
+
+    const fn end(&self, at: usize) -> (Ipv4Addr, u16) {
+        (cooked(self.addrs[at]), raw_port(self.ports[at]))
+    }
+
+    /// What takes the place of a packet's own end: address and port as on the wire.
+    #[inline(always)]
+    pub fn translation(&self, side: usize) -> (u32, u16) {
+        if side == OUTSIDE { (self.addrs[0], self.ports[0]) } else { (self.addrs[2], self.ports[2]) }
+    }
+
+    /// Counts a packet of a side; 48 bits of bytes.
+    #[inline(always)]
+    pub fn count(&mut self, side: usize, bytes: u32) {
+        let side = side & 1;
+        self.packets[side] = self.packets[side].wrapping_add(1);
+        let (low, carry) = self.bytes_low[side].overflowing_add(bytes);
+        self.bytes_low[side] = low;
+        self.bytes_high[side] = self.bytes_high[side].wrapping_add(u16::from(carry));
+    }
+
+    /// Packets of a side (wraps at 2^32).
+    pub const fn packets(&self, side: usize) -> u32 {
+        self.packets[side & 1]
+    }
+
+    /// Bytes of a side, from the IP header on.
+    pub const fn bytes(&self, side: usize) -> u64 {
+        (self.bytes_high[side & 1] as u64) << 32 | self.bytes_low[side & 1] as u64
     }
 
     /// Inside has sent in it.
     #[inline(always)]
     pub const fn spoken(&self) -> bool {
-        self.flags & OPENED_OUTSIDE == 0
+        self.state != STRANGER
     }
 
     /// The key of its packets from a side.
     #[inline(always)]
     pub const fn key(&self, side: usize) -> Key {
-        let own = &self.sides[side & 1];
-        let rest = (self.protocol as u64) << 32;
-        if side == INSIDE {
-            Key {
-                addresses: own.addr as u64 | (self.remote as u64) << 32,
-                rest: rest | own.port as u64 | (self.remote_port as u64) << 16,
-            }
-        } else {
-            Key {
-                addresses: self.remote as u64 | (own.addr as u64) << 32,
-                rest: rest
-                    | self.remote_port as u64
-                    | (own.port as u64) << 16
-                    | (outside_scope(self.wan) as u64) << 40,
-            }
+        let side = side & 1;
+        Key {
+            addresses: self.addrs[side] as u64 | (self.addrs[side + 1] as u64) << 32,
+            rest: self.ports[side] as u64
+                | (self.ports[side + 1] as u64) << 16
+                | (self.kinds[side] as u64) << 32,
         }
     }
 
-    /// The key of its packets from inside.
-    #[inline(always)]
-    pub const fn outbound_key(&self) -> Key {
-        self.key(INSIDE)
-    }
-
-    /// The key of its packets from outside.
-    #[inline(always)]
-    pub const fn inbound_key(&self) -> Key {
-        self.key(OUTSIDE)
-    }
-
-    /// What the timer is set to.
-    #[inline(always)]
-    pub fn timeout_ms(&self, timeouts: &Timeouts) -> u32 {
-        let full = timeouts.ms(self.state);
-        // Made again by the stranger's next packet: nothing is lost, and memory is not his to hold.
-        if self.spoken() || self.protocol != protocol::UDP { full } else { full.min(STRANGER_MS) }
+    /// A TCP segment of a side: the state after it, and the timer.
+    #[inline]
+    pub fn step(&mut self, side: usize, flags: Flags, tick: u32) {
+        let state = TcpState::from_u8(self.state);
+        let next = state.after(if side == OUTSIDE { Way::In } else { Way::Out }, flags);
+        if state.refreshes(next, flags) {
+            self.refreshed = tick;
+        }
+        self.state = next as u8;
     }
 
     /// Its timer has run out.
     #[inline(always)]
     pub fn expired(&self, timeouts: &Timeouts, tick: u32) -> bool {
-        tick.wrapping_sub(self.refreshed) >= self.timeout_ms(timeouts)
+        tick.wrapping_sub(self.refreshed) >= timeouts.ms(self.state)
     }
 
     /// The state's name.
     pub fn state_name(&self) -> &'static str {
-        if self.protocol == protocol::TCP { TcpState::from_u8(self.state).name() } else { "active" }
-    }
-
-    /// The state that a first packet of a protocol finds: UDP's is its timer's.
-    pub fn first_state(protocol: u8, remote_port: u16, timeouts: &Timeouts) -> u8 {
-        match protocol {
-            protocol::UDP => UDP + timeouts.udp_class(remote_port),
-            protocol::TCP => TcpState::SynOut as u8,
-            _ => ICMP,
-        }
+        if self.protocol() == protocol::TCP { TcpState::from_u8(self.state).name() } else { "active" }
     }
 }
 
@@ -296,6 +257,24 @@ impl Key {
     #[inline(always)]
     pub fn mapping(protocol: u8, pin: u8, inside: Ipv4Addr, port: u16) -> Key {
         Key::of(pin, protocol, (inside, port), (Ipv4Addr::UNSPECIFIED, 0))
+    }
+
+    /// Protocol.
+    #[inline(always)]
+    pub const fn protocol(self) -> u8 {
+        (self.rest >> 32) as u8
+    }
+
+    /// Source of the packet.
+    #[inline(always)]
+    pub const fn source(self) -> (Ipv4Addr, u16) {
+        (cooked(self.addresses as u32), raw_port(self.rest as u16))
+    }
+
+    /// Destination of the packet.
+    #[inline(always)]
+    pub const fn destination(self) -> (Ipv4Addr, u16) {
+        (cooked((self.addresses >> 32) as u32), raw_port((self.rest >> 16) as u16))
     }
 
     /// Of a packet from inside: the key of its mapping, unless that is pinned.

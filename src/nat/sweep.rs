@@ -49,12 +49,12 @@ impl Nat {
     fn expire_slot(&mut self, slot: u32, now: Nanos, stamp: u16, counters: &mut Counters) {
         self.sessions.prefetch(slot.wrapping_add(AHEAD));
         let session = self.sessions.get_mut(slot);
-        for side in &mut session.sides {
-            if side.stamp != stamp && side.stamp != 0 {
-                side.stamp = 0;
+        for its in &mut session.stamps {
+            if *its != stamp && *its != 0 {
+                *its = 0;
             }
         }
-        if session.protocol != 0 && session.expired(&self.timeouts, tick(now)) {
+        if !session.is_free() && session.expired(&self.timeouts, tick(now)) {
             self.remove_session(slot, now, counters);
             counters.add(Stat::SessionsExpired, 1);
         }

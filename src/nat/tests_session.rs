@@ -10,8 +10,8 @@ use crate::packet::Tuple;
 use crate::wire::protocol;
 
 fn in_state(protocol: u8, state: u8) -> Session {
-    let mut session = Session::default();
-    (session.protocol, session.state) = (protocol, state);
+    let mut session = session(protocol);
+    session.state = state;
     session
 }
 
@@ -23,15 +23,15 @@ fn timeouts() -> Timeouts {
 #[test]
 fn each_protocol_state_and_port_has_its_timer() {
     let t = timeouts();
-    let ms = |protocol, state| in_state(protocol, state).timeout_ms(&t);
+    let ms = |protocol, state| t.ms(in_state(protocol, state).state);
     for (port, span) in [(53, 10_000), (123, 20_000), (80, 300_000), (0, 300_000)] {
-        assert_eq!(ms(protocol::UDP, Session::first_state(protocol::UDP, port, &t)), span, "port {port}");
+        assert_eq!(ms(protocol::UDP, t.first_state(protocol::UDP, port)), span, "port {port}");
     }
     for state in TcpState::ALL {
         let span = if state == TcpState::Established { 7_440_000 } else { 240_000 };
         assert_eq!(ms(protocol::TCP, state as u8), span, "{state:?}");
     }
-    assert_eq!(ms(protocol::ICMP, Session::first_state(protocol::ICMP, 53, &t)), 60_000);
+    assert_eq!(ms(protocol::ICMP, t.first_state(protocol::ICMP, 53)), 60_000);
 }
 
 #[test]
@@ -51,7 +51,8 @@ fn more_ports_of_their_own_than_there_is_room_for_and_endless_spans_do_no_harm()
     let many: Vec<_> = (1..=1000u16).map(|p| (p, Nanos::from_s(u64::from(p)))).collect();
     let t = Timeouts::new(Nanos::NEVER, Nanos::NEVER, Nanos::from_s(300), &many, Nanos::NEVER);
     let last = UDP_PORTS as u16;
-    assert_eq!((t.udp_class(last), t.udp_class(last + 1)), (last as u8, 0));
+    let first = |port| t.first_state(protocol::UDP, port);
+    assert_eq!((first(last), first(last + 1)), (UDP + last as u8, UDP));
     assert_eq!(t.ms(UDP + last as u8), u32::from(last) * 1000);
     assert_eq!(t.ms(UDP), 300_000);
     let tcp = in_state(protocol::TCP, TcpState::Established as u8);
@@ -88,16 +89,15 @@ fn the_keys_of_a_session_are_those_of_its_packets() {
 #[test]
 fn a_session_that_is_bound_anew_keeps_its_counts_and_loses_its_stamps() {
     let mut session = session(protocol::UDP);
-    for side in &mut session.sides {
-        side.stamp = 7;
-        side.count(u32::MAX);
-        side.count(2);
+    for side in [INSIDE, OUTSIDE] {
+        session.stamps[side] = 7;
+        session.count(side, u32::MAX);
+        session.count(side, 2);
     }
     session.bind((Ipv4Addr::new(10, 0, 1, 1), 9), WanId(0));
-    assert_eq!(session.sides.map(|s| (s.stamp, s.packets(), s.bytes())), [(0, 2, (1 << 32) + 1); 2]);
-    assert_eq!(
-        (session.sides[OUTSIDE].addr(), session.sides[OUTSIDE].port()),
-        (Ipv4Addr::new(10, 0, 1, 1), 9)
-    );
+    for side in [INSIDE, OUTSIDE] {
+        assert_eq!((session.stamps[side], session.packets(side), session.bytes(side)), (0, 2, (1 << 32) + 1));
+    }
+    assert_eq!((session.outside(), session.wan()), ((Ipv4Addr::new(10, 0, 1, 1), 9), WanId(0)));
     assert_eq!(session.remote(), (Ipv4Addr::new(10, 0, 0, 3), 7));
 }

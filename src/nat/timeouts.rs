@@ -1,13 +1,18 @@
 //! How long sessions live without traffic: one table, by the session's state.
 
+use super::tcp::TcpState;
 use crate::base::Nanos;
+use crate::wire::protocol;
 
-/// How long a session lives at most that outside has opened and inside has not answered.
-pub const STRANGER_MS: u32 = 10_000;
+/// How long a session lives at most that outside has opened and inside has not answered: it is made again by the
+/// stranger's next packet, so nothing is lost, and memory is not his to hold.
+const STRANGER_MS: u32 = 10_000;
 /// The state of sessions of ICMP, and of all that is not UDP and not TCP. Below it are the states of TCP.
 pub const ICMP: u8 = 7;
+/// The state of UDP that outside has opened and inside has not answered.
+pub const STRANGER: u8 = 8;
 /// The first state of UDP: that of ports without a timeout of their own.
-pub const UDP: u8 = 8;
+pub const UDP: u8 = 9;
 /// Ports that can have a UDP timeout of their own.
 pub const UDP_PORTS: usize = 240;
 
@@ -30,12 +35,14 @@ impl Timeouts {
         let to_ms = |n: Nanos| u32::try_from(n.as_ms()).unwrap_or(u32::MAX / 2).min(u32::MAX / 2);
         let mut ms = Box::new([to_ms(udp); 256]);
         ms[..usize::from(ICMP)].fill(to_ms(tcp_transitory));
-        ms[super::tcp::TcpState::Established as usize] = to_ms(tcp);
+        ms[TcpState::Established as usize] = to_ms(tcp);
         ms[usize::from(ICMP)] = to_ms(icmp);
         let own = udp_ports.iter().take(UDP_PORTS);
         for (slot, (_, span)) in ms[usize::from(UDP) + 1..].iter_mut().zip(own.clone()) {
             *slot = to_ms(*span);
         }
+        let shortest = ms[usize::from(UDP)..].iter().copied().min().unwrap_or(0);
+        ms[usize::from(STRANGER)] = shortest.min(STRANGER_MS);
         Timeouts { ms, udp_ports: own.map(|(port, _)| *port).collect() }
     }
 
@@ -45,10 +52,17 @@ impl Timeouts {
         self.ms[usize::from(state)]
     }
 
-    /// Which timeout of UDP a port has: what is added to the state `UDP`.
+    /// The state of a session whose first packet comes from inside.
     #[inline]
-    pub fn udp_class(&self, remote_port: u16) -> u8 {
-        self.udp_ports.iter().position(|p| *p == remote_port).map_or(0, |at| at as u8 + 1)
+    pub fn first_state(&self, protocol: u8, remote_port: u16) -> u8 {
+        match protocol {
+            protocol::UDP => {
+                let own = self.udp_ports.iter().position(|port| *port == remote_port);
+                UDP + own.map_or(0, |at| at as u8 + 1)
+            }
+            protocol::TCP => TcpState::SynOut as u8,
+            _ => ICMP,
+        }
     }
 }
 

@@ -12,22 +12,24 @@
 //! judges a packet of that key by is either judged here as well, or in the view or the neighbours, and a change there
 //! means a new stamp.
 
+use std::net::Ipv4Addr;
+
 use arrayvec::ArrayVec;
 
+use super::places::Kind;
 use super::{BURST, Router, View};
-use crate::base::{IfaceId, Mac};
-use crate::nat::session::{Key, OUTSIDE, outside_scope};
+use crate::base::{IfaceId, Mac, Nanos};
+use crate::nat::Env;
+use crate::nat::session::{INSIDE, Key, OUTSIDE, outside_scope};
 use crate::nat::tcp::TcpState;
-use crate::packet::PacketBuf;
+use crate::packet::{PacketBuf, Tuple};
 use crate::table::neighbors::State;
 use crate::wire::checksum::RawDelta;
 use crate::wire::tcp::Flags;
 use crate::wire::{eth, le16, le32, le64, protocol, put_le16, put_le32, put_le64};
 
-/// Ethernet, IPv4 without options and UDP, or the beginning of TCP.
-const UDP_END: usize = 42;
-/// Ethernet, IPv4 without options and TCP without options.
-const TCP_END: usize = 54;
+/// Ethernet, IPv4 without options, TCP without options. A frame is longer: on Ethernet it has 60 bytes.
+const HEADERS: usize = 54;
 
 const MAC: u64 = (1 << 48) - 1;
 /// IPv4 in the place of an ethertype, read little-endian.
@@ -44,6 +46,9 @@ pub struct Mark {
 
 const NONE: u32 = u32::MAX;
 
+/// Frames whose bytes are called for ahead of their turn.
+const AHEAD: usize = 4;
+
 /// The marks of a burst, in its order.
 pub type Marks = ArrayVec<Mark, BURST>;
 
@@ -56,14 +61,13 @@ fn mac_bits(mac: Mac) -> u64 {
 /// The key of a frame of the common shape that came to `own`, for `scope`.
 #[inline(always)]
 fn parse(frame: &[u8], own: u64, scope: u64) -> Option<Key> {
-    let h = frame.first_chunk::<UDP_END>()?;
+    let h = frame.first_chunk::<HEADERS>()?;
     let (dst, src) = (le64(h, 0) & MAC, le64(h, 6));
     let (ip, ttl, to, ports) = (le64(h, 14), le64(h, 22), le32(h, 30), le32(h, 34));
     let total_len = u64::from(((ip >> 16) as u16).swap_bytes());
     let (src_mac, protocol) = (src & MAC, ttl >> 8 & 0xff);
     let sum = (ip & 0xffff_ffff) + (ip >> 32) + (ttl & 0xffff_ffff) + (ttl >> 32) + u64::from(to);
     let sum = (sum & 0xffff) + (sum >> 16 & 0xffff) + (sum >> 32);
-    let sum = (sum & 0xffff) + (sum >> 16);
     let sum = (sum & 0xffff) + (sum >> 16);
     let whole = (dst == own)
         & (src >> 48 == IPV4)
@@ -72,72 +76,76 @@ fn parse(frame: &[u8], own: u64, scope: u64) -> Option<Key> {
         & (src_mac != own)
         // version 4, header of 20 bytes; no fragment
         & (ip & 0xff3f_0000_0000_00ff == 0x45)
-        & (sum == 0xffff)
+        // the last carry included
+        & ((sum == 0xffff) | (sum == 0x1_fffe))
         & (ttl & 0xff > 1)
         & (eth::LEN as u64 + total_len <= frame.len() as u64);
     if !whole {
         return None;
     }
-    if protocol == u64::from(protocol::UDP) {
-        let length = u64::from(le16(h, 38).swap_bytes());
-        if length < 8 || length + 20 > total_len {
-            return None;
-        }
-    } else if protocol == u64::from(protocol::TCP) {
-        let h = frame.first_chunk::<TCP_END>()?;
-        let header = u64::from(h[46] >> 4) * 4;
-        if header < 20 || header + 20 > total_len {
-            return None;
-        }
-    } else {
+    let (least, length) = match protocol as u8 {
+        protocol::UDP => (8, u64::from(le16(h, 38).swap_bytes())),
+        protocol::TCP => (20, u64::from(h[46] >> 4) * 4),
+        _ => return None,
+    };
+    if length < least || length + 20 > total_len {
         return None;
     }
     let addresses = ttl >> 32 | u64::from(to) << 32;
     Some(Key { addresses, rest: u64::from(ports) | protocol << 32 | scope << 40 })
 }
 
+impl Mark {
+    /// It may be the first packet of a flow from inside.
+    #[inline(always)]
+    pub fn opens(&self) -> bool {
+        self.entry == NONE && self.key.rest != 0 && self.key.rest >> 40 == 0
+    }
+
+    /// Its source.
+    #[inline(always)]
+    pub fn source(&self) -> Ipv4Addr {
+        self.key.source().0
+    }
+}
+
 impl<B: PacketBuf> Router<B> {
     /// Stages 1 and 2. Changes nothing.
-    #[inline]
+    #[inline(always)]
     pub fn look_up(&self, view: &View, ingress: IfaceId, burst: &[B]) -> Marks {
         let port = &view.ifaces[ingress.index()];
         let own = mac_bits(port.mac);
         let scope = port.wan.map_or(0, |wan| u64::from(outside_scope(wan)));
         let mut marks = Marks::new();
-        for buf in burst.iter().take(BURST) {
+        for (at, buf) in burst.iter().take(BURST).enumerate() {
+            if let Some(next) = burst.get(at + AHEAD) {
+                next.prefetch();
+            }
             let mark = match parse(buf.bytes(), own, scope) {
-                Some(key) => {
-                    let hash = self.nat.call_index(key);
-                    Mark { key, hash, entry: 0 }
-                }
+                Some(key) => Mark { key, hash: self.nat.call_index(key), entry: 0 },
                 None => Mark { key: Key { addresses: 0, rest: 0 }, hash: 0, entry: NONE },
             };
             marks.push(mark);
         }
         let mut missed = false;
-        for mark in &mut marks {
-            if mark.entry != NONE {
-                mark.entry = self.nat.call_session(mark.hash).unwrap_or(NONE);
-                missed |= mark.entry == NONE;
-            }
+        for mark in marks.iter_mut().filter(|m| m.entry != NONE) {
+            mark.entry = self.nat.call_session(mark.hash).unwrap_or(NONE);
+            missed |= mark.entry == NONE;
         }
         if missed {
-            self.look_further(&mut marks, scope);
+            self.look_further(&mut marks);
         }
         marks
     }
 
     /// Those that the first line did not have: another line, or a flow that is new.
     #[inline(never)]
-    fn look_further(&self, marks: &mut Marks, scope: u64) {
+    fn look_further(&self, marks: &mut Marks) {
         for mark in marks.iter().filter(|m| m.entry == NONE && m.key.rest != 0) {
-            self.nat.call_further(mark.hash);
+            self.nat.call_further(mark.hash, mark.key);
         }
         for mark in marks.iter_mut().filter(|m| m.entry == NONE && m.key.rest != 0) {
             mark.entry = self.nat.call_far_session(mark.hash).unwrap_or(NONE);
-            if mark.entry == NONE && scope == 0 {
-                self.nat.call_mapping(mark.key);
-            }
         }
     }
 
@@ -156,53 +164,51 @@ impl<B: PacketBuf> Router<B> {
         }
         let side = (mark.entry & 1) as usize;
         let (session, timeouts) = self.nat.session(mark.entry >> 1);
-        let from = &session.sides[side];
+        // What comes from outside has its WAN in the key.
         let good = (session.key(side) == mark.key)
-            & (from.stamp == self.stamp)
-            & (session.ingress[side] == ingress)
-            & (session.flags == 0)
-            & (tick.wrapping_sub(session.refreshed) < timeouts.ms(session.state));
+            & (session.stamps[side] == self.stamp)
+            & ((session.ingress == ingress) | (side == OUTSIDE))
+            & (tick.wrapping_sub(session.refreshed) < timeouts.ms(session.state))
+            & session.spoken();
         if !good {
             return Some(buf);
         }
-        let hop = self.neighbors.get(from.hop);
+        let hop = self.neighbors.get(session.hops[side]);
         let egress = &view.ifaces[hop.iface.index()];
-        let len = buf.bytes().len();
-        let Some(h) = buf.bytes_mut().first_chunk_mut::<UDP_END>() else { return Some(buf) };
+        let frame = buf.bytes_mut();
+        let len = frame.len();
+        let Some(h) = frame.first_chunk_mut::<HEADERS>() else { return Some(buf) };
         let total_len = le16(h, 16).swap_bytes();
         if (hop.state != State::Fresh) | (total_len > egress.mtu) {
             return Some(buf);
         }
-        let (addr, port) = session.sides[side ^ 1].raw();
+        let (addr, port) = session.translation(side);
         // The way back adds the complement.
         let flip = if side == OUTSIDE { !0 } else { 0 };
-        let [ip_delta, l4_delta] = session.deltas.map(|d| d.flipped(flip));
-        if session.protocol == protocol::TCP {
-            let Some(h) = buf.bytes_mut().first_chunk_mut::<TCP_END>() else { return Some(buf) };
-            let flags = h[47];
-            if session.state != TcpState::Established as u8
-                || flags & (Flags::SYN | Flags::FIN | Flags::RST) != 0
-            {
-                return Some(buf);
+        let l4_delta = session.deltas[1].flipped(flip);
+        if mark.key.protocol() == protocol::TCP {
+            let flags = Flags(h[47]);
+            if session.state == TcpState::Established as u8 && flags.is_plain() {
+                session.refreshed = tick;
+            } else {
+                session.step(side, flags, tick);
             }
-            if side != OUTSIDE && flags & Flags::ACK != 0 {
+            if side != OUTSIDE && flags.ack() {
                 session.last_ack = le32(h, 42).swap_bytes();
             }
             let sum = l4_delta.apply(le16(h, 50));
             put_le16(h, 50, sum);
         } else {
-            let Some(h) = buf.bytes_mut().first_chunk_mut::<UDP_END>() else { return Some(buf) };
+            session.refreshed = tick;
             let sum = l4_delta.apply_udp(le16(h, 40));
             put_le16(h, 40, sum);
         }
-        session.refreshed = tick;
-        session.sides[side].count(u32::from(total_len));
-        let Some(h) = buf.bytes_mut().first_chunk_mut::<UDP_END>() else { return Some(buf) };
+        session.count(side, u32::from(total_len));
         let src = mac_bits(egress.mac);
         put_le64(h, 0, mac_bits(hop.mac) | src << 48);
         put_le32(h, 8, (src >> 16) as u32);
         h[22] = h[22].wrapping_sub(1);
-        let sum = ip_delta.and(RawDelta::AGED).apply(le16(h, 24));
+        let sum = session.deltas[0].flipped(flip).and(RawDelta::AGED).apply(le16(h, 24));
         put_le16(h, 24, sum);
         if side == OUTSIDE {
             put_le32(h, 30, addr);
@@ -218,5 +224,37 @@ impl<B: PacketBuf> Router<B> {
         }
         self.out[hop.iface.index()].push(buf);
         None
+    }
+
+    /// Opens the flow of a packet from inside that has none, if it is of the plainest kind: from a host inside to somewhere beyond
+    /// a WAN, by a next hop that is known. Then `established` can take the packet; anything else is for the long way, and
+    /// nothing is changed that this does not change as well.
+    #[inline]
+    pub fn open(&mut self, view: &View, ingress: IfaceId, buf: &B, mark: &mut Mark, now: Nanos) -> bool {
+        let ((src, src_port), (dst, dst_port)) = (mark.key.source(), mark.key.destination());
+        let (from, to) = (view.place(src), view.place(dst));
+        let plain = from.kind == Kind::Unicast
+            && from.own.is_none()
+            && from.behind == Some(ingress)
+            && to.kind == Kind::Unicast
+            && to.own.is_none()
+            && to.inside.is_none();
+        let protocol = mark.key.protocol();
+        let opening = protocol == protocol::UDP || buf.bytes().get(47).is_some_and(|f| Flags(*f).opens());
+        if !plain || !opening {
+            return false;
+        }
+        let tuple = Tuple { protocol, src, src_port, dst, dst_port };
+        let env = &mut Env { up: &view.uplinks, now, counters: &mut self.counters };
+        let Ok(slot) = self.nat.find_or_open(&tuple, to.pin, mark.hash, env) else { return false };
+        mark.entry = slot * 2;
+        let (session, _) = self.nat.session(slot);
+        if session.stamps[INSIDE] != self.stamp {
+            let link = &view.wans[session.wan().index()];
+            let next_hop = if to.pin == Some(session.wan()) { dst } else { link.gateway };
+            let Some(hop) = self.neighbors.hop(link.iface, next_hop) else { return false };
+            self.nat.establish(slot, INSIDE, hop, ingress, self.stamp);
+        }
+        true
     }
 }

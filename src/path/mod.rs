@@ -185,7 +185,10 @@ impl<B: PacketBuf> Router<B> {
         {
             Outbound::Translate(to) => to,
             Outbound::Reset(reason) => return Err(self.reset(view, frame, reason, now)),
-            Outbound::Drop(reason) => return Err(self.refuse(view, frame, reason, now)),
+            Outbound::Drop(reason) => {
+                self.count_refused(reason);
+                return Err(self.refuse(view, frame, reason, now));
+            }
         };
         let link = &view.wans[to.wan.index()];
         let frame = self.fit(view, frame, link.iface, now)?;
@@ -202,7 +205,10 @@ impl<B: PacketBuf> Router<B> {
             .inbound(&packet, &mut Env { up: &view.uplinks, now, counters: &mut self.counters })
         {
             Ok(to) => to,
-            Err(reason) => return Err(self.ended(reason)),
+            Err(reason) => {
+                self.count_refused(reason);
+                return Err(self.ended(reason));
+            }
         };
         // Not before: what nobody inside has asked for is not even told that its TTL ran out.
         let frame = self.age(view, frame, now)?;
@@ -286,6 +292,12 @@ impl<B: PacketBuf> Router<B> {
             self.error(view, frame, kind, code, 0, now);
         }
         Verdict::Dropped(reason)
+    }
+
+    fn count_refused(&mut self, reason: DropReason) {
+        if matches!(reason, DropReason::NatTableFull | DropReason::NatPortsExhausted) {
+            self.counters.add(Stat::SessionsRefused, 1);
+        }
     }
 
     fn ended(&mut self, reason: DropReason) -> Verdict {
