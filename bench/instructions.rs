@@ -132,6 +132,12 @@ impl Bed {
         Some(Bed { lcore, lists: Lists::default(), now: s(1_000_000) })
     }
 
+    fn turns(&mut self) {
+        for _ in 0..BURSTS {
+            self.lcore.turn(&mut self.lists, self.now);
+        }
+    }
+
     #[inline(never)]
     fn measured(&mut self, bursts: usize) {
         for _ in 0..bursts {
@@ -163,7 +169,7 @@ fn run(kind: &str) -> Option<usize> {
     }
     if kind != "setup" {
         bed.put(LAN, (0..flows).map(|n| up(n, 0x02)));
-        (0..BURSTS).for_each(|_| drop(bed.lcore.turn(&mut bed.lists, bed.now)));
+        bed.turns();
         let back = |buf: &VecBuf, bits| {
             let (to, port) = (Ipv4Addr::from_bits(be32(buf.bytes(), 26)), be16(buf.bytes(), 34));
             frame(WAN, (REMOTE, 4000), (to, port), flags(bits))
@@ -172,7 +178,7 @@ fn run(kind: &str) -> Option<usize> {
         // The first answer takes the long way, as the first packet did.
         for _ in 0..2 {
             bed.put(WAN, opened.iter().map(|buf| back(buf, 0x12)));
-            (0..BURSTS).for_each(|_| drop(bed.lcore.turn(&mut bed.lists, bed.now)));
+            bed.turns();
         }
         if kind == "down" {
             bed.put(WAN, opened.iter().map(|buf| back(buf, 0x10)));

@@ -22,6 +22,7 @@ use nix::unistd::Pid;
 
 use super::error::{DpdkError, errno, text};
 use super::ffi;
+use super::pool::Census;
 
 /// Whether packet memory lies in hugepages.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -75,6 +76,8 @@ pub(super) struct EalInner {
     prefix: String,
     /// The ports that are open, so that each has one owner.
     pub(super) open: Mutex<HashSet<Device>>,
+    /// The pools that there are, and who needs that to be one.
+    pub(super) census: Mutex<Census>,
 }
 
 /// What a port is to the machine: two names of one interface are one device.
@@ -127,7 +130,9 @@ impl Eal {
             let code = errno();
             return Err(DpdkError::Start { text: text(code), code });
         }
-        Ok(Eal { inner: Arc::new(EalInner { allowed, prefix, open: Mutex::default() }) })
+        Ok(Eal {
+            inner: Arc::new(EalInner { allowed, prefix, open: Mutex::default(), census: Mutex::default() }),
+        })
     }
 
     /// Pins the calling thread to `core` and makes it one of DPDK's (`rte_thread_register`), which gives it a cache of

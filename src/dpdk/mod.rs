@@ -36,6 +36,7 @@ mod port;
 mod port_types;
 mod queue;
 pub mod simd;
+mod steering;
 mod time;
 
 pub use carrier::CarrierWatch;
@@ -50,4 +51,5 @@ pub use pool::Pool;
 pub use port::{LinkProbe, Port};
 pub use port_types::{Caps, LinkState, PortConfig, PortSource, PortStats};
 pub use queue::{BURST, Queue, QueueStats, TxBatch};
+pub use steering::{RssRule, Steering, soft_rss};
 pub use time::{set_timer_slack_ns, tsc, tsc_hz};

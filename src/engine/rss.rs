@@ -18,6 +18,9 @@
 //! values of a field. Any 7 neighbouring address bits reach all 128, whatever the other 25 are: a /25 takes each index once, 50
 //! networks with one host each take 50, and so do networks and hosts that count in step.
 //!
+//! The NIC's hash is not used for anything else. With keys like these it has 7 bits of meaning, and anybody can compute it; the
+//! sessions' index needs a hash whose key nobody outside knows.
+//!
 //! Both maps give the index with its 7 bits in reverse order, which is what they cost least in: `read_backwards`.
 
 use std::net::Ipv4Addr;
