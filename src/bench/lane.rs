@@ -15,7 +15,7 @@ use crate::path::Router;
 use crate::table::hash::HashKey;
 use crate::table::neighbors::Neighbors;
 use crate::wire::{be16, be32};
-use crate::worker::now;
+use crate::worker::Clock;
 
 /// One worker of a measurement.
 pub(super) struct Lane<P> {
@@ -24,6 +24,7 @@ pub(super) struct Lane<P> {
     pub(super) writer: Writer,
     pub(super) flows: Vec<Flow>,
     sent: Vec<Mbuf>,
+    clock: Clock,
     /// Kept, so that the rings have another end.
     _manager: ManagerEnd,
 }
@@ -35,7 +36,7 @@ impl<P: Bed> Lane<P> {
         workers: usize,
         id: WorkerId,
         hand_over: HandOver<Mbuf>,
-        (ports, writer): (P, Writer),
+        (ports, writer, hz): (P, Writer, u64),
     ) -> Result<Lane<P>, Failure> {
         let steer = Steer::new(workers);
         let share = sessions / workers as u32 + u32::from(id.index() < sessions as usize % workers);
@@ -58,7 +59,8 @@ impl<P: Bed> Lane<P> {
         lcore.router.learn(&view, WAN, GATEWAY, PEER_MAC);
         lcore.router.learn(&view, LAN, SWITCH, PEER_MAC);
         let sent = Vec::with_capacity(BURST * 2);
-        Ok(Lane { lcore, ports, writer, flows, sent, _manager: manager })
+        let clock = Clock::new(hz, tsc());
+        Ok(Lane { lcore, ports, writer, flows, sent, clock, _manager: manager })
     }
 
     /// One burst of these flows, written and then taken through a turn; gives the turn's cycles. What was sent lies in
@@ -69,7 +71,7 @@ impl<P: Bed> Lane<P> {
             return Err("the port does not take a burst".into());
         }
         let start = tsc();
-        self.lcore.turn(&mut self.ports, now());
+        self.lcore.turn(&mut self.ports, self.clock.at(start));
         let cycles = tsc().wrapping_sub(start);
         self.ports.collect(if from == LAN { WAN } else { LAN }, &mut self.sent);
         if self.sent.len() != which.len() {

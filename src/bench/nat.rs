@@ -141,7 +141,7 @@ fn row(o: &NatOptions, sessions: u32, eal: &Eal, cores: &[usize], pool: &Pool) -
         let (o, core, eal, pool, barrier) = (o.clone(), cores[w], eal.share(), pool.clone(), barrier.clone());
         threads.push(std::thread::spawn(move || -> Result<Measured, Failure> {
             let _registered = eal.register_worker(core)?;
-            let ends = (Arrays::new(pool.clone()), Writer::new(pool, o.bytes));
+            let ends = (Arrays::new(pool.clone()), Writer::new(pool, o.bytes), tsc_hz(&eal));
             let lane = Lane::new(sessions, o.workers, WorkerId(w as u8), hand_over, ends)?;
             measure(lane, &o, &barrier)
         }));

@@ -178,7 +178,7 @@ impl Reference {
             }
             let session = &self.sessions[entry as usize / 2];
             if let Some(frame) = buf.bytes_mut().first_chunk_mut() {
-                rewrite(frame, &session.0[entry as usize % 2], &session.0[entry as usize % 2 ^ 1]);
+                rewrite(frame, &session.0[entry as usize % 2], &session.0[(entry as usize % 2) ^ 1]);
                 known += 1;
             }
         }

@@ -78,7 +78,7 @@ impl<B: PacketBuf> Lcore<B> {
             if !burst.is_empty() {
                 came += burst.len();
                 self.router.came(iface, &burst);
-                self.route(iface, burst, now, true);
+                self.route(iface, &mut burst, now, true);
                 self.flush(ports);
             }
         }
@@ -86,10 +86,11 @@ impl<B: PacketBuf> Lcore<B> {
         self.router.expire(now);
         self.router.give_up_old(&self.view, now);
         self.list(now);
+        self.flush(ports);
         // After receiving: what a probe sent now brings back is stamped by a later turn.
-        self.flush(ports);
-        self.messages(ports, now);
-        self.flush(ports);
+        if self.messages(ports, now) {
+            self.flush(ports);
+        }
         if now.since(self.shown) >= SHOW {
             let known = self.router.counters.get(Stat::RefusedByPort);
             self.router.counters.add(Stat::RefusedByPort, ports.refused().saturating_sub(known));
@@ -119,10 +120,11 @@ impl<B: PacketBuf> Lcore<B> {
     /// A burst's way from receive to send: established flows in stages over all of it, everything else the long way, in
     /// the order of arrival. `hands`: what another worker owns is handed over to it.
     #[inline(always)]
-    fn route(&mut self, ingress: IfaceId, burst: ArrayVec<B, BURST>, now: Nanos, hands: bool) {
-        let marks = self.router.look_up(&self.view, ingress, &burst);
+    fn route(&mut self, ingress: IfaceId, burst: &mut ArrayVec<B, BURST>, now: Nanos, hands: bool) {
+        self.router.look_up(&self.view, ingress, burst);
         let tick = tick(now);
-        for (buf, mark) in burst.into_iter().zip(marks) {
+        for (at, buf) in burst.drain(..).enumerate() {
+            let mark = self.router.mark(at);
             if let Some(buf) = self.router.established(&self.view, ingress, buf, &mark, tick) {
                 self.route_anew(ingress, buf, mark, now, hands);
             }
@@ -174,7 +176,7 @@ impl<B: PacketBuf> Lcore<B> {
             if !burst.is_empty() {
                 came += burst.len();
                 self.router.counters.add(Stat::HandedIn, burst.len() as u64);
-                self.route(ingress, burst, now, false);
+                self.route(ingress, &mut burst, now, false);
             }
         }
         came
@@ -210,11 +212,15 @@ impl<B: PacketBuf> Lcore<B> {
         }
     }
 
-    fn messages<P: Ports<Buf = B>>(&mut self, ports: &mut P, now: Nanos) {
+    /// Whether there were any.
+    fn messages<P: Ports<Buf = B>>(&mut self, ports: &mut P, now: Nanos) -> bool {
+        if self.end.from_manager.is_empty() {
+            return false;
+        }
         // Room for an answer to each message first: none may be lost. Notices wait until the end of the turn.
         let room = self.end.to_manager.slots().min(MESSAGES);
         for _ in 0..room {
-            let Ok(message) = self.end.from_manager.pop() else { return };
+            let Ok(message) = self.end.from_manager.pop() else { break };
             match message {
                 ToWorker::View(view) => {
                     let generation = view.generation;
@@ -234,6 +240,7 @@ impl<B: PacketBuf> Lcore<B> {
                 ToWorker::List(rows) => self.tell(ToManager::Listed(rows)),
             }
         }
+        true
     }
 
     fn tell(&mut self, message: ToManager) {

@@ -62,10 +62,13 @@ impl Nat {
     }
 
     /// A packet of this side came in at `ingress`, passed every check, and went to `hop`: so may those that follow, as
-    /// long as `stamp` stands.
+    /// long as `stamp` stands. Not what only outside has spoken in.
     #[inline]
     pub fn establish(&mut self, slot: u32, side: usize, hop: u16, ingress: IfaceId, stamp: u16) {
         let session = self.sessions.get_mut(slot);
+        if !session.spoken() {
+            return;
+        }
         // Outside the WAN says it, which is a part of the key.
         if side == INSIDE {
             session.ingress = ingress;

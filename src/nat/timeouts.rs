@@ -19,7 +19,7 @@ pub const UDP_PORTS: usize = 240;
 /// The timeouts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Timeouts {
-    ms: Box<[u32; 256]>,
+    ms: [u32; 256],
     udp_ports: Vec<u16>,
 }
 
@@ -33,7 +33,7 @@ impl Timeouts {
         icmp: Nanos,
     ) -> Timeouts {
         let to_ms = |n: Nanos| u32::try_from(n.as_ms()).unwrap_or(u32::MAX / 2).min(u32::MAX / 2);
-        let mut ms = Box::new([to_ms(udp); 256]);
+        let mut ms = [to_ms(udp); 256];
         ms[..usize::from(ICMP)].fill(to_ms(tcp_transitory));
         ms[TcpState::Established as usize] = to_ms(tcp);
         ms[usize::from(ICMP)] = to_ms(icmp);

@@ -10,7 +10,7 @@
 //! Whatever is not exactly so is given back at stage 3 and takes the long way (`receive`, `forward`), in its place in the
 //! order. A packet that went the whole long way leaves the stamp for those that follow it. Everything that the long way
 //! judges a packet of that key by is either judged here as well, or in the view or the neighbours, and a change there
-//! means a new stamp.
+//! means a new stamp. (But for one thing: a frame to the router that says to come from nobody, or from the router, is refused only on the long way.)
 
 use std::net::Ipv4Addr;
 
@@ -24,7 +24,6 @@ use crate::nat::session::{INSIDE, Key, OUTSIDE, outside_scope};
 use crate::nat::tcp::TcpState;
 use crate::packet::{PacketBuf, Tuple};
 use crate::table::neighbors::State;
-use crate::wire::checksum::RawDelta;
 use crate::wire::tcp::Flags;
 use crate::wire::{eth, le16, le32, le64, protocol, put_le16, put_le32, put_le64};
 
@@ -65,15 +64,13 @@ fn parse(frame: &[u8], own: u64, scope: u64) -> Option<Key> {
     let (dst, src) = (le64(h, 0) & MAC, le64(h, 6));
     let (ip, ttl, to, ports) = (le64(h, 14), le64(h, 22), le32(h, 30), le32(h, 34));
     let total_len = u64::from(((ip >> 16) as u16).swap_bytes());
-    let (src_mac, protocol) = (src & MAC, ttl >> 8 & 0xff);
+    let protocol = ttl >> 8 & 0xff;
     let sum = (ip & 0xffff_ffff) + (ip >> 32) + (ttl & 0xffff_ffff) + (ttl >> 32) + u64::from(to);
     let sum = (sum & 0xffff) + (sum >> 16 & 0xffff) + (sum >> 32);
     let sum = (sum & 0xffff) + (sum >> 16);
     let whole = (dst == own)
         & (src >> 48 == IPV4)
-        & (src_mac & 1 == 0)
-        & (src_mac != 0)
-        & (src_mac != own)
+        & (src & 1 == 0)
         // version 4, header of 20 bytes; no fragment
         & (ip & 0xff3f_0000_0000_00ff == 0x45)
         // the last carry included
@@ -112,11 +109,12 @@ impl Mark {
 impl<B: PacketBuf> Router<B> {
     /// Stages 1 and 2. Changes nothing.
     #[inline(always)]
-    pub fn look_up(&self, view: &View, ingress: IfaceId, burst: &[B]) -> Marks {
+    pub fn look_up(&mut self, view: &View, ingress: IfaceId, burst: &[B]) {
         let port = &view.ifaces[ingress.index()];
         let own = mac_bits(port.mac);
         let scope = port.wan.map_or(0, |wan| u64::from(outside_scope(wan)));
-        let mut marks = Marks::new();
+        let marks = &mut self.marks;
+        marks.clear();
         for (at, buf) in burst.iter().take(BURST).enumerate() {
             if let Some(next) = burst.get(at + AHEAD) {
                 next.prefetch();
@@ -133,18 +131,28 @@ impl<B: PacketBuf> Router<B> {
             missed |= mark.entry == NONE;
         }
         if missed {
-            self.look_further(&mut marks);
+            self.look_further();
         }
-        marks
+    }
+
+    /// What was found out about a frame of the burst that was looked up last.
+    #[inline(always)]
+    pub fn mark(&self, at: usize) -> Mark {
+        self.marks.get(at).copied().unwrap_or(Mark {
+            key: Key { addresses: 0, rest: 0 },
+            hash: 0,
+            entry: NONE,
+        })
     }
 
     /// Those that the first line did not have: another line, or a flow that is new.
     #[inline(never)]
-    fn look_further(&self, marks: &mut Marks) {
-        for mark in marks.iter().filter(|m| m.entry == NONE && m.key.rest != 0) {
+    fn look_further(&mut self) {
+        let missing = |m: &Mark| m.entry == NONE && m.key.rest != 0;
+        for mark in self.marks.iter().filter(|m| missing(m)) {
             self.nat.call_further(mark.hash, mark.key);
         }
-        for mark in marks.iter_mut().filter(|m| m.entry == NONE && m.key.rest != 0) {
+        for mark in self.marks.iter_mut().filter(|m| missing(m)) {
             mark.entry = self.nat.call_far_session(mark.hash).unwrap_or(NONE);
         }
     }
@@ -168,8 +176,7 @@ impl<B: PacketBuf> Router<B> {
         let good = (session.key(side) == mark.key)
             & (session.stamps[side] == self.stamp)
             & ((session.ingress == ingress) | (side == OUTSIDE))
-            & (tick.wrapping_sub(session.refreshed) < timeouts.ms(session.state))
-            & session.spoken();
+            & (tick.wrapping_sub(session.refreshed) < timeouts.ms(session.state));
         if !good {
             return Some(buf);
         }
@@ -208,7 +215,7 @@ impl<B: PacketBuf> Router<B> {
         put_le64(h, 0, mac_bits(hop.mac) | src << 48);
         put_le32(h, 8, (src >> 16) as u32);
         h[22] = h[22].wrapping_sub(1);
-        let sum = session.deltas[0].flipped(flip).and(RawDelta::AGED).apply(le16(h, 24));
+        let sum = session.deltas[0].flipped(flip).apply_aged(le16(h, 24));
         put_le16(h, 24, sum);
         if side == OUTSIDE {
             put_le32(h, 30, addr);

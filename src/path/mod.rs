@@ -75,6 +75,8 @@ pub struct Router<B> {
     pub out: Vec<Vec<B>>,
     /// What the management thread must hear: the engine takes it after each burst
     pub notices: Vec<Notice>,
+    /// Of the burst that was looked up last
+    marks: Marks,
     /// Changes with all that the verdict on a flow rests on: what bears another one must be judged anew. Never 0.
     stamp: u16,
     errors: Limit,
@@ -99,6 +101,7 @@ impl<B: PacketBuf> Router<B> {
             traffic: vec![Traffic::default(); interfaces],
             out: (0..interfaces).map(|_| Vec::with_capacity(BURST * 4)).collect(),
             notices: Vec::with_capacity(BURST * 4),
+            marks: Marks::new(),
             stamp: 1,
             errors: Limit::new(icmp.errors_per_second),
             chatter: Limit::new(CHATTER),

@@ -1,6 +1,6 @@
 //! The index: hash -> slot, for keys that stand in the slots themselves.
 //!
-//! Buckets of one cache line hold eight 16-bit tags, compared at once, and eight slot numbers. A key has two buckets (the second one follows
+//! Buckets of one cache line hold eight tags of 15 bits and one that is set where there is an entry, compared at once, and eight slot numbers. A key has two buckets (the second one follows
 //! from the first and the tag, so that entries can move without their key: partial-key cuckoo hashing). An insert takes
 //! the home bucket while that has room, so that most look-ups read one line; then the other one; if both are full it moves one
 //! entry, by a search of bounded breadth. So a look-up reads two lines at most, an
@@ -77,7 +77,7 @@ impl Index {
     #[inline(always)]
     fn home(&self, hash: u64) -> (usize, u16) {
         let tag = (hash >> 48) as u16;
-        ((hash as u32 & self.mask) as usize, tag.max(1))
+        ((hash as u32 & self.mask) as usize, tag | 1)
     }
 
     #[inline(always)]

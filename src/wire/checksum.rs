@@ -35,9 +35,6 @@ pub struct RawDelta(u16);
 impl RawDelta {
     /// Of a rewrite that changes nothing.
     pub const NONE: RawDelta = RawDelta(0);
-    /// Of a TTL that becomes one less.
-    pub const AGED: RawDelta = RawDelta(!1);
-
     /// With a word that changes from `old` to `new`.
     #[inline(always)]
     pub const fn word(self, old: u16, new: u16) -> RawDelta {
@@ -51,12 +48,6 @@ impl RawDelta {
         RawDelta(fold(self.0 as u32 + (old & 0xffff) + (old >> 16) + (new & 0xffff) + (new >> 16)))
     }
 
-    /// Both changes.
-    #[inline(always)]
-    pub const fn and(self, other: RawDelta) -> RawDelta {
-        RawDelta(fold(self.0 as u32 + other.0 as u32))
-    }
-
     /// Of the way back if `flip` is all ones, the same if it is 0.
     #[inline(always)]
     pub const fn flipped(self, flip: u16) -> RawDelta {
@@ -67,6 +58,13 @@ impl RawDelta {
     #[inline(always)]
     pub const fn apply(self, sum: u16) -> u16 {
         !fold(!sum as u32 + self.0 as u32)
+    }
+
+    /// As `apply`, for an IP header whose TTL becomes one less as well.
+    #[inline(always)]
+    pub const fn apply_aged(self, sum: u16) -> u16 {
+        // The word of TTL and protocol less one is one's complement plus !1.
+        !fold(!sum as u32 + self.0 as u32 + !1u16 as u32)
     }
 
     /// As `apply`, for UDP: 0 means that there is no checksum, and stays (RFC 768).

@@ -1,9 +1,13 @@
 //! The worker thread: one core, its DPDK queues, and `engine::Lcore` turning between them until it is told to stop.
 //!
 //! Idle is a policy: on NICs it polls without end; on Linux ports, where a peer may need the very core, it naps once a few
-//! turns brought nothing. The clock is CLOCK_MONOTONIC, the management thread's, read once a turn; busy time is counted
+//! turns brought nothing. The clock is CLOCK_MONOTONIC, the management thread's, told by the cycle counter, which is read once a turn; busy time is counted
 //! in TSC cycles. At the end the lcore and its frames go before the queues, the queues before their ports.
 #![forbid(unsafe_code)]
+
+mod clock;
+
+pub use clock::Clock;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -14,7 +18,7 @@ use arrayvec::ArrayVec;
 use nix::time::{ClockId, clock_gettime};
 
 use crate::base::{IfaceId, Nanos};
-use crate::dpdk::{DpdkError, Eal, Mbuf, Pool, Queue, set_timer_slack_ns, tsc};
+use crate::dpdk::{DpdkError, Eal, Mbuf, Pool, Queue, set_timer_slack_ns, tsc, tsc_hz};
 use crate::engine::{BURST, Lcore, Load, Ports};
 use crate::packet::BufPool;
 
@@ -108,15 +112,18 @@ impl Worker {
             set_timer_slack_ns(1);
         }
         let mut load = Load::default();
+        let mut clock = Clock::new(tsc_hz(&eal), tsc());
         let (mut last, mut shown, mut quiet) = (now(), Nanos::ZERO, 0u32);
         while !stop.load(Relaxed) {
-            let (at, start) = (now(), tsc());
+            let start = tsc();
+            let at = clock.at(start);
             let frames = lcore.turn(&mut queues, at);
             load.total_ns += at.since(last).0;
             last = at;
             if frames > 0 {
-                load.busy_cycles += tsc().wrapping_sub(start);
-                load.busy_ns += now().since(at).0;
+                let cycles = tsc().wrapping_sub(start);
+                load.busy_cycles += cycles;
+                load.busy_ns += clock.ns(cycles).0;
                 load.packets += frames as u64;
                 quiet = 0;
             } else {
