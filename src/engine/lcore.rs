@@ -12,7 +12,7 @@ use super::{BURST, Ports};
 use crate::base::{IfaceId, Nanos, WanId, WorkerId};
 use crate::nat::timeouts::tick;
 use crate::packet::{DropReason, Frame, PacketBuf, Stat};
-use crate::path::{Mark, Router, View};
+use crate::path::{Router, View};
 use crate::table::neighbors::State;
 
 /// Messages taken in one turn.
@@ -77,8 +77,9 @@ impl<B: PacketBuf> Lcore<B> {
             ports.receive(iface, &mut burst);
             if !burst.is_empty() {
                 came += burst.len();
-                self.router.came(iface, &burst);
-                self.route(iface, &mut burst, now, true);
+                let packets = burst.len() as u64;
+                let bytes = self.route(iface, &mut burst, now, true);
+                self.router.came(iface, packets, bytes);
                 self.flush(ports);
             }
         }
@@ -118,25 +119,27 @@ impl<B: PacketBuf> Lcore<B> {
     }
 
     /// A burst's way from receive to send: established flows in stages over all of it, everything else the long way, in
-    /// the order of arrival. `hands`: what another worker owns is handed over to it.
+    /// the order of arrival. `hands`: what another worker owns is handed over to it. Gives the burst's bytes.
     #[inline(always)]
-    fn route(&mut self, ingress: IfaceId, burst: &mut ArrayVec<B, BURST>, now: Nanos, hands: bool) {
-        self.router.look_up(&self.view, ingress, burst);
+    fn route(&mut self, ingress: IfaceId, burst: &mut ArrayVec<B, BURST>, now: Nanos, hands: bool) -> u64 {
+        let bytes = self.router.look_up(&self.view, ingress, burst);
         let tick = tick(now);
         for (at, buf) in burst.drain(..).enumerate() {
-            let mark = self.router.mark(at);
-            if let Some(buf) = self.router.established(&self.view, ingress, buf, &mark, tick) {
-                self.route_anew(ingress, buf, mark, now, hands);
+            if let Some(buf) = self.router.established(&self.view, ingress, buf, at, tick) {
+                self.route_anew(ingress, buf, at, now, hands);
             }
         }
+        bytes
     }
 
     /// The way of a frame that is of no flow that is known: a new one, or anything else.
     #[inline(never)]
-    fn route_anew(&mut self, ingress: IfaceId, mut buf: B, mut mark: Mark, now: Nanos, hands: bool) {
-        let ours = |lcore: &Lcore<B>| !hands || lcore.steer.host(mark.source()) == lcore.id;
-        if mark.opens() && ours(self) && self.router.open(&self.view, ingress, &buf, &mut mark, now) {
-            match self.router.established(&self.view, ingress, buf, &mark, tick(now)) {
+    fn route_anew(&mut self, ingress: IfaceId, mut buf: B, at: usize, now: Nanos, hands: bool) {
+        let source = self.router.opener(&self.view, ingress, &buf, at);
+        if source.is_some_and(|host| !hands || self.steer.host(host) == self.id)
+            && self.router.open(&self.view, ingress, &buf, at, now)
+        {
+            match self.router.established(&self.view, ingress, buf, at, tick(now)) {
                 Some(back) => buf = back,
                 None => return,
             }
@@ -194,21 +197,13 @@ impl<B: PacketBuf> Lcore<B> {
 
     /// Sends what the path put out, in order. What a queue does not take is dropped.
     fn transmit<P: Ports<Buf = B>>(&mut self, ports: &mut P) {
-        for (iface, queue) in self.router.out.iter_mut().enumerate() {
-            if queue.is_empty() {
-                continue;
-            }
-            let (packets, bytes) = (queue.len(), queue.iter().map(|b| b.bytes().len() as u64).sum::<u64>());
-            ports.send(IfaceId(iface as u8), queue);
-            let unsent = queue.iter().map(|b| b.bytes().len() as u64).sum::<u64>();
-            let sent = (packets - queue.len()) as u64;
-            for _ in queue.drain(..) {
-                self.router.counters.drop(DropReason::TxFull);
-            }
-            self.router.counters.add(Stat::Sent, sent);
+        for (iface, out) in self.router.out.iter_mut().enumerate().filter(|(_, out)| !out.is_empty()) {
+            let (packets, bytes, dropped) = out.drain(|frames| ports.send(IfaceId(iface as u8), frames));
+            self.router.counters.add(Stat::Sent, packets);
+            self.router.counters.drop_many(DropReason::TxFull, dropped);
             let traffic = &mut self.router.traffic[iface];
-            traffic.tx_packets += sent;
-            traffic.tx_bytes += bytes - unsent;
+            traffic.tx_packets += packets;
+            traffic.tx_bytes += bytes;
         }
     }
 
@@ -268,7 +263,7 @@ impl<B: PacketBuf> Lcore<B> {
         buf.bytes_mut().copy_from_slice(frame);
         // What waits goes first: then the one frame more that is sent is this one.
         self.transmit(ports);
-        self.router.out[iface.index()].push(buf);
+        self.router.out[iface.index()].put(buf);
         let before = self.router.counters.get(Stat::Sent);
         self.transmit(ports);
         if let (Some(wan), true) = (probe, self.router.counters.get(Stat::Sent) > before) {

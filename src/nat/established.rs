@@ -50,11 +50,11 @@ impl Nat {
     pub fn find_or_open(
         &mut self,
         tuple: &Tuple,
+        key: Key,
         pin: Option<WanId>,
         hash: u64,
         env: &mut Env<'_>,
     ) -> Result<u32, Outbound> {
-        let key = Key::outbound(tuple);
         match self.find_hashed(hash, key, INSIDE) {
             Some(slot) => Ok(slot),
             None => self.open(tuple, pin, hash, env),

@@ -44,7 +44,7 @@ impl<B: PacketBuf> Router<B> {
             };
             buf.bytes_mut().copy_from_slice(&reply.frame(iface.mac, arp.sender_mac));
             self.counters.add(Stat::Originated, 1);
-            self.out[ingress.index()].push(buf);
+            self.out[ingress.index()].put(buf);
         }
     }
 

@@ -10,14 +10,12 @@
 //! Whatever is not exactly so is given back at stage 3 and takes the long way (`receive`, `forward`), in its place in the
 //! order. A packet that went the whole long way leaves the stamp for those that follow it. Everything that the long way
 //! judges a packet of that key by is either judged here as well, or in the view or the neighbours, and a change there
-//! means a new stamp. (But for one thing: a frame to the router that says to come from nobody, or from the router, is refused only on the long way.)
+//! means a new stamp.
 
 use std::net::Ipv4Addr;
 
-use arrayvec::ArrayVec;
-
 use super::places::Kind;
-use super::{BURST, Router, View};
+use super::{BURST, Iface, Router, View};
 use crate::base::{IfaceId, Mac, Nanos};
 use crate::nat::Env;
 use crate::nat::session::{INSIDE, Key, OUTSIDE, outside_scope};
@@ -34,22 +32,25 @@ const MAC: u64 = (1 << 48) - 1;
 /// IPv4 in the place of an ethertype, read little-endian.
 const IPV4: u64 = 0x0008;
 
-/// What stage 1 and 2 have found out about a frame.
-#[derive(Clone, Copy, Debug)]
-pub struct Mark {
-    key: Key,
-    hash: u64,
-    /// Entry of the NAT's index; `NONE`: for the long way
-    entry: u32,
-}
-
+/// No entry of the NAT's index can be the frame's: the long way, or a new flow.
 const NONE: u32 = u32::MAX;
 
 /// Frames whose bytes are called for ahead of their turn.
 const AHEAD: usize = 4;
 
-/// The marks of a burst, in its order.
-pub type Marks = ArrayVec<Mark, BURST>;
+/// What stages 1 and 2 have found out about the frames of a burst, in its order.
+#[derive(Clone, Debug)]
+pub(super) struct Marks {
+    /// Of the key; 0: the frame has not the common shape
+    hashes: [u64; BURST],
+    entries: [u32; BURST],
+}
+
+impl Default for Marks {
+    fn default() -> Marks {
+        Marks { hashes: [0; BURST], entries: [NONE; BURST] }
+    }
+}
 
 #[inline(always)]
 fn mac_bits(mac: Mac) -> u64 {
@@ -71,6 +72,8 @@ fn parse(frame: &[u8], own: u64, scope: u64) -> Option<Key> {
     let whole = (dst == own)
         & (src >> 48 == IPV4)
         & (src & 1 == 0)
+        & (src & MAC != 0)
+        & (src & MAC != own)
         // version 4, header of 20 bytes; no fragment
         & (ip & 0xff3f_0000_0000_00ff == 0x45)
         // the last carry included
@@ -92,88 +95,86 @@ fn parse(frame: &[u8], own: u64, scope: u64) -> Option<Key> {
     Some(Key { addresses, rest: u64::from(ports) | protocol << 32 | scope << 40 })
 }
 
-impl Mark {
-    /// It may be the first packet of a flow from inside.
-    #[inline(always)]
-    pub fn opens(&self) -> bool {
-        self.entry == NONE && self.key.rest != 0 && self.key.rest >> 40 == 0
-    }
+/// The key of a frame that `parse` has found to be of the common shape.
+#[inline(always)]
+fn key_of(h: &[u8; HEADERS], scope: u64) -> Key {
+    let rest = u64::from(le32(h, 34)) | u64::from(h[23]) << 32 | scope << 40;
+    Key { addresses: le64(h, 26), rest }
+}
 
-    /// Its source.
-    #[inline(always)]
-    pub fn source(&self) -> Ipv4Addr {
-        self.key.source().0
-    }
+/// The scope of the keys of what comes in at an interface.
+#[inline(always)]
+fn scope_of(port: &Iface) -> u64 {
+    port.wan.map_or(0, |wan| u64::from(outside_scope(wan)))
 }
 
 impl<B: PacketBuf> Router<B> {
-    /// Stages 1 and 2. Changes nothing.
+    /// Stages 1 and 2, for a burst that came in at `ingress`. Gives how many bytes it has.
     #[inline(always)]
-    pub fn look_up(&mut self, view: &View, ingress: IfaceId, burst: &[B]) {
+    pub fn look_up(&mut self, view: &View, ingress: IfaceId, burst: &[B]) -> u64 {
         let port = &view.ifaces[ingress.index()];
-        let own = mac_bits(port.mac);
-        let scope = port.wan.map_or(0, |wan| u64::from(outside_scope(wan)));
-        let marks = &mut self.marks;
-        marks.clear();
-        for (at, buf) in burst.iter().take(BURST).enumerate() {
+        let (own, scope) = (mac_bits(port.mac), scope_of(port));
+        let Marks { hashes, entries } = &mut self.marks;
+        let mut bytes = 0;
+        for (at, (buf, hash)) in burst.iter().zip(hashes.iter_mut()).enumerate() {
             if let Some(next) = burst.get(at + AHEAD) {
                 next.prefetch();
             }
-            let mark = match parse(buf.bytes(), own, scope) {
-                Some(key) => Mark { key, hash: self.nat.call_index(key), entry: 0 },
-                None => Mark { key: Key { addresses: 0, rest: 0 }, hash: 0, entry: NONE },
-            };
-            marks.push(mark);
+            let frame = buf.bytes();
+            bytes += frame.len() as u64;
+            *hash = parse(frame, own, scope).map_or(0, |key| self.nat.call_index(key));
         }
         let mut missed = false;
-        for mark in marks.iter_mut().filter(|m| m.entry != NONE) {
-            mark.entry = self.nat.call_session(mark.hash).unwrap_or(NONE);
-            missed |= mark.entry == NONE;
+        for (_, (hash, entry)) in burst.iter().zip(hashes.iter().zip(entries)) {
+            // A hash that is 0 by chance goes the long way, which is right for everything.
+            *entry = if *hash == 0 { NONE } else { self.nat.call_session(*hash).unwrap_or(NONE) };
+            missed |= *entry == NONE;
         }
         if missed {
-            self.look_further();
+            self.look_further(burst, scope);
         }
-    }
-
-    /// What was found out about a frame of the burst that was looked up last.
-    #[inline(always)]
-    pub fn mark(&self, at: usize) -> Mark {
-        self.marks.get(at).copied().unwrap_or(Mark {
-            key: Key { addresses: 0, rest: 0 },
-            hash: 0,
-            entry: NONE,
-        })
+        bytes
     }
 
     /// Those that the first line did not have: another line, or a flow that is new.
     #[inline(never)]
-    fn look_further(&mut self) {
-        let missing = |m: &Mark| m.entry == NONE && m.key.rest != 0;
-        for mark in self.marks.iter().filter(|m| missing(m)) {
-            self.nat.call_further(mark.hash, mark.key);
+    fn look_further(&mut self, burst: &[B], scope: u64) {
+        let Marks { hashes, entries } = &mut self.marks;
+        let missing = |hash: u64, entry: u32| entry == NONE && hash != 0;
+        for (buf, (hash, entry)) in burst.iter().zip(hashes.iter().zip(entries.iter())) {
+            if let Some(h) = buf.bytes().first_chunk().filter(|_| missing(*hash, *entry)) {
+                self.nat.call_further(*hash, key_of(h, scope));
+            }
         }
-        for mark in self.marks.iter_mut().filter(|m| missing(m)) {
-            mark.entry = self.nat.call_far_session(mark.hash).unwrap_or(NONE);
+        for (_, (hash, entry)) in burst.iter().zip(hashes.iter().zip(entries)) {
+            if missing(*hash, *entry) {
+                *entry = self.nat.call_far_session(*hash).unwrap_or(NONE);
+            }
         }
     }
 
-    /// Stage 3, for one frame: sends it translated, or gives it back untouched.
+    /// Stage 3, for the frame at `at` of the burst that was looked up last: sends it translated, or gives it back untouched.
     #[inline(always)]
     pub fn established(
         &mut self,
         view: &View,
         ingress: IfaceId,
         mut buf: B,
-        mark: &Mark,
+        at: usize,
         tick: u32,
     ) -> Option<B> {
-        if mark.entry == NONE {
+        let entry = self.marks.entries[at % BURST];
+        if entry == NONE {
             return Some(buf);
         }
-        let side = (mark.entry & 1) as usize;
-        let (session, timeouts) = self.nat.session(mark.entry >> 1);
+        let frame = buf.bytes_mut();
+        let len = frame.len();
+        let Some(h) = frame.first_chunk_mut::<HEADERS>() else { return Some(buf) };
+        let key = key_of(h, scope_of(&view.ifaces[ingress.index()]));
+        let side = (entry & 1) as usize;
+        let (session, timeouts) = self.nat.session(entry >> 1);
         // What comes from outside has its WAN in the key.
-        let good = (session.key(side) == mark.key)
+        let good = (session.key(side) == key)
             & (session.stamps[side] == self.stamp)
             & ((session.ingress == ingress) | (side == OUTSIDE))
             & (tick.wrapping_sub(session.refreshed) < timeouts.ms(session.state));
@@ -182,9 +183,6 @@ impl<B: PacketBuf> Router<B> {
         }
         let hop = self.neighbors.get(session.hops[side]);
         let egress = &view.ifaces[hop.iface.index()];
-        let frame = buf.bytes_mut();
-        let len = frame.len();
-        let Some(h) = frame.first_chunk_mut::<HEADERS>() else { return Some(buf) };
         let total_len = le16(h, 16).swap_bytes();
         if (hop.state != State::Fresh) | (total_len > egress.mtu) {
             return Some(buf);
@@ -193,7 +191,7 @@ impl<B: PacketBuf> Router<B> {
         // The way back adds the complement.
         let flip = if side == OUTSIDE { !0 } else { 0 };
         let l4_delta = session.deltas[1].flipped(flip);
-        if mark.key.protocol() == protocol::TCP {
+        if key.protocol() == protocol::TCP {
             let flags = Flags(h[47]);
             if session.state == TcpState::Established as u8 && flags.is_plain() {
                 session.refreshed = tick;
@@ -229,16 +227,27 @@ impl<B: PacketBuf> Router<B> {
             // Padding is not part of the packet. Cutting never fails.
             let _ = buf.resize(whole);
         }
-        self.out[hop.iface.index()].push(buf);
+        self.out[hop.iface.index()].push(buf, whole);
         None
     }
 
-    /// Opens the flow of a packet from inside that has none, if it is of the plainest kind: from a host inside to somewhere beyond
+    /// Where the frame at `at` of the burst that was looked up last comes from, if it may be the first of a flow from inside.
+    #[inline]
+    pub fn opener(&self, view: &View, ingress: IfaceId, buf: &B, at: usize) -> Option<Ipv4Addr> {
+        let Marks { hashes, entries } = &self.marks;
+        let new = hashes[at % BURST] != 0 && entries[at % BURST] == NONE;
+        let inside = view.ifaces[ingress.index()].wan.is_none();
+        buf.bytes().first_chunk().filter(|_| new && inside).map(|h| key_of(h, 0).source().0)
+    }
+
+    /// Opens the flow of such a packet, if it is of the plainest kind: from a host inside to somewhere beyond
     /// a WAN, by a next hop that is known. Then `established` can take the packet; anything else is for the long way, and
     /// nothing is changed that this does not change as well.
     #[inline]
-    pub fn open(&mut self, view: &View, ingress: IfaceId, buf: &B, mark: &mut Mark, now: Nanos) -> bool {
-        let ((src, src_port), (dst, dst_port)) = (mark.key.source(), mark.key.destination());
+    pub fn open(&mut self, view: &View, ingress: IfaceId, buf: &B, at: usize, now: Nanos) -> bool {
+        let Some(h) = buf.bytes().first_chunk::<HEADERS>() else { return false };
+        let key = key_of(h, 0);
+        let ((src, src_port), (dst, dst_port)) = (key.source(), key.destination());
         let (from, to) = (view.place(src), view.place(dst));
         let plain = from.kind == Kind::Unicast
             && from.own.is_none()
@@ -246,15 +255,15 @@ impl<B: PacketBuf> Router<B> {
             && to.kind == Kind::Unicast
             && to.own.is_none()
             && to.inside.is_none();
-        let protocol = mark.key.protocol();
-        let opening = protocol == protocol::UDP || buf.bytes().get(47).is_some_and(|f| Flags(*f).opens());
-        if !plain || !opening {
+        let protocol = key.protocol();
+        if !plain || !(protocol == protocol::UDP || Flags(h[47]).opens()) {
             return false;
         }
         let tuple = Tuple { protocol, src, src_port, dst, dst_port };
         let env = &mut Env { up: &view.uplinks, now, counters: &mut self.counters };
-        let Ok(slot) = self.nat.find_or_open(&tuple, to.pin, mark.hash, env) else { return false };
-        mark.entry = slot * 2;
+        let hash = self.marks.hashes[at % BURST];
+        let Ok(slot) = self.nat.find_or_open(&tuple, key, to.pin, hash, env) else { return false };
+        self.marks.entries[at % BURST] = slot * 2;
         let (session, _) = self.nat.session(slot);
         if session.stamps[INSIDE] != self.stamp {
             let link = &view.wans[session.wan().index()];

@@ -14,6 +14,7 @@ mod hold;
 mod limit;
 mod local;
 mod notice;
+mod out;
 mod places;
 mod resolve;
 mod view;
@@ -29,10 +30,11 @@ use crate::packet::{Counters, DropReason, Frame, PacketBuf, Stat, Transport, Ver
 use crate::table::neighbors::Neighbors;
 use crate::wire::icmp::{kind, unreachable};
 use crate::wire::ipv4;
+use established::Marks;
+use out::Out;
 
 pub use admit::{Admitted, admit};
 pub use classify::{Class, classify};
-pub use established::{Mark, Marks};
 pub use hold::{HELD_FOR, Hold};
 pub use limit::Limit;
 pub use notice::Notice;
@@ -72,7 +74,7 @@ pub struct Router<B> {
     /// By interface
     pub traffic: Vec<Traffic>,
     /// Frames to be sent, by interface, in order: the engine takes them after each burst
-    pub out: Vec<Vec<B>>,
+    pub out: Vec<Out<B>>,
     /// What the management thread must hear: the engine takes it after each burst
     pub notices: Vec<Notice>,
     /// Of the burst that was looked up last
@@ -99,9 +101,9 @@ impl<B: PacketBuf> Router<B> {
             hold: Hold::new(),
             counters: Counters::default(),
             traffic: vec![Traffic::default(); interfaces],
-            out: (0..interfaces).map(|_| Vec::with_capacity(BURST * 4)).collect(),
+            out: (0..interfaces).map(|_| Out::new()).collect(),
             notices: Vec::with_capacity(BURST * 4),
-            marks: Marks::new(),
+            marks: Marks::default(),
             stamp: 1,
             errors: Limit::new(icmp.errors_per_second),
             chatter: Limit::new(CHATTER),
@@ -110,11 +112,12 @@ impl<B: PacketBuf> Router<B> {
     }
 
     /// Counts what came in.
-    pub fn came(&mut self, ingress: IfaceId, burst: &[B]) {
+    #[inline(always)]
+    pub fn came(&mut self, ingress: IfaceId, packets: u64, bytes: u64) {
         let traffic = &mut self.traffic[ingress.index()];
-        traffic.rx_packets += burst.len() as u64;
-        traffic.rx_bytes += burst.iter().map(|buf| buf.bytes().len() as u64).sum::<u64>();
-        self.counters.add(Stat::Received, burst.len() as u64);
+        traffic.rx_packets += packets;
+        traffic.rx_bytes += bytes;
+        self.counters.add(Stat::Received, packets);
     }
 
     /// Another view is read from now on, or a hop means another neighbour: every flow is judged anew, by its next packet.

@@ -43,7 +43,7 @@ impl<B: PacketBuf> Router<B> {
         }
         let src = port.mac;
         Eth { dst, src, ethertype: ethertype::IPV4 }.emit(buf.bytes_mut());
-        self.out[egress.index()].push(buf);
+        self.out[egress.index()].put(buf);
         Verdict::Sent
     }
 

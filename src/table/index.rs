@@ -103,7 +103,7 @@ impl Index {
     #[inline(always)]
     pub fn guess(&self, hash: u64) -> Option<u32> {
         let (home, tag) = self.home(hash);
-        let bucket = &self.buckets[home];
+        let bucket = self.buckets.masked(home);
         let hits = bucket.matches(tag);
         (hits != 0).then(|| bucket.slots[hits.trailing_zeros() as usize % WAYS])
     }

@@ -15,6 +15,8 @@ const HUGE: usize = 2 << 20;
 pub struct Store<T: Copy> {
     base: NonNull<T>,
     len: usize,
+    /// The greatest power of two that is at most `len`, less one
+    mask: usize,
     /// Of the mapping
     bytes: usize,
 }
@@ -50,11 +52,12 @@ impl<T: Copy> Store<T> {
             unsafe { libc::madvise(base.as_ptr().cast(), bytes, libc::MADV_HUGEPAGE) };
         }
         let base = base.cast::<T>();
-        for at in 0..len {
-            // SAFETY: len * size_of::<T>() <= bytes, the mapping is aligned to pages and writable, and T needs no drop.
+        for at in 0..len.max(1) {
+            // SAFETY: len.max(1) * size_of::<T>() <= bytes, the mapping is aligned to pages and writable, and T needs no drop.
             unsafe { base.add(at).write(value) };
         }
-        Store { base, len, bytes }
+        let mask = (len.max(1) + 1).next_power_of_two() / 2 - 1;
+        Store { base, len, mask, bytes }
     }
 
     /// How many values.
@@ -71,6 +74,14 @@ impl<T: Copy> Store<T> {
     /// Bytes of memory, the last page's rest included.
     pub fn bytes(&self) -> usize {
         self.bytes
+    }
+
+    /// The value at `at` modulo the number of values, which is a power of two (else modulo the power below it).
+    #[inline(always)]
+    pub fn masked(&self, at: usize) -> &T {
+        // SAFETY: `mask` is below `len` (see `new`), and with it every number that is masked; no value: `new` left room
+        // for one, written. `&self` keeps writers out.
+        unsafe { &*self.base.as_ptr().add(at & self.mask) }
     }
 
     /// Calls for the cache line of a value, which is used soon. Any number will do.
@@ -157,6 +168,18 @@ mod tests {
             }
             assert!((0..len).all(|at| store[at] == [at as u64; 8]));
             store.prefetch(usize::MAX);
+        }
+    }
+
+    #[test]
+    fn a_masked_number_is_always_one_of_its_values() {
+        for (len, mask) in [(0, 0), (1, 0), (2, 1), (3, 1), (4, 3), (1000, 511), (1024, 1023)] {
+            let mut store = Store::new(len, u64::MAX, false);
+            (0..len).for_each(|at| store[at] = at as u64);
+            assert_eq!(store.mask, mask);
+            for at in [0, 1, 2, 511, 512, 1023, usize::MAX] {
+                assert_eq!(*store.masked(at), if len == 0 { u64::MAX } else { (at & mask) as u64 });
+            }
         }
     }
 
