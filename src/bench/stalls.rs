@@ -30,8 +30,10 @@ const RELOAD: usize = 64;
 const ROWS: usize = 4096;
 /// The time of a turn.
 const TURN: Nanos = Nanos::from_us(10);
-/// The same during the expiry: as much as makes each turn sweep the most that it ever does.
-const SWEEP: Nanos = Nanos::from_ms(20);
+/// During the expiry so many slots become due each turn, more than a turn ever sweeps (`nat::sweep`).
+const DUE: u64 = 1024;
+/// The sweep's period.
+const PERIOD: Nanos = Nanos::from_s(8);
 /// The WAN that is failed over to.
 const BACKUP: IfaceId = IfaceId(2);
 
@@ -214,10 +216,7 @@ impl Site {
     /// SYNs from ever new inside endpoints, for which there is no room.
     fn flood(&mut self) -> Result<Stall, Failure> {
         let (mut turns, live) = (Vec::new(), self.lane.lcore.router.nat.live());
-        for at in 0..TURNS as u32 * BURST as u32 {
-            if !at.is_multiple_of(BURST as u32) {
-                continue;
-            }
+        for at in (0..TURNS as u32 * BURST as u32).step_by(BURST) {
             let packets = (at..at + BURST as u32).map(|n| {
                 let host = 0x0a80_0000 + n / 50_000;
                 self.lane.writer.syn(host.into(), 10_000 + (n % 50_000) as u16)
@@ -261,7 +260,8 @@ impl Site {
     /// The time jumps past all timers; packets from outside go on coming, to sessions that are no more.
     fn expiry(&mut self) -> Result<Stall, Failure> {
         if let Clock::Steps(at, step) = &mut self.lane.clock {
-            (*at, *step) = (*at + UDP_TIMEOUT + Nanos::from_s(1), SWEEP);
+            let due = Nanos(PERIOD.0 * DUE / self.lane.flows.len() as u64);
+            (*at, *step) = (*at + UDP_TIMEOUT + Nanos::from_s(1), due);
         }
         let mut turns = Vec::new();
         while self.lane.lcore.router.nat.live() > 0 {
