@@ -110,7 +110,9 @@ pub(super) fn flows(sessions: u32, steer: Steer, worker: WorkerId) -> (Vec<Flow>
 pub(super) struct Walk {
     order: Arc<[u32]>,
     at: usize,
-    bursts: usize,
+    /// Bursts of this round so far, and rounds
+    turn: usize,
+    round: usize,
     direction: Direction,
 }
 
@@ -121,7 +123,7 @@ impl Walk {
         if order == Order::Shuffled {
             all.shuffle(&mut StdRng::seed_from_u64(1));
         }
-        Walk { order: all.into(), at: 0, bursts: 0, direction }
+        Walk { order: all.into(), at: 0, turn: 0, round: 0, direction }
     }
 
     /// Packets of a round.
@@ -133,19 +135,20 @@ impl Walk {
     /// outside in the next.
     pub(super) fn next(&mut self, burst: usize, into: &mut ArrayVec<u32, BURST>) -> IfaceId {
         into.clear();
+        let even = (self.turn + self.round).is_multiple_of(2);
+        self.turn += 1;
         for _ in 0..burst.min(BURST) {
             into.push(self.order[self.at]);
             self.at += 1;
             if self.at == self.order.len() {
-                self.at = 0;
-                self.bursts += 1;
+                (self.at, self.turn) = (0, 0);
+                self.round += 1;
             }
         }
-        self.bursts += 1;
         match self.direction {
             Direction::Up => LAN,
             Direction::Down => WAN,
-            Direction::Both if self.bursts.is_multiple_of(2) => LAN,
+            Direction::Both if even => LAN,
             Direction::Both => WAN,
         }
     }
@@ -309,5 +312,31 @@ impl Ports for Arrays {
 
     fn alloc(&mut self) -> Option<Mbuf> {
         self.pool.alloc()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn in_two_rounds_each_session_has_a_packet_from_either_side() {
+        for (flows, burst) in [(64, 32), (96, 32), (8, 1), (7, 1), (31, 31)] {
+            let mut walk = Walk::new(flows, Order::Shuffled, Direction::Both);
+            let mut seen = vec![[0, 0]; flows];
+            for _ in 0..2 * flows / burst {
+                let mut which = ArrayVec::new();
+                let from = walk.next(burst, &mut which);
+                which.iter().for_each(|flow| seen[*flow as usize][from.index()] += 1);
+            }
+            assert!(seen.iter().all(|s| *s == [1, 1]), "{flows} in bursts of {burst}: {seen:?}");
+        }
+    }
+
+    #[test]
+    fn the_mix_has_its_mean() {
+        let lengths = Frames::Imix.lengths();
+        assert_eq!(lengths.iter().sum::<usize>() / lengths.len(), Frames::Imix.mean());
+        assert_eq!(Frames::Fixed(60).lengths(), [60]);
     }
 }
