@@ -186,17 +186,21 @@ impl Reference {
 
     /// The third pass, over what `look_up` has found.
     #[inline(always)]
-    pub fn rewrite<B: PacketBuf>(&self, bufs: &mut [B]) -> usize {
-        let mut known = 0;
-        for (at, buf) in bufs.iter_mut().enumerate().take(BURST) {
-            let entry = self.entries[at];
-            let entry = if self.is(entry, at) { entry } else { self.search(at) };
-            if entry == NONE {
-                continue;
+    pub fn rewrite<B: PacketBuf>(&mut self, bufs: &mut [B]) -> usize {
+        // The keys first, in a loop of their own: the rare search would cost the other one its registers.
+        for at in 0..bufs.len().min(BURST) {
+            if !self.is(self.entries[at], at) {
+                self.entries[at] = self.search(at);
             }
-            let session = &self.sessions[entry as usize / 2];
-            if let Some(frame) = buf.bytes_mut().first_chunk_mut() {
-                rewrite(frame, &session.0[entry as usize % 2], &session.0[1 - entry as usize % 2]);
+        }
+        let mut known = 0;
+        for (buf, entry) in bufs.iter_mut().zip(&self.entries) {
+            let (session, side) = (*entry as usize / 2, *entry as usize % 2);
+            if let Some(frame) = buf.bytes_mut().first_chunk_mut()
+                && session < self.sessions.len()
+            {
+                let session = &self.sessions[session];
+                rewrite(frame, &session.0[side], &session.0[1 - side]);
                 known += 1;
             }
         }

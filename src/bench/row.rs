@@ -105,10 +105,10 @@ impl Row {
             "direction {direction}, {order} order, frames of {frames}, bursts of {}, {} worker{s}",
             o.burst, o.workers
         );
-        let path = format!("{:>10} {:>25}", "", "path, cycles a packet");
-        let rest = format!("{:>6} {:>10} {:>9}", "", "new", "bytes a");
-        let path2 = format!("{:>10} {:>9} {:>7} {:>7}", "sessions", "mean", "p50", "p99");
-        let rest2 = format!("{:>6} {:>10} {:>9}", "Mpps", "a second", "session");
+        let path = format!("{:>10} {:>24}", "", "path, cycles a packet");
+        let rest = format!("{:>6} {:>10} {:>8}", "", "new", "bytes a");
+        let path2 = format!("{:>10} {:>8} {:>7} {:>7}", "sessions", "mean", "p50", "p99");
+        let rest2 = format!("{:>6} {:>10} {:>8}", "Mpps", "a second", "session");
         let (by, by2) = if o.compare {
             (
                 format!(" {:>8} {:>10}", "loop", "path/loop"),
@@ -124,12 +124,12 @@ impl Row {
     pub fn line(&self) -> String {
         let (path, sessions) = (&self.path, grouped(self.sessions.into()));
         let mut line =
-            format!("{sessions:>10} {:>9.1} {:>7.1} {:>7.1}", path.mean(), path.at(0.5), path.at(0.99));
+            format!("{sessions:>10} {:>8.1} {:>7.1} {:>7.1}", path.mean(), path.at(0.5), path.at(0.99));
         if let (Some(reference), Some((mean, p50))) = (&self.reference, self.ratio()) {
-            line += &format!(" {:>8.1} {mean:>5.1} {p50:>4.1}", reference.at(0.5));
+            line += &format!(" {:>7.1} {mean:>4.1} {p50:>4.1}", reference.at(0.5));
         }
         let rates = (self.per_second(path.mean()) / 1e6, grouped(self.per_second(self.setup.mean()) as u64));
-        line + &format!(" {:>6.1} {:>10} {:>9.1}\n", rates.0, rates.1, self.bytes_per_session())
+        line + &format!(" {:>6.1} {:>10} {:>8.1}\n", rates.0, rates.1, self.bytes_per_session())
     }
 
     /// Bursts that were interrupted, and all of them.
