@@ -111,8 +111,8 @@ impl Row {
         let rest2 = format!("{:>6} {:>10} {:>8}", "Mpps", "a second", "session");
         let (by, by2) = if o.compare {
             (
-                format!(" {:>8} {:>10}", "loop", "path/loop"),
-                format!(" {:>8} {:>5} {:>4}", "p50", "mean", "p50"),
+                format!(" {:>7} {:>9}", "loop", "path/loop"),
+                format!(" {:>7} {:>4} {:>4}", "p50", "mean", "p50"),
             )
         } else {
             Default::default()
