@@ -7,7 +7,9 @@ mod run;
 use std::io::Write;
 use std::process::ExitCode;
 
-use turnout::cli::{self, CheckArgs, DemoArgs, Hooks, NatArgs, RunArgs};
+use turnout::cli::{self, BenchCommand, CheckArgs, DemoArgs, Hooks, RunArgs};
+#[cfg(feature = "dpdk")]
+use turnout::cli::{NatArgs, StallArgs};
 use turnout::demo::{self, DemoOptions};
 use turnout::profile;
 
@@ -50,8 +52,16 @@ fn run(args: RunArgs) -> Result<(), String> {
 }
 
 #[cfg(feature = "dpdk")]
-fn bench(args: NatArgs) -> Result<(), String> {
-    use turnout::bench::{Direction, NatOptions, Order};
+fn bench(command: BenchCommand) -> Result<(), String> {
+    match command {
+        BenchCommand::Nat(args) => bench_nat(&args),
+        BenchCommand::Stalls(args) => bench_stalls(&args),
+    }
+}
+
+#[cfg(feature = "dpdk")]
+fn bench_nat(args: &NatArgs) -> Result<(), String> {
+    use turnout::bench::{self, Direction, Frames, NatOptions, Order, Row, Wires};
     let options = NatOptions {
         sessions: args.sessions.iter().map(|n| *n as u32).collect(),
         workers: usize::from(args.workers),
@@ -64,20 +74,43 @@ fn bench(args: NatArgs) -> Result<(), String> {
             cli::Order::Shuffled => Order::Shuffled,
             cli::Order::Created => Order::Created,
         },
-        bytes: usize::from(args.bytes),
+        frames: match args.bytes {
+            cli::Frames::Fixed(bytes) => Frames::Fixed(usize::from(bytes)),
+            cli::Frames::Imix => Frames::Imix,
+        },
         burst: usize::from(args.burst),
         packets: args.packets,
         compare: args.compare,
+        wires: match args.port {
+            cli::Wires::Arrays => Wires::Arrays,
+            cli::Wires::Rings => Wires::Rings,
+        },
     };
-    let each = |row: &turnout::bench::Row| {
-        let row = row.json();
-        if args.json {
-            return print(&format!("{row}\n"));
-        }
-        let lines = row.as_object().into_iter().flatten();
-        print(&lines.map(|(name, value)| format!("{name:>20}  {value}\n")).collect::<String>())
+    if !args.json {
+        print(&Row::head(&options))?;
+    }
+    let (mut interrupted, mut bursts) = (0, 0);
+    let each = |row: &Row| {
+        let (some, all) = row.interrupted();
+        (interrupted, bursts) = (interrupted + some, bursts + all);
+        print(&if args.json { format!("{}\n", row.json()) } else { row.line() })
     };
-    turnout::bench::nat(&options, each).map_err(|e| e.to_string())
+    bench::nat(&options, each).map_err(|e| e.to_string())?;
+    if !args.json && interrupted > 0 {
+        print(&format!("\n{interrupted} of {bursts} bursts were interrupted and are not in the mean\n"))?;
+    }
+    Ok(())
+}
+
+#[cfg(feature = "dpdk")]
+fn bench_stalls(args: &StallArgs) -> Result<(), String> {
+    use turnout::bench::{self, Stall};
+    let stalls = bench::stalls(args.sessions as u32, usize::from(args.rounds)).map_err(|e| e.to_string())?;
+    if args.json {
+        return print(&stalls.iter().map(|stall| format!("{}\n", stall.json())).collect::<String>());
+    }
+    print(&Stall::head(args.sessions, args.rounds.into()))?;
+    print(&stalls.iter().map(Stall::line).collect::<String>())
 }
 
 /// A reader that has left is no failure.
@@ -95,6 +128,6 @@ fn run(_: RunArgs) -> Result<(), String> {
 }
 
 #[cfg(not(feature = "dpdk"))]
-fn bench(_: NatArgs) -> Result<(), String> {
+fn bench(_: BenchCommand) -> Result<(), String> {
     Err("this turnout was built without DPDK; build it with the default features to measure".into())
 }

@@ -8,11 +8,17 @@
 mod lane;
 mod nat;
 mod reference;
+mod rings;
+mod row;
+mod stalls;
 mod tally;
 mod traffic;
 
-pub use nat::{Direction, NatOptions, Order, Row, nat};
+pub use nat::{Direction, NatOptions, Order, Wires, nat};
 pub use reference::{Endpoint, Entry, Reference};
+pub use row::Row;
+pub use stalls::{Stall, stalls};
+pub use traffic::Frames;
 
 /// What is wrong and what to do, in one line.
 pub type Failure = Box<dyn std::error::Error + Send + Sync>;

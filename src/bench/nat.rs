@@ -4,13 +4,13 @@
 use std::sync::{Arc, Barrier};
 
 use arrayvec::ArrayVec;
-use serde_json::{Value, json};
 
-use super::Failure;
-use super::lane::Lane;
+use super::lane::{Clock, Lane, Place};
 use super::reference::Reference;
-use super::tally::{Tally, tenths};
-use super::traffic::{Arrays, Bed, Walk, Writer};
+use super::row::Row;
+use super::tally::Tally;
+use super::traffic::{Arrays, Bed, Frames, Walk, Writer};
+use super::{Failure, rings};
 use crate::base::WorkerId;
 use crate::dpdk::{Eal, EalConfig, Mbuf, Pool, tsc, tsc_hz};
 use crate::engine::{BURST, hand_overs};
@@ -31,6 +31,16 @@ pub enum Direction {
     Both,
 }
 
+impl Direction {
+    pub(super) fn text(self) -> &'static str {
+        match self {
+            Direction::Up => "up",
+            Direction::Down => "down",
+            Direction::Both => "both",
+        }
+    }
+}
+
 /// In which order the packets take the sessions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Order {
@@ -38,6 +48,24 @@ pub enum Order {
     Shuffled,
     /// As they were made
     Created,
+}
+
+impl Order {
+    pub(super) fn text(self) -> &'static str {
+        match self {
+            Order::Shuffled => "shuffled",
+            Order::Created => "created",
+        }
+    }
+}
+
+/// What stands for the ports.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wires {
+    /// Arrays: the path alone
+    Arrays,
+    /// DPDK's `net_ring`: the path with a driver
+    Rings,
 }
 
 /// What to measure.
@@ -51,59 +79,16 @@ pub struct NatOptions {
     pub direction: Direction,
     /// In which order
     pub order: Order,
-    /// Bytes of a frame without its check sequence, 60 to 1514
-    pub bytes: usize,
+    /// How long the frames are
+    pub frames: Frames,
     /// Packets in a burst, 1 to 32
     pub burst: usize,
     /// Packets to measure, each worker
     pub packets: u64,
     /// The reference loop as well
     pub compare: bool,
-}
-
-/// What was measured.
-#[derive(Debug)]
-pub struct Row {
-    options: NatOptions,
-    sessions: u32,
-    packets: u64,
-    bytes: usize,
-    path: Tally,
-    reference: Option<Tally>,
-    setup: Tally,
-    tsc_hz: u64,
-}
-
-impl Row {
-    /// As JSON, one object.
-    pub fn json(&self) -> Value {
-        let o = &self.options;
-        let per_second = |mean: f64| self.tsc_hz as f64 / mean * o.workers as f64;
-        let mut row = json!({
-            "sessions": self.sessions,
-            "workers": o.workers,
-            "packet_bytes": o.bytes,
-            "burst": o.burst,
-            "direction": match o.direction { Direction::Up => "up", Direction::Down => "down", Direction::Both => "both" },
-            "order": match o.order { Order::Shuffled => "shuffled", Order::Created => "created" },
-            "packets": self.packets,
-            "mpps": tenths(per_second(self.path.mean()) / 1e6),
-            "cycles_per_packet": self.path.json(),
-            "interrupted_bursts": self.path.interrupted(),
-            "tsc_hz": self.tsc_hz,
-            "setup_per_second": per_second(self.setup.mean()) as u64,
-            "bytes_per_session": tenths(self.bytes as f64 / f64::from(self.sessions)),
-        });
-        if let Some(reference) = &self.reference {
-            let hundredths = |x: f64| (x * 100.0).round() / 100.0;
-            row["reference"] = reference.json();
-            row["ratio"] = json!({
-                "mean": hundredths(self.path.mean() / reference.mean()),
-                "p50": hundredths(self.path.at(0.5) / reference.at(0.5)),
-            });
-        }
-        row
-    }
+    /// What the packets come from and go into
+    pub wires: Wires,
 }
 
 /// Measures; `each` hears of a row when it is there.
@@ -114,67 +99,84 @@ pub fn nat(options: &NatOptions, mut each: impl FnMut(&Row) -> Result<(), String
     if options.burst == 0 || options.burst > BURST {
         return Err(format!("a burst has 1 to {BURST} packets").into());
     }
-    if !(60..=1514).contains(&options.bytes) {
+    if matches!(options.frames, Frames::Fixed(bytes) if !(60..=1514).contains(&bytes)) {
         return Err("a frame has 60 to 1514 bytes".into());
     }
-    let allowed: Vec<usize> =
-        core_affinity::get_core_ids().unwrap_or_default().iter().map(|c| c.id).collect();
-    if options.workers == 0 || options.workers > allowed.len() {
-        return Err(format!("this machine has {} cores to measure on", allowed.len()).into());
-    }
-    // The manager's core comes first; it does nothing here but wait.
-    let cores: Vec<usize> = allowed.iter().rev().take(options.workers).copied().collect();
-    let config = EalConfig { manager_core: allowed[0], worker_cores: cores.clone(), ..EalConfig::default() };
-    let eal = Eal::start(&config)?;
+    let (eal, cores) = start(options.workers)?;
     let pool = Pool::new(&eal, "bench", 8192, Pool::DATA_ROOM)?;
     for sessions in &options.sessions {
-        each(&row(options, *sessions, &eal, &cores, &pool)?)?;
+        let row = match options.wires {
+            Wires::Arrays => {
+                let ports = cores.iter().map(|_| Arrays::new(pool.clone())).collect();
+                row(options, *sessions, &eal, &cores, &pool, ports)?
+            }
+            Wires::Rings => {
+                let (_ports, queues) = rings::open(&eal, &pool, options.workers)?;
+                row(options, *sessions, &eal, &cores, &pool, queues)?
+            }
+        };
+        each(&row)?;
     }
     Ok(())
 }
 
+/// Starts DPDK for so many workers; gives their cores.
+pub(super) fn start(workers: usize) -> Result<(Eal, Vec<usize>), Failure> {
+    let allowed: Vec<usize> =
+        core_affinity::get_core_ids().unwrap_or_default().iter().map(|c| c.id).collect();
+    if workers == 0 || workers > allowed.len() {
+        return Err(format!("this machine has {} cores to measure on", allowed.len()).into());
+    }
+    // The manager's core comes first; it does nothing here but wait.
+    let cores: Vec<usize> = allowed.iter().rev().take(workers).copied().collect();
+    let config = EalConfig { manager_core: allowed[0], worker_cores: cores.clone(), ..EalConfig::default() };
+    Ok((Eal::start(&config)?, cores))
+}
+
 /// One row: all workers side by side.
-fn row(o: &NatOptions, sessions: u32, eal: &Eal, cores: &[usize], pool: &Pool) -> Result<Row, Failure> {
+fn row<P: Bed + Send + 'static>(
+    o: &NatOptions,
+    sessions: u32,
+    eal: &Eal,
+    cores: &[usize],
+    pool: &Pool,
+    ports: Vec<P>,
+) -> Result<Row, Failure> {
     let barrier = Arc::new(Barrier::new(o.workers));
     let mut threads = Vec::new();
-    for (w, hand_over) in hand_overs::<Mbuf>(o.workers).into_iter().enumerate() {
-        let (o, core, eal, pool, barrier) = (o.clone(), cores[w], eal.share(), pool.clone(), barrier.clone());
+    for ((w, hand_over), ports) in hand_overs::<Mbuf>(o.workers).into_iter().enumerate().zip(ports) {
+        let (o, core, eal, barrier) = (o.clone(), cores[w], eal.share(), barrier.clone());
+        let writer = Writer::new(pool.clone(), o.frames);
+        let place =
+            Place { id: WorkerId(w as u8), workers: o.workers, sessions, wans: 1, seed: rand::random() };
         threads.push(std::thread::spawn(move || -> Result<Measured, Failure> {
             let _registered = eal.register_worker(core)?;
-            let ends = (Arrays::new(pool.clone()), Writer::new(pool, o.bytes), tsc_hz(&eal));
-            let lane = Lane::new(sessions, o.workers, WorkerId(w as u8), hand_over, ends)?;
-            measure(lane, &o, &barrier)
+            measure(
+                Lane::new(
+                    &place,
+                    hand_over,
+                    Clock::Machine(crate::worker::Clock::new(tsc_hz(&eal), tsc())),
+                    (ports, writer),
+                )?,
+                &o,
+                &barrier,
+            )
         }));
     }
-    let mut row = Row {
-        options: o.clone(),
-        sessions,
-        packets: 0,
-        bytes: 0,
-        path: Tally::new(o.burst)?,
-        reference: if o.compare { Some(Tally::new(o.burst)?) } else { None },
-        setup: Tally::new(o.burst)?,
-        tsc_hz: tsc_hz(eal),
-    };
+    let mut row = Row::new(o, sessions, tsc_hz(eal))?;
     for thread in threads {
-        let one = thread.join().map_err(|_| "a worker has panicked")??;
-        row.path.add(&one.path)?;
-        row.setup.add(&one.setup)?;
-        if let (Some(all), Some(one)) = (&mut row.reference, &one.reference) {
-            all.add(one)?;
-        }
-        row.packets += one.packets;
-        row.bytes += one.bytes;
+        row.add(&thread.join().map_err(|_| "a worker has panicked")??)?;
     }
     Ok(row)
 }
 
-struct Measured {
-    path: Tally,
-    reference: Option<Tally>,
-    setup: Tally,
-    packets: u64,
-    bytes: usize,
+/// What one worker has measured.
+pub(super) struct Measured {
+    pub(super) path: Tally,
+    pub(super) reference: Option<Tally>,
+    pub(super) setup: Tally,
+    pub(super) packets: u64,
+    pub(super) bytes: usize,
 }
 
 /// Sets up, waits for the others, measures, waits again: no worker is measured without its neighbours. One that fails

@@ -23,6 +23,9 @@ use crate::wire::checksum::fold;
 use crate::wire::eth::{Eth, ethertype};
 use crate::wire::protocol;
 
+#[cfg(test)]
+mod tests;
+
 /// Entries of a bucket.
 const WAYS: usize = 8;
 /// Ethernet, IPv4 and TCP without options; every frame is longer.
@@ -152,14 +155,26 @@ impl Reference {
     /// Translates a burst, at most `BURST` packets. Gives how many it knew; the others are as they came.
     #[inline(never)]
     pub fn burst<B: PacketBuf>(&mut self, bufs: &mut [B]) -> usize {
-        let count = bufs.len().min(BURST);
-        for (at, buf) in bufs.iter().enumerate().take(count) {
+        self.parse(bufs);
+        self.look_up(bufs.len());
+        self.rewrite(bufs)
+    }
+
+    /// The first pass. Alone for those who measure it.
+    #[inline(always)]
+    pub fn parse<B: PacketBuf>(&mut self, bufs: &[B]) {
+        for (at, buf) in bufs.iter().enumerate().take(BURST) {
             let (addresses, rest) = buf.bytes().first_chunk().map_or(NOT_PLAIN, parse);
             let hash = hash(addresses, rest);
             self.buckets.prefetch(self.home(hash));
             (self.addresses[at], self.rest[at], self.hashes[at]) = (addresses, rest, hash);
         }
-        for at in 0..count {
+    }
+
+    /// The second pass, over what `parse` has found.
+    #[inline(always)]
+    pub fn look_up(&mut self, count: usize) {
+        for at in 0..count.min(BURST) {
             let bucket = &self.buckets[self.home(self.hashes[at])];
             // Of a bucket without a match any entry will do: the key tells.
             let way = equal(&bucket.tags, tag(self.hashes[at])).trailing_zeros() as usize / 2 % WAYS;
@@ -167,18 +182,25 @@ impl Reference {
             self.sessions.prefetch(entry as usize / 2);
             self.entries[at] = entry;
         }
-        let mut known = 0;
-        for (at, buf) in bufs.iter_mut().enumerate().take(count) {
-            let mut entry = self.entries[at];
-            if !self.is(entry, at) {
-                match self.search(at) {
-                    Some(found) => entry = found,
-                    None => continue,
-                }
+    }
+
+    /// The third pass, over what `look_up` has found.
+    #[inline(always)]
+    pub fn rewrite<B: PacketBuf>(&mut self, bufs: &mut [B]) -> usize {
+        // The keys first, in a loop of their own: the rare search would cost the other one its registers.
+        for at in 0..bufs.len().min(BURST) {
+            if !self.is(self.entries[at], at) {
+                self.entries[at] = self.search(at);
             }
-            let session = &self.sessions[entry as usize / 2];
-            if let Some(frame) = buf.bytes_mut().first_chunk_mut() {
-                rewrite(frame, &session.0[entry as usize % 2], &session.0[(entry as usize % 2) ^ 1]);
+        }
+        let mut known = 0;
+        for (buf, entry) in bufs.iter_mut().zip(&self.entries) {
+            let (session, side) = (*entry as usize / 2, *entry as usize % 2);
+            if let Some(frame) = buf.bytes_mut().first_chunk_mut()
+                && session < self.sessions.len()
+            {
+                let session = &self.sessions[session];
+                rewrite(frame, &session.0[side], &session.0[1 - side]);
                 known += 1;
             }
         }
@@ -191,25 +213,27 @@ impl Reference {
         side.addresses == self.addresses[at] && rest(side.ports, side.protocol) == self.rest[at]
     }
 
-    /// The entry of a packet that the first match of its first bucket was not.
+    /// The entry of a packet that the first match of its first bucket was not; `NONE`.
     #[cold]
-    fn search(&self, at: usize) -> Option<u32> {
+    #[inline(never)]
+    fn search(&self, at: usize) -> u32 {
         let mut home = self.home(self.hashes[at]);
         loop {
             let bucket = &self.buckets[home];
-            let found = bucket.entries.iter().zip(&bucket.tags);
-            if let Some((entry, _)) =
-                found.filter(|(_, tag)| **tag != 0).find(|(entry, _)| self.is(**entry, at))
-            {
-                return Some(*entry);
+            let mut taken = bucket.entries.iter().zip(&bucket.tags).filter(|(_, tag)| **tag != 0);
+            if let Some((entry, _)) = taken.find(|(entry, _)| self.is(**entry, at)) {
+                return *entry;
             }
             if bucket.tags.contains(&0) {
-                return None;
+                return NONE;
             }
             home = self.after(home);
         }
     }
 }
+
+/// No entry: beyond every session.
+const NONE: u32 = u32::MAX;
 
 /// What no session has for a key: its protocol is none.
 const NOT_PLAIN: (u64, u64) = (0, u64::MAX);

@@ -26,10 +26,12 @@ use crate::wire::{protocol, put16};
 const PORTS_PER_HOST: u32 = 63;
 pub(super) const LAN: IfaceId = IfaceId(0);
 pub(super) const WAN: IfaceId = IfaceId(1);
+/// A LAN and up to two WANs
+const IFACES: usize = 3;
 /// What the hosts are behind, as in FD.io CSIT's tests
 pub(super) const SWITCH: Ipv4Addr = Ipv4Addr::new(192, 168, 255, 2);
-pub(super) const GATEWAY: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 1);
-const ROUTER_MAC: [Mac; 2] = [Mac([2, 0, 0, 0, 0, 1]), Mac([2, 0, 0, 0, 0, 2])];
+pub(super) const GATEWAY: [Ipv4Addr; 2] = [Ipv4Addr::new(203, 0, 113, 1), Ipv4Addr::new(198, 51, 100, 1)];
+const ROUTER_MAC: [Mac; IFACES] = [Mac([2, 0, 0, 0, 0, 1]), Mac([2, 0, 0, 0, 0, 2]), Mac([2, 0, 0, 0, 0, 3])];
 pub(super) const PEER_MAC: Mac = Mac([2, 0, 0, 0, 0, 9]);
 
 /// A flow: its inside endpoint, its remote, and what the router made of it.
@@ -58,39 +60,43 @@ impl Flow {
 
 const REMOTE_PORT: u16 = 4000;
 const REMOTE: Ipv4Addr = Ipv4Addr::new(198, 18, 0, 1);
-const OUTSIDE: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 2);
-/// Sessions for each address of the WAN: half of its ports, so that a draw finds what a site finds.
+/// Sessions for each address of a WAN: half of its ports, so that a draw finds what a site finds.
 const SESSIONS_PER_ADDRESS: u32 = 32_256;
 
-/// How many addresses the WAN has for so many sessions.
+/// How many addresses a WAN has for so many sessions.
 pub(super) fn addresses(sessions: u32) -> usize {
     sessions.div_ceil(SESSIONS_PER_ADDRESS).max(1) as usize
 }
 
-/// The view of the measurement, with addresses for so many sessions in all.
-pub(super) fn view(sessions: u32) -> Option<Arc<View>> {
-    let net = |ip: Ipv4Addr, len| Ipv4Net::new(ip, len);
-    let lan = net(Ipv4Addr::new(192, 168, 255, 1), 24)?;
-    let hosts = net(Ipv4Addr::new(10, 0, 0, 0), 8)?;
-    let iface = |name: &str, mac, net, wan| Iface {
-        name: name.into(),
-        mac,
+const OUTSIDE: [Ipv4Addr; 2] = [Ipv4Addr::new(203, 0, 113, 2), Ipv4Addr::new(198, 51, 100, 2)];
+
+/// The view of the measurement: a LAN with all hosts behind a switch, and one WAN or two, with addresses for so many
+/// sessions, the first of which carries.
+pub(super) fn view(wans: usize, sessions: u32) -> Option<Arc<View>> {
+    let lan = Ipv4Net::new(Ipv4Addr::new(192, 168, 255, 1), 24)?;
+    let hosts = Ipv4Net::new(Ipv4Addr::new(10, 0, 0, 0), 8)?;
+    let iface = |at: usize, net, wan| Iface {
+        name: ["lan", "isp1", "isp2"][at].into(),
+        mac: ROUTER_MAC[at],
         mtu: 1500,
         up: true,
         addresses: vec![net],
         wan,
     };
-    let others = (0xc612_8000u32..).map(Ipv4Addr::from_bits);
-    let pool = std::iter::once(OUTSIDE).chain(others).take(addresses(sessions));
+    let mut ifaces = vec![iface(0, lan, None)];
+    for (wan, outside) in OUTSIDE.iter().enumerate().take(wans) {
+        ifaces.push(iface(wan + 1, Ipv4Net::new(*outside, 29)?, Some(WanId(wan as u8))));
+    }
+    let pool = |wan: usize| {
+        let more = (0xc612_8000 + ((wan as u32) << 16)..).map(Ipv4Addr::from_bits);
+        std::iter::once(OUTSIDE[wan]).chain(more).take(addresses(sessions)).collect()
+    };
     let view = View {
         generation: Generation(0),
-        ifaces: vec![
-            iface("lan", ROUTER_MAC[0], lan, None),
-            iface("isp1", ROUTER_MAC[1], net(OUTSIDE, 29)?, Some(WanId(0))),
-        ],
-        wans: vec![WanLink { iface: WAN, gateway: GATEWAY }],
+        ifaces,
+        wans: (0..wans).map(|wan| WanLink { iface: IfaceId(wan as u8 + 1), gateway: GATEWAY[wan] }).collect(),
         uplinks: Uplinks {
-            wans: vec![Uplink { addresses: pool.collect(), epoch: 0, fit: true }],
+            wans: (0..wans).map(|wan| Uplink { addresses: pool(wan), epoch: 0, fit: true }).collect(),
             carrying: Some(WanId(0)),
         },
         routes: Routes::new(vec![
@@ -107,7 +113,7 @@ pub(super) fn view(sessions: u32) -> Option<Arc<View>> {
 pub(super) fn flows(sessions: u32, steer: Steer, worker: WorkerId) -> Vec<Flow> {
     let hosts = (0x0a00_0100u32..).map(Ipv4Addr::from_bits).filter(|h| steer.host(*h) == worker);
     let all = hosts.flat_map(|host| (0..PORTS_PER_HOST).map(move |p| (host, 10_000 + p as u16)));
-    let flow = |(host, port)| Flow { host, port, remote: REMOTE, outside: (OUTSIDE, 0) };
+    let flow = |(host, port)| Flow { host, port, remote: REMOTE, outside: (OUTSIDE[0], 0) };
     all.take(sessions as usize).map(flow).collect()
 }
 
@@ -116,7 +122,9 @@ pub(super) fn flows(sessions: u32, steer: Steer, worker: WorkerId) -> Vec<Flow> 
 pub(super) struct Walk {
     order: Arc<[u32]>,
     at: usize,
-    bursts: usize,
+    /// Bursts of this round so far, and rounds
+    turn: usize,
+    round: usize,
     direction: Direction,
 }
 
@@ -127,7 +135,7 @@ impl Walk {
         if order == Order::Shuffled {
             all.shuffle(&mut StdRng::seed_from_u64(1));
         }
-        Walk { order: all.into(), at: 0, bursts: 0, direction }
+        Walk { order: all.into(), at: 0, turn: 0, round: 0, direction }
     }
 
     /// Packets of a round.
@@ -139,20 +147,52 @@ impl Walk {
     /// outside in the next.
     pub(super) fn next(&mut self, burst: usize, into: &mut ArrayVec<u32, BURST>) -> IfaceId {
         into.clear();
+        let even = (self.turn + self.round).is_multiple_of(2);
+        self.turn += 1;
         for _ in 0..burst.min(BURST) {
             into.push(self.order[self.at]);
             self.at += 1;
             if self.at == self.order.len() {
-                self.at = 0;
-                self.bursts += 1;
+                (self.at, self.turn) = (0, 0);
+                self.round += 1;
             }
         }
-        self.bursts += 1;
         match self.direction {
             Direction::Up => LAN,
             Direction::Down => WAN,
-            Direction::Both if self.bursts.is_multiple_of(2) => LAN,
+            Direction::Both if even => LAN,
             Direction::Both => WAN,
+        }
+    }
+}
+
+/// How long frames are, in bytes without their check sequence.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Frames {
+    /// All of them, 60 to 1514
+    Fixed(usize),
+    /// 60, 590 and 1514 bytes, 7 : 4 : 1, mixed by chance
+    Imix,
+}
+
+impl Frames {
+    /// The mean.
+    pub(super) fn mean(self) -> usize {
+        match self {
+            Frames::Fixed(bytes) => bytes,
+            Frames::Imix => (7 * 60 + 4 * 590 + 1514) / 12,
+        }
+    }
+
+    /// A round of lengths.
+    fn lengths(self) -> Vec<usize> {
+        match self {
+            Frames::Fixed(bytes) => vec![bytes],
+            Frames::Imix => {
+                let mut all = [[60; 7].as_slice(), &[590; 4], &[1514]].concat().repeat(100);
+                all.shuffle(&mut StdRng::seed_from_u64(2));
+                all
+            }
         }
     }
 }
@@ -160,14 +200,15 @@ impl Walk {
 /// Writes the packets, outside the measured part, into the same few buffers again and again.
 pub(super) struct Writer {
     pool: Pool,
-    bytes: usize,
+    lengths: Vec<usize>,
+    next: usize,
     spare: Vec<Mbuf>,
 }
 
 impl Writer {
-    /// Of frames of so many bytes.
-    pub(super) fn new(pool: Pool, bytes: usize) -> Writer {
-        Writer { pool, bytes, spare: Vec::with_capacity(BURST * 4) }
+    /// Of frames of such lengths.
+    pub(super) fn new(pool: Pool, frames: Frames) -> Writer {
+        Writer { pool, lengths: frames.lengths(), next: 0, spare: Vec::with_capacity(BURST * 4) }
     }
 
     /// A burst of packets of these flows: from their hosts, or from their remotes. `None`: the pool is empty.
@@ -181,36 +222,54 @@ impl Writer {
     }
 
     fn packet(&mut self, from: IfaceId, flow: &Flow) -> Option<Mbuf> {
-        let mut buf = self.spare.pop().or_else(|| self.pool.alloc())?;
         let (inside, remote) = ((flow.host, flow.port), (flow.remote, REMOTE_PORT));
         let (src, dst) = if from == LAN { (inside, remote) } else { (remote, flow.outside) };
-        if !buf.resize(self.bytes) {
+        let (mut buf, l4) = self.ip(ROUTER_MAC[from.index()], protocol::UDP, src.0, dst.0)?;
+        let udp = &mut buf.bytes_mut()[l4..];
+        let length = udp.len() as u16;
+        put16(udp, 0, src.1);
+        put16(udp, 2, dst.1);
+        put16(udp, 4, length);
+        // Not zero, so that it is updated; nobody looks whether it is right.
+        put16(udp, 6, 0x1234);
+        Some(buf)
+    }
+
+    /// A TCP SYN from an inside endpoint to the remote of all.
+    pub(super) fn syn(&mut self, host: Ipv4Addr, port: u16) -> Option<Mbuf> {
+        let remote = Ipv4Addr::new(9, 9, 9, 9);
+        let (mut buf, l4) = self.ip(ROUTER_MAC[LAN.index()], protocol::TCP, host, remote)?;
+        let tcp = &mut buf.bytes_mut()[l4..];
+        tcp[..20].copy_from_slice(&[0, 0, 0, 80, 0, 0, 0, 1, 0, 0, 0, 0, 0x50, 2, 0xff, 0, 0x12, 0x34, 0, 0]);
+        put16(tcp, 0, port);
+        Some(buf)
+    }
+
+    /// A frame of the next length up to its IPv4 header, and where that ends.
+    fn ip(&mut self, to: Mac, protocol: u8, src: Ipv4Addr, dst: Ipv4Addr) -> Option<(Mbuf, usize)> {
+        let mut buf = self.spare.pop().or_else(|| self.pool.alloc())?;
+        let bytes = self.lengths[self.next];
+        self.next = if self.next + 1 == self.lengths.len() { 0 } else { self.next + 1 };
+        if !buf.resize(bytes) {
             return None;
         }
-        let total_len = (self.bytes - eth::LEN) as u16;
         let frame = buf.bytes_mut();
-        Eth { dst: ROUTER_MAC[from.index()], src: PEER_MAC, ethertype: ethertype::IPV4 }.emit(frame);
+        Eth { dst: to, src: PEER_MAC, ethertype: ethertype::IPV4 }.emit(frame);
         let ip = Ipv4 {
             header_len: ipv4::MIN_LEN as u8,
             tos: 0,
-            total_len,
+            total_len: (bytes - eth::LEN) as u16,
             id: 0,
             dont_fragment: true,
             more_fragments: false,
             fragment_offset: 0,
             ttl: 64,
-            protocol: protocol::UDP,
-            src: src.0,
-            dst: dst.0,
+            protocol,
+            src,
+            dst,
         };
         ip.emit(&mut frame[eth::LEN..]);
-        let udp = &mut frame[eth::LEN + ipv4::MIN_LEN..];
-        put16(udp, 0, src.1);
-        put16(udp, 2, dst.1);
-        put16(udp, 4, total_len - ipv4::MIN_LEN as u16);
-        // Not zero, so that it is updated; nobody looks whether it is right.
-        put16(udp, 6, 0x1234);
-        Some(buf)
+        Some((buf, eth::LEN + ipv4::MIN_LEN))
     }
 
     /// The buffers are used again.
@@ -230,13 +289,13 @@ pub(super) trait Bed: Ports<Buf = Mbuf> {
 /// Ports that are arrays: what is to be received lies ready, what was sent lies there for a look.
 pub(super) struct Arrays {
     pool: Pool,
-    ready: [ArrayVec<Mbuf, BURST>; 2],
-    sent: [Vec<Mbuf>; 2],
+    ready: [ArrayVec<Mbuf, BURST>; IFACES],
+    sent: [Vec<Mbuf>; IFACES],
 }
 
 impl Arrays {
     pub(super) fn new(pool: Pool) -> Arrays {
-        let sent = [Vec::with_capacity(BURST * 2), Vec::with_capacity(BURST * 2)];
+        let sent = std::array::from_fn(|_| Vec::with_capacity(BURST * 2));
         Arrays { pool, ready: Default::default(), sent }
     }
 }
@@ -265,5 +324,31 @@ impl Ports for Arrays {
 
     fn alloc(&mut self) -> Option<Mbuf> {
         self.pool.alloc()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn in_two_rounds_each_session_has_a_packet_from_either_side() {
+        for (flows, burst) in [(64, 32), (96, 32), (8, 1), (7, 1), (31, 31)] {
+            let mut walk = Walk::new(flows, Order::Shuffled, Direction::Both);
+            let mut seen = vec![[0, 0]; flows];
+            for _ in 0..2 * flows / burst {
+                let mut which = ArrayVec::new();
+                let from = walk.next(burst, &mut which);
+                which.iter().for_each(|flow| seen[*flow as usize][from.index()] += 1);
+            }
+            assert!(seen.iter().all(|s| *s == [1, 1]), "{flows} in bursts of {burst}: {seen:?}");
+        }
+    }
+
+    #[test]
+    fn the_mix_has_its_mean() {
+        let lengths = Frames::Imix.lengths();
+        assert_eq!(lengths.iter().sum::<usize>() / lengths.len(), Frames::Imix.mean());
+        assert_eq!(Frames::Fixed(60).lengths(), [60]);
     }
 }

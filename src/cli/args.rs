@@ -115,16 +115,28 @@ Examples:
     },
 }
 
+/// What `turnout bench` measures.
 #[derive(Debug, Subcommand)]
-pub(super) enum BenchCommand {
+pub enum BenchCommand {
     /// Translation: packets a second, cycles a packet, sessions set up a second
     #[command(after_long_help = "Numbers take K, M and G.
 
 Examples:
   turnout bench nat
+  turnout bench nat --sessions 1000,64512,1032192 --compare
   turnout bench nat --sessions 1M --order shuffled --direction down
   turnout bench nat --sessions 100K --workers 2 --json")]
     Nat(NatArgs),
+    /// The longest turn of a worker, while something else happens at a full table
+    #[command(after_long_help = "At rest, during a listing, a reload, a flood of SYNs, a failover and the
+expiry of all sessions: how long one turn held its burst. Everything is done
+several times over; of each turn the shortest time counts, so that what the
+kernel or a neighbour interrupted is not taken for the path's.
+
+Examples:
+  turnout bench stalls
+  turnout bench stalls --sessions 64512 --json")]
+    Stalls(StallArgs),
 }
 
 #[derive(Debug, Subcommand)]
@@ -267,9 +279,9 @@ pub struct NatArgs {
     /// In which order the packets take the sessions
     #[arg(long, value_enum, default_value_t = Order::Shuffled)]
     pub order: Order,
-    /// Length of a frame, without its checksum
-    #[arg(long, value_name = "B", value_parser = clap::value_parser!(u16).range(60..=9600), default_value = "60")]
-    pub bytes: u16,
+    /// Length of a frame without its checksum, 60 to 1514; or `imix`: 60, 590 and 1514 as 7 : 4 : 1
+    #[arg(long, value_name = "N", value_parser = frames, default_value = "60")]
+    pub bytes: Frames,
     /// Packets in a burst
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=32), default_value = "32")]
     pub burst: u16,
@@ -279,6 +291,24 @@ pub struct NatArgs {
     /// Also measure the reference loop, the least that translates a packet, and print the ratio
     #[arg(long)]
     pub compare: bool,
+    /// What the packets come from and go into: arrays, so that the path alone is measured, or DPDK's net_ring, to take
+    /// a driver's receive and send in
+    #[arg(long, value_enum, default_value_t = Wires::Arrays)]
+    pub port: Wires,
+    /// Print one JSON object a line
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Options of `turnout bench stalls`.
+#[derive(Clone, Debug, PartialEq, Eq, Args)]
+pub struct StallArgs {
+    /// So many sessions, which fill the table
+    #[arg(long, value_name = "N", value_parser = count, default_value = "1M")]
+    pub sessions: u64,
+    /// How often everything is done
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=20), default_value = "3")]
+    pub rounds: u8,
     /// Print one JSON object a line
     #[arg(long)]
     pub json: bool,
@@ -302,6 +332,33 @@ pub enum Order {
     Shuffled,
     /// As they were created: the kindest.
     Created,
+}
+
+/// How long the frames of a measurement are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Frames {
+    /// All of them, in bytes.
+    Fixed(u16),
+    /// The usual mix.
+    Imix,
+}
+
+/// What the packets of a measurement come from and go into.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Wires {
+    /// Arrays in memory.
+    Arrays,
+    /// DPDK's `net_ring`.
+    #[value(name = "net_ring")]
+    Rings,
+}
+
+fn frames(text: &str) -> Result<Frames, String> {
+    match text.parse() {
+        _ if text == "imix" => Ok(Frames::Imix),
+        Ok(bytes @ 60..=1514) => Ok(Frames::Fixed(bytes)),
+        _ => Err("60 to 1514, or imix".to_owned()),
+    }
 }
 
 /// A number that may end in K, M or G.

@@ -20,7 +20,9 @@ mod table;
 #[cfg(test)]
 mod tests;
 
-pub use args::{CheckArgs, Cli, DemoArgs, Direction, NatArgs, Order, RunArgs};
+pub use args::{
+    BenchCommand, CheckArgs, Cli, DemoArgs, Direction, Frames, NatArgs, Order, RunArgs, StallArgs, Wires,
+};
 
 use std::ffi::OsString;
 use std::io::{self, Write};
@@ -29,7 +31,7 @@ use std::process::ExitCode;
 use clap::Parser;
 
 use crate::manage::protocol::ClientError;
-use args::{BenchCommand, Command, TalkCommand, WanCommand};
+use args::{Command, TalkCommand, WanCommand};
 use output::Screen;
 
 /// The work that this module only parses the options of.
@@ -41,8 +43,8 @@ pub struct Hooks {
     pub run: fn(RunArgs) -> Result<(), String>,
     /// `turnout demo`; prints for itself.
     pub demo: fn(DemoArgs) -> Result<(), String>,
-    /// `turnout bench nat`; prints for itself.
-    pub bench: fn(NatArgs) -> Result<(), String>,
+    /// `turnout bench`; prints for itself.
+    pub bench: fn(BenchCommand) -> Result<(), String>,
 }
 
 /// Why a command failed.
@@ -81,7 +83,7 @@ where
         Command::Check(args) => return (hooks.check)(args),
         Command::Run(args) => (hooks.run)(args).map_err(Error::Hook),
         Command::Demo(args) => (hooks.demo)(args).map_err(Error::Hook),
-        Command::Bench(BenchCommand::Nat(args)) => (hooks.bench)(args).map_err(Error::Hook),
+        Command::Bench(command) => (hooks.bench)(command).map_err(Error::Hook),
         Command::Talk(command) => {
             let mut stdout = io::BufWriter::new(io::stdout().lock());
             let result = execute(command, &mut Screen::new(&mut stdout, output::coloured()));

@@ -48,7 +48,7 @@ fn options_parse_into_their_structs() {
     assert_eq!((args.name.as_str(), args.force, args.talk.json), ("x", true, true));
     assert_eq!(args.talk.socket, PathBuf::from("/run/turnout/turnout.sock"));
     let Ok(Command::Bench(BenchCommand::Nat(nat))) = parse(
-        "turnout bench nat --sessions 1K,1M --workers 2 --direction up --order created --bytes 128 --burst 16 --packets 5000 --compare",
+        "turnout bench nat --sessions 1K,1M --workers 2 --direction up --order created --bytes 128 --burst 16 --packets 5000 --compare --port net_ring",
     ) else {
         panic!("not a bench")
     };
@@ -57,13 +57,22 @@ fn options_parse_into_their_structs() {
         workers: 2,
         direction: Direction::Up,
         order: Order::Created,
-        bytes: 128,
+        bytes: Frames::Fixed(128),
         burst: 16,
         packets: 5_000,
         compare: true,
+        port: Wires::Rings,
         json: false,
     };
     assert_eq!(nat, want);
+    let Ok(Command::Bench(BenchCommand::Nat(nat))) = parse("turnout bench nat --bytes imix") else {
+        panic!("not a bench")
+    };
+    assert_eq!((nat.bytes, nat.sessions, nat.direction), (Frames::Imix, vec![64_512], Direction::Both));
+    let Ok(Command::Bench(BenchCommand::Stalls(stalls))) = parse("turnout bench stalls --sessions 1K") else {
+        panic!("not a bench")
+    };
+    assert_eq!(stalls, StallArgs { sessions: 1_000, rounds: 3, json: false });
     let Ok(Command::Demo(demo)) = parse("turnout demo --scenario link-loss --seconds 9 --json") else {
         panic!("not a demo")
     };
@@ -90,6 +99,11 @@ fn wrong_usage_is_told_apart() {
         "turnout bench nat --sessions 0",
         "turnout bench nat --sessions 1.5M",
         "turnout bench nat --workers 0",
+        "turnout bench nat --burst 33",
+        "turnout bench nat --bytes 59",
+        "turnout bench nat --bytes 1515",
+        "turnout bench nat --sessions 1K,",
+        "turnout bench nat --sessions 2G",
         "turnout bench nat --packets 99999999999G",
         "turnout completions",
         "turnout status --verbose",
