@@ -44,7 +44,7 @@ impl Clock {
     #[inline]
     pub fn ns(&self, cycles: u64) -> Nanos {
         let cycles = cycles.min(1 << 32);
-        Nanos((u128::from(cycles) * u128::from(self.scale) >> 32) as u64)
+        Nanos(((u128::from(cycles) * u128::from(self.scale)) >> 32) as u64)
     }
 }
 
