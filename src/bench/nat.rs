@@ -191,6 +191,7 @@ impl Lane {
             }
         }
         let start = tsc();
+        self.ports.began = start;
         self.lcore.turn(&mut self.ports, now());
         let cycles = tsc().wrapping_sub(start);
         let to = if from == LAN { WAN } else { LAN };

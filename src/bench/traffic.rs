@@ -9,7 +9,7 @@ use rand::rngs::StdRng;
 use rand::seq::SliceRandom;
 
 use crate::base::{Generation, IfaceId, Ipv4Net, Mac, WanId, WorkerId};
-use crate::dpdk::{Mbuf, Pool};
+use crate::dpdk::{Mbuf, Pool, tsc};
 use crate::engine::steer::Steer;
 use crate::engine::{BURST, Ports};
 use crate::nat::{FIRST_PORT, Uplink, Uplinks};
@@ -102,12 +102,21 @@ pub(super) struct Arrays {
     spare: Vec<Mbuf>,
     ready: [ArrayVec<Mbuf, BURST>; 2],
     pub(super) sent: [Vec<Mbuf>; 2],
+    /// The cycle counter at the start of the turn
+    pub(super) began: u64,
 }
 
 impl Arrays {
     pub(super) fn new(pool: Pool, bytes: usize) -> Arrays {
         let sent = [Vec::with_capacity(BURST * 2), Vec::with_capacity(BURST * 2)];
-        Arrays { pool, bytes, spare: Vec::with_capacity(BURST * 2), ready: Default::default(), sent }
+        Arrays {
+            pool,
+            bytes,
+            spare: Vec::with_capacity(BURST * 2),
+            ready: Default::default(),
+            sent,
+            began: 0,
+        }
     }
 
     /// Puts a packet of a flow in front of an interface: from its host, or from its remote.
@@ -168,5 +177,13 @@ impl Ports for Arrays {
 
     fn alloc(&mut self) -> Option<Mbuf> {
         self.pool.alloc()
+    }
+
+    fn ticks(&self) -> u64 {
+        tsc()
+    }
+
+    fn began(&self) -> u64 {
+        self.began
     }
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use arrayvec::ArrayVec;
 use rtrb::Producer;
 
+use super::latency::Lap;
 use super::rings::{HandOver, Handed, LcoreEnd, PROBE_LEN, SessionRow, ToManager, ToWorker};
 use super::steer::Steer;
 use super::{BURST, Ports};
@@ -70,11 +71,13 @@ impl<B: PacketBuf> Lcore<B> {
     /// One turn. Gives how many frames came in.
     pub fn turn<P: Ports<Buf = B>>(&mut self, ports: &mut P, now: Nanos) -> usize {
         let mut came = 0;
+        let mut lap = Lap::begin(ports, &self.router.counters);
         for iface in 0..self.queues.len() {
             let iface = IfaceId(iface as u8);
             let mut burst = ArrayVec::<B, BURST>::new();
             ports.receive(iface, &mut burst);
             came += burst.len();
+            let any = !burst.is_empty();
             let mut classed = ArrayVec::<Handed<B>, BURST>::new();
             for buf in burst {
                 classed.extend(self.router.receive(&self.view, iface, buf, now));
@@ -84,8 +87,17 @@ impl<B: PacketBuf> Lcore<B> {
                 self.dispatch(frame, class, now);
             }
             self.flush(ports);
+            if any {
+                lap.burst(ports, &self.router.counters, &self.end.shared.latency);
+            }
         }
-        came += self.handed_in(now);
+        let handed_in = self.handed_in(now);
+        if handed_in > 0 {
+            came += handed_in;
+            // Not after the sweep: they have waited once.
+            self.flush(ports);
+            lap.burst(ports, &self.router.counters, &self.end.shared.latency);
+        }
         self.router.nat.expire(now, &mut self.router.counters);
         self.router.give_up_old(&self.view, now);
         self.list(now);
