@@ -121,6 +121,33 @@ fn a_packet_that_waits_for_its_next_hop_is_not_counted() {
 }
 
 #[test]
+fn a_turn_of_a_busy_worker_counts_for_seven_and_the_longest_is_of_all() {
+    let (mut site, before) = known(1);
+    let burst = |site: &mut Site| {
+        for n in 0..32 {
+            let frame = site.frame_of("lan", &Packet::udp((H1, 5000 + n), (E1, 80), b""));
+            site.put_raw("lan", &frame);
+        }
+        site.run_ms(1);
+    };
+    site.set_send_takes("isp1", Nanos::from_us(20));
+    for turn in 1..=15 {
+        if turn == 3 {
+            site.set_send_takes("isp1", Nanos::from_us(900));
+            burst(&mut site);
+            site.set_send_takes("isp1", Nanos::from_us(20));
+        } else {
+            burst(&mut site);
+        }
+        let counted = [1, 8, 15].iter().filter(|at| **at <= turn).last().unwrap();
+        assert_eq!(latency(&mut site)["packets"], before + 32 * counted, "turn {turn}");
+    }
+    let told = latency(&mut site);
+    assert_eq!((&told["max_ns"], &told["longest_turn_ns"]), (&json!(20_000), &json!(900_000)), "{told}");
+    site.finish(&OPENED).unwrap();
+}
+
+#[test]
 fn before_the_first_packet_there_is_no_quantile() {
     let mut site = Site::cold(DUAL_WAN, 1).unwrap();
     let told = latency(&mut site);

@@ -98,9 +98,9 @@ Examples:
     Counters(CounterArgs),
     /// How long packets are in the router, from receive to send
     #[command(
-        after_long_help = "Since the start, by worker. TURN is the longest turn with packets, from its start to its
-end: what held up a worker shows there. The time in the port's queue before
-receive, and on a ring between two workers, is not in it.
+        after_long_help = "Since the start, by worker; a busy one measures one turn in seven. TURN is the
+longest of all turns with packets: what held up a worker shows there. The time
+in the port's queue, and on a ring between two workers, is not in it.
 
 Examples:
   turnout latency

@@ -6,12 +6,16 @@
 //! the port's queue.
 //! Packets that wait for their next hop, and what the management thread sends, are not counted.
 //!
+//! A worker with whole bursts to do measures one turn in `EVERY`, and counts it for all of them; which one is settled
+//! before it begins, so that none is favoured. A worker with less to do measures them all. The longest turn is of all
+//! turns, always: the worker reads its cycle counter around each anyway.
+//!
 //! Cells are log-linear: `SUB` to an octave, so that the middle of a cell is at most 1/64 off. They never go back.
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering::Acquire, Ordering::Relaxed, Ordering::Release};
 
-use super::Ports;
+use super::{BURST, Ports};
 use crate::packet::{Counters, Stat};
 
 /// Cells to an octave, as a power of two. Spans below `SUB` have a cell each.
@@ -21,6 +25,9 @@ const SUB: u64 = 1 << SUB_BITS;
 const CELLS: usize = 1024;
 /// The first span, in ticks, that is too long for its own cell: 17 s at 4 GHz. The last cell takes them; the maximum is right anyway.
 const LIMIT: u64 = 1 << (CELLS as u32 / SUB as u32 + SUB_BITS - 1);
+
+/// Turns of a busy worker that one measured turn stands for.
+const EVERY: u64 = 7;
 
 /// The latencies of one worker since its start.
 pub struct Latency {
@@ -114,14 +121,14 @@ fn middle(index: usize) -> u64 {
 pub struct Latencies {
     /// Spans in nanoseconds, ascending, and their packets
     cells: Vec<(u64, u64)>,
-    /// The longest way of a packet, in nanoseconds; exact
+    /// The longest way of a packet that was measured, in nanoseconds
     pub max_ns: u64,
     /// The longest turn with packets from its start to its end, in nanoseconds: a stall shows there
     pub longest_turn_ns: u64,
 }
 
 impl Latencies {
-    /// Packets counted.
+    /// Packets counted; in part an estimate once a worker was busy.
     pub fn packets(&self) -> u64 {
         self.cells.iter().map(|(_, packets)| packets).sum()
     }
@@ -148,27 +155,53 @@ impl Latencies {
     }
 }
 
-/// The clock of one turn, burst by burst: the end of one is the start of the next.
-pub(super) struct Lap {
+/// Which turns are measured, and the clock of one that is: the end of a burst is the start of the next.
+#[derive(Debug)]
+pub(super) struct Watch {
+    /// Turns with packets until the next measured one
+    skip: u64,
+    /// Turns that the next measured one stands for
+    weight: u64,
     from: u64,
     sent: u64,
 }
 
-impl Lap {
+impl Watch {
+    /// The first turn is measured.
+    pub(super) fn new() -> Watch {
+        Watch { skip: 0, weight: 1, from: 0, sent: 0 }
+    }
+
     /// A turn begins.
     #[inline]
-    pub(super) fn begin<P: Ports>(ports: &P, counters: &Counters) -> Lap {
-        Lap { from: ports.began(), sent: counters.get(Stat::Sent) }
+    pub(super) fn begin<P: Ports>(&mut self, ports: &P, counters: &Counters) {
+        if self.skip == 0 {
+            (self.from, self.sent) = (ports.began(), counters.get(Stat::Sent));
+        }
     }
 
     /// A burst is through: what was sent of it counts; what was dropped, held or handed over does not.
     #[inline]
     pub(super) fn burst<P: Ports>(&mut self, ports: &P, counters: &Counters, latency: &Latency) {
+        if self.skip > 0 {
+            return;
+        }
         let (now, sent) = (ports.ticks(), counters.get(Stat::Sent));
         if sent > self.sent {
-            latency.record(now.wrapping_sub(self.from), sent - self.sent);
+            latency.record(now.wrapping_sub(self.from), (sent - self.sent) * self.weight);
         }
-        *self = Lap { from: now, sent };
+        (self.from, self.sent) = (now, sent);
+    }
+
+    /// A turn ends that brought so many frames. One without is none: the next is measured in its place.
+    #[inline]
+    pub(super) fn end(&mut self, frames: usize) {
+        if self.skip > 0 {
+            self.skip -= u64::from(frames > 0);
+        } else if frames > 0 {
+            self.weight = if frames < BURST { 1 } else { EVERY };
+            self.skip = self.weight - 1;
+        }
     }
 }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use arrayvec::ArrayVec;
 use rtrb::Producer;
 
-use super::latency::Lap;
+use super::latency::Watch;
 use super::rings::{HandOver, Handed, LcoreEnd, PROBE_LEN, SessionRow, ToManager, ToWorker};
 use super::steer::Steer;
 use super::{BURST, Ports};
@@ -36,6 +36,7 @@ pub struct Lcore<B> {
     /// Where to, and from which slot on: each in its turn.
     listings: VecDeque<(Producer<SessionRow>, u32)>,
     shown: Nanos,
+    watch: Watch,
 }
 
 impl<B: PacketBuf> Lcore<B> {
@@ -50,7 +51,18 @@ impl<B: PacketBuf> Lcore<B> {
     ) -> Lcore<B> {
         let queues = view.ifaces.iter().map(|_| Vec::with_capacity(BURST * 4)).collect();
         let listings = VecDeque::with_capacity(LISTINGS);
-        Lcore { id, steer, view, router, end, hand_over, queues, listings, shown: Nanos::ZERO }
+        Lcore {
+            id,
+            steer,
+            view,
+            router,
+            end,
+            hand_over,
+            queues,
+            listings,
+            shown: Nanos::ZERO,
+            watch: Watch::new(),
+        }
     }
 
     /// Who it is.
@@ -71,7 +83,7 @@ impl<B: PacketBuf> Lcore<B> {
     /// One turn. Gives how many frames came in.
     pub fn turn<P: Ports<Buf = B>>(&mut self, ports: &mut P, now: Nanos) -> usize {
         let mut came = 0;
-        let mut lap = Lap::begin(ports, &self.router.counters);
+        self.watch.begin(ports, &self.router.counters);
         for iface in 0..self.queues.len() {
             let iface = IfaceId(iface as u8);
             let mut burst = ArrayVec::<B, BURST>::new();
@@ -88,7 +100,7 @@ impl<B: PacketBuf> Lcore<B> {
             }
             self.flush(ports);
             if any {
-                lap.burst(ports, &self.router.counters, &self.end.shared.latency);
+                self.watch.burst(ports, &self.router.counters, &self.end.shared.latency);
             }
         }
         let handed_in = self.handed_in(now);
@@ -96,7 +108,7 @@ impl<B: PacketBuf> Lcore<B> {
             came += handed_in;
             // Not after the sweep: they have waited once.
             self.flush(ports);
-            lap.burst(ports, &self.router.counters, &self.end.shared.latency);
+            self.watch.burst(ports, &self.router.counters, &self.end.shared.latency);
         }
         self.router.nat.expire(now, &mut self.router.counters);
         self.router.give_up_old(&self.view, now);
@@ -110,6 +122,7 @@ impl<B: PacketBuf> Lcore<B> {
             self.router.counters.add(Stat::RefusedByPort, ports.refused().saturating_sub(known));
             self.show(now);
         }
+        self.watch.end(came);
         #[cfg(debug_assertions)]
         {
             let (had, made) = self.router.counters.balance();

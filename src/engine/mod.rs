@@ -38,7 +38,7 @@ pub trait Ports {
     fn refused(&self) -> u64 {
         0
     }
-    /// A clock that never runs back, for latencies; `Latency::set_ticks_per_second` says what it counts. Read once a burst.
+    /// A clock that never runs back, for latencies; `Latency::set_ticks_per_second` says what it counts. Read once a burst at most.
     fn ticks(&self) -> u64 {
         0
     }
