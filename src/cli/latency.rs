@@ -61,7 +61,7 @@ pub(super) fn in_short(latency: &Value) -> Vec<String> {
     let span = |key| shown(latency, key, nanos);
     let line = match number(latency, "max_ns") {
         Some(_) => format!(
-            "latency   half within {}, 99 % within {}, all within {}",
+            "latency   half within {}, 99 % within {}, longest {}",
             span("p50_ns"),
             span("p99_ns"),
             span("max_ns")

@@ -270,7 +270,7 @@ pub(super) mod tests {
         assert_eq!(lines[0], "office: turnout 0.1.0, up 5h03m");
         assert_eq!(lines[6], "sessions  500 live of 1000 (50 %); 700 created, 200 expired, 0 refused");
         assert_eq!(lines[7..9], ["group     default: isp1", "group     voice: no fit WAN"]);
-        assert_eq!(lines[9], "latency   half within 1.2 us, 99 % within 20.0 us, all within 87.6 ms");
+        assert_eq!(lines[9], "latency   half within 1.2 us, 99 % within 20.0 us, longest 87.6 ms");
         assert_eq!(lines[11], "WORKER  CORE  PACKETS  CYCLES/PACKET    BUSY");
         assert_eq!(lines[12], "0          2  123.5 M             95  12.5 %");
     }
