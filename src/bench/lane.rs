@@ -99,6 +99,7 @@ impl<P: Bed> Lane<P> {
             return Err("the port does not take a burst".into());
         }
         let start = tsc();
+        self.ports.begin(start);
         let now = self.clock.at(start);
         self.lcore.turn(&mut self.ports, now);
         let cycles = tsc().wrapping_sub(start);

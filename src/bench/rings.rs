@@ -9,7 +9,7 @@ use arrayvec::ArrayVec;
 use super::Failure;
 use super::traffic::{Bed, LAN, WAN};
 use crate::base::{IfaceId, PortId};
-use crate::dpdk::{Eal, Mbuf, Pool, Port, PortConfig, PortSource, Queue};
+use crate::dpdk::{Eal, Mbuf, Pool, Port, PortConfig, PortSource, Queue, tsc};
 use crate::engine::{BURST, Ports};
 use crate::packet::BufPool;
 
@@ -18,6 +18,7 @@ pub(super) struct Rings {
     pool: Pool,
     receive: [Queue; 2],
     send: [Queue; 2],
+    began: u64,
     /// Packets on their way into or out of a ring
     hand: Vec<Mbuf>,
 }
@@ -37,7 +38,7 @@ pub(super) fn open(eal: &Eal, pool: &Pool, workers: usize) -> Result<(Vec<Port>,
     let mut all = Vec::new();
     for _ in 0..workers {
         let (receive, send) = ([next(0)?, next(1)?], [next(0)?, next(1)?]);
-        all.push(Rings { pool: pool.clone(), receive, send, hand: Vec::with_capacity(BURST) });
+        all.push(Rings { pool: pool.clone(), receive, send, began: 0, hand: Vec::with_capacity(BURST) });
     }
     Ok((ports, all))
 }
@@ -47,6 +48,10 @@ impl Bed for Rings {
         self.hand.extend(burst);
         self.receive[iface.index()].tx(&mut self.hand);
         self.hand.is_empty()
+    }
+
+    fn begin(&mut self, cycles: u64) {
+        self.began = cycles;
     }
 
     fn collect(&mut self, iface: IfaceId, into: &mut Vec<Mbuf>) {
@@ -74,5 +79,13 @@ impl Ports for Rings {
 
     fn alloc(&mut self) -> Option<Mbuf> {
         self.pool.alloc()
+    }
+
+    fn ticks(&self) -> u64 {
+        tsc()
+    }
+
+    fn began(&self) -> u64 {
+        self.began
     }
 }

@@ -11,7 +11,7 @@ use rand::seq::SliceRandom;
 use super::nat::{Direction, Order};
 use super::reference::{Endpoint, Entry};
 use crate::base::{Generation, IfaceId, Ipv4Net, Mac, WanId, WorkerId};
-use crate::dpdk::{Mbuf, Pool};
+use crate::dpdk::{Mbuf, Pool, tsc};
 use crate::engine::steer::Steer;
 use crate::engine::{BURST, Ports};
 use crate::nat::{Uplink, Uplinks};
@@ -282,6 +282,8 @@ impl Writer {
 pub(super) trait Bed: Ports<Buf = Mbuf> {
     /// These come in at an interface. False if they do not fit.
     fn feed(&mut self, iface: IfaceId, burst: ArrayVec<Mbuf, BURST>) -> bool;
+    /// A turn begins when the cycle counter stands there.
+    fn begin(&mut self, cycles: u64);
     /// What went out of an interface.
     fn collect(&mut self, iface: IfaceId, into: &mut Vec<Mbuf>);
 }
@@ -289,6 +291,7 @@ pub(super) trait Bed: Ports<Buf = Mbuf> {
 /// Ports that are arrays: what is to be received lies ready, what was sent lies there for a look.
 pub(super) struct Arrays {
     pool: Pool,
+    began: u64,
     ready: [ArrayVec<Mbuf, BURST>; IFACES],
     sent: [Vec<Mbuf>; IFACES],
 }
@@ -296,7 +299,7 @@ pub(super) struct Arrays {
 impl Arrays {
     pub(super) fn new(pool: Pool) -> Arrays {
         let sent = std::array::from_fn(|_| Vec::with_capacity(BURST * 2));
-        Arrays { pool, ready: Default::default(), sent }
+        Arrays { pool, began: 0, ready: Default::default(), sent }
     }
 }
 
@@ -304,6 +307,10 @@ impl Bed for Arrays {
     fn feed(&mut self, iface: IfaceId, burst: ArrayVec<Mbuf, BURST>) -> bool {
         self.ready[iface.index()] = burst;
         true
+    }
+
+    fn begin(&mut self, cycles: u64) {
+        self.began = cycles;
     }
 
     fn collect(&mut self, iface: IfaceId, into: &mut Vec<Mbuf>) {
@@ -315,7 +322,10 @@ impl Ports for Arrays {
     type Buf = Mbuf;
 
     fn receive(&mut self, iface: IfaceId, into: &mut ArrayVec<Mbuf, BURST>) {
-        std::mem::swap(into, &mut self.ready[iface.index()]);
+        let ready = &mut self.ready[iface.index()];
+        if !ready.is_empty() {
+            into.extend(ready.drain(..));
+        }
     }
 
     fn send(&mut self, iface: IfaceId, from: &mut Vec<Mbuf>) {
@@ -324,6 +334,14 @@ impl Ports for Arrays {
 
     fn alloc(&mut self) -> Option<Mbuf> {
         self.pool.alloc()
+    }
+
+    fn ticks(&self) -> u64 {
+        tsc()
+    }
+
+    fn began(&self) -> u64 {
+        self.began
     }
 }
 

@@ -96,6 +96,18 @@ Examples:
   turnout counters --all
   turnout counters --json | jq .drop_nat_ports_exhausted")]
     Counters(CounterArgs),
+    /// How long packets are in the router, from receive to send
+    #[command(
+        after_long_help = "Since the start, by worker; a busy one measures one turn in seven. TURN is the
+longest of all turns with packets: what held up a worker shows there. The time
+in the port's queue, and on a ring between two workers, is not in it.
+
+Examples:
+  turnout latency
+  turnout latency --json | jq .p99_ns
+  turnout latency --json | jq '.workers[] | {core, longest_turn_ns}'"
+    )]
+    Latency(Talk),
     /// What has happened: failovers, links, overrides
     #[command(after_long_help = "Examples:
   turnout events

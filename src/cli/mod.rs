@@ -12,6 +12,7 @@
 mod args;
 mod control;
 mod events;
+mod latency;
 mod lists;
 mod output;
 mod status;
@@ -112,6 +113,7 @@ fn execute(command: TalkCommand, screen: &mut Screen) -> Result<(), Error> {
         TalkCommand::Sessions(args) => lists::sessions(&args, screen),
         TalkCommand::Neighbors(talk) => lists::neighbors(&talk, screen),
         TalkCommand::Counters(args) => lists::counters(&args, screen),
+        TalkCommand::Latency(talk) => latency::latency(&talk, screen),
         TalkCommand::Events(args) => events::events(&args, screen),
         TalkCommand::Wan(WanCommand::Down(args)) => control::down(&args, screen),
         TalkCommand::Wan(WanCommand::Drain(args)) => control::drain(&args, screen),

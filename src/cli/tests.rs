@@ -152,6 +152,7 @@ fn json_is_the_answer_in_one_line() {
         ("turnout wans --json", json!([{"name": "isp1"}]), Request::Wans),
         ("turnout neighbors --json", json!([]), Request::Neighbors),
         ("turnout counters --json", json!({"rx": 1, "drop_ttl": 0}), Request::Counters),
+        ("turnout latency --json", json!({"packets": 1, "p50_ns": 7}), Request::Latency),
         ("turnout events --json", json!({"kind": "link"}), Request::Events { follow: false }),
     ] {
         let got = against(item(answer.clone()), line);

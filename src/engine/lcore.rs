@@ -6,6 +6,7 @@ use std::sync::Arc;
 use arrayvec::ArrayVec;
 use rtrb::Producer;
 
+use super::latency::Watch;
 use super::rings::{HandOver, LcoreEnd, PROBE_LEN, SessionRow, ToManager, ToWorker};
 use super::steer::Steer;
 use super::{BURST, Ports};
@@ -37,6 +38,7 @@ pub struct Lcore<B> {
     /// Where to, and from which slot on: each in its turn.
     listings: VecDeque<(Producer<SessionRow>, u32)>,
     shown: Nanos,
+    watch: Watch,
 }
 
 impl<B: PacketBuf> Lcore<B> {
@@ -51,7 +53,18 @@ impl<B: PacketBuf> Lcore<B> {
     ) -> Lcore<B> {
         let interfaces = view.ifaces.len();
         let listings = VecDeque::with_capacity(LISTINGS);
-        Lcore { id, steer, view, router, end, hand_over, interfaces, listings, shown: Nanos::ZERO }
+        Lcore {
+            id,
+            steer,
+            view,
+            router,
+            end,
+            hand_over,
+            interfaces,
+            listings,
+            shown: Nanos::ZERO,
+            watch: Watch::new(),
+        }
     }
 
     /// Who it is.
@@ -72,6 +85,7 @@ impl<B: PacketBuf> Lcore<B> {
     /// One turn. Gives how many frames came in.
     pub fn turn<P: Ports<Buf = B>>(&mut self, ports: &mut P, now: Nanos) -> usize {
         let mut came = 0;
+        self.watch.begin(ports, &self.router.counters);
         for iface in (0..self.interfaces).map(|i| IfaceId(i as u8)) {
             let mut burst = ArrayVec::<B, BURST>::new();
             ports.receive(iface, &mut burst);
@@ -81,9 +95,16 @@ impl<B: PacketBuf> Lcore<B> {
                 let bytes = self.route(iface, &mut burst, now, true);
                 self.router.came(iface, packets, bytes);
                 self.flush(ports);
+                self.watch.burst(ports, &self.router.counters, &self.end.shared.latency);
             }
         }
-        came += self.handed_in(now);
+        let handed_in = self.handed_in(now);
+        if handed_in > 0 {
+            came += handed_in;
+            // Not after the sweep: they have waited once.
+            self.flush(ports);
+            self.watch.burst(ports, &self.router.counters, &self.end.shared.latency);
+        }
         self.router.expire(now);
         self.router.give_up_old(&self.view, now);
         self.list(now);
@@ -97,6 +118,7 @@ impl<B: PacketBuf> Lcore<B> {
             self.router.counters.add(Stat::RefusedByPort, ports.refused().saturating_sub(known));
             self.show(now);
         }
+        self.watch.end(came);
         #[cfg(debug_assertions)]
         {
             let (had, made) = self.router.counters.balance();

@@ -2,11 +2,11 @@
 
 use std::net::Ipv4Addr;
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::{Lane, Manager};
 use crate::base::Nanos;
-use crate::engine::{SessionRow, Snapshot};
+use crate::engine::{Latencies, SessionRow, Snapshot};
 use crate::nat::session::{INSIDE, OUTSIDE};
 use crate::nat::timeouts::tick;
 use crate::wan::WanStatus;
@@ -68,6 +68,7 @@ impl Manager {
                 "refused": sum.counters.get(Stat::SessionsRefused),
             },
             "workers": self.lanes.iter().map(worker).collect::<Vec<_>>(),
+            "latency": self.latency_in_short(),
             "generation": self.view.generation.0,
             "cluster": null,
         })
@@ -115,10 +116,51 @@ impl Manager {
         Value::Array(self.neighbors.iter().map(row).collect())
     }
 
+    /// Latencies of all workers, and of each.
+    pub(super) fn latency_json(&self) -> Value {
+        let mut all = Latencies::default();
+        let mut workers = Vec::new();
+        for (index, lane) in self.lanes.iter().enumerate() {
+            let own = lane.end.shared.latency.read();
+            all.add(&own);
+            let mut row =
+                Map::from_iter([("worker".into(), json!(index)), ("core".into(), json!(lane.core))]);
+            row.extend(spans(&own));
+            workers.push(Value::Object(row));
+        }
+        let mut answer = spans(&all);
+        answer.insert("workers".into(), workers.into());
+        Value::Object(answer)
+    }
+
+    fn latency_in_short(&self) -> Value {
+        let mut all = Latencies::default();
+        self.lanes.iter().for_each(|lane| all.add(&lane.end.shared.latency.read()));
+        let mut short = spans(&all);
+        short.retain(|key, _| ["p50_ns", "p99_ns", "max_ns"].contains(&key.as_str()));
+        Value::Object(short)
+    }
+
     pub(super) fn counters_json(&self) -> Value {
         let sum = self.totals();
         Value::Object(sum.counters.iter().map(|(name, n)| (name.to_string(), json!(n))).collect())
     }
+}
+
+/// Latencies as numbers; without a packet there are none.
+fn spans(of: &Latencies) -> Map<String, Value> {
+    let packets = of.packets();
+    let some = |ns: u64| (packets > 0).then_some(ns);
+    let row = [
+        ("packets", json!(packets)),
+        ("p50_ns", json!(of.quantile_ns(0.5))),
+        ("p90_ns", json!(of.quantile_ns(0.9))),
+        ("p99_ns", json!(of.quantile_ns(0.99))),
+        ("p999_ns", json!(of.quantile_ns(0.999))),
+        ("max_ns", json!(some(of.max_ns))),
+        ("longest_turn_ns", json!(some(of.longest_turn_ns))),
+    ];
+    row.into_iter().map(|(key, value)| (key.to_string(), value)).collect()
 }
 
 /// What a listing needs to know besides the rows.
