@@ -124,6 +124,13 @@ impl Mac {
     /// `00:00:00:00:00:00`
     pub const ZERO: Mac = Mac([0; 6]);
 
+    /// The six bytes, read little-endian.
+    #[inline(always)]
+    pub const fn bits(self) -> u64 {
+        let [a, b, c, d, e, f] = self.0;
+        u64::from_le_bytes([a, b, c, d, e, f, 0, 0])
+    }
+
     /// The group bit: multicast and broadcast.
     pub const fn is_group(self) -> bool {
         self.0[0] & 1 != 0

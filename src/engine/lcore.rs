@@ -11,7 +11,6 @@ use super::rings::{HandOver, LcoreEnd, PROBE_LEN, SessionRow, ToManager, ToWorke
 use super::steer::Steer;
 use super::{BURST, Ports};
 use crate::base::{IfaceId, Nanos, WanId, WorkerId};
-use crate::nat::timeouts::tick;
 use crate::packet::{DropReason, Frame, PacketBuf, Stat};
 use crate::path::{Router, View};
 use crate::table::neighbors::State;
@@ -144,10 +143,10 @@ impl<B: PacketBuf> Lcore<B> {
     /// the order of arrival. `hands`: what another worker owns is handed over to it. Gives the burst's bytes.
     #[inline(always)]
     fn route(&mut self, ingress: IfaceId, burst: &mut ArrayVec<B, BURST>, now: Nanos, hands: bool) -> u64 {
-        let bytes = self.router.look_up(&self.view, ingress, burst);
-        let tick = tick(now);
+        let from = self.router.from(&self.view, ingress, now);
+        let bytes = self.router.look_up(&from, burst);
         for (at, buf) in burst.drain(..).enumerate() {
-            if let Some(buf) = self.router.established(&self.view, ingress, buf, at, tick) {
+            if let Some(buf) = self.router.established(&self.view, &from, buf, at) {
                 self.route_anew(ingress, buf, at, now, hands);
             }
         }
@@ -161,7 +160,8 @@ impl<B: PacketBuf> Lcore<B> {
         if source.is_some_and(|host| !hands || self.steer.host(host) == self.id)
             && self.router.open(&self.view, ingress, &buf, at, now)
         {
-            match self.router.established(&self.view, ingress, buf, at, tick(now)) {
+            let from = self.router.from(&self.view, ingress, now);
+            match self.router.established(&self.view, &from, buf, at) {
                 Some(back) => buf = back,
                 None => return,
             }
@@ -248,7 +248,7 @@ impl<B: PacketBuf> Lcore<B> {
                 ToWorker::Learn { iface, ip, mac } => self.router.learn(&self.view, iface, ip, mac),
                 ToWorker::Stale { iface, ip } => {
                     if let Some(neighbor) = self.router.neighbors.find(iface, ip) {
-                        neighbor.state = State::Stale;
+                        neighbor.set_state(State::Stale);
                     }
                 }
                 ToWorker::GiveUp { iface, ip } => self.router.give_up(&self.view, iface, ip, now),

@@ -15,8 +15,8 @@ use super::timeouts::{STRANGER, Timeouts};
 use crate::base::{IfaceId, WanId};
 use crate::packet::Tuple;
 use crate::wire::checksum::RawDelta;
-use crate::wire::protocol;
 use crate::wire::tcp::Flags;
+use crate::wire::{le16, le32, le64, protocol, put_le16, put_le32};
 
 /// Packets from inside; scope 0 of keys.
 pub const INSIDE: usize = 0;
@@ -28,7 +28,7 @@ pub const OUTSIDE: usize = 1;
 #[repr(C, align(64))]
 pub struct Session {
     /// Inside, remote, outside, as on the wire: so that two neighbours are source and destination of a side's packets
-    addrs: [u32; 3],
+    addrs: [u8; 12],
     /// When its timer was started last, in ms (wraps after 49 days; no timer runs longer than half of that)
     pub refreshed: u32,
     packets: [u32; 2],
@@ -36,7 +36,7 @@ pub struct Session {
     /// The last acknowledgement number from inside: what a reset must carry (RFC 5961)
     pub last_ack: u32,
     /// As `addrs`; an echo's remote port is 0, the others are its identifier
-    ports: [u16; 3],
+    ports: [u8; 6],
     /// Protocol, and from bit 8 on the scope of the key
     kinds: [u16; 2],
     bytes_high: [u16; 2],
@@ -101,12 +101,10 @@ impl Session {
     /// A session between these, without a timer yet.
     #[inline(always)]
     pub fn new(ends: &Ends) -> Session {
-        let mut session = Session {
-            addrs: [raw(ends.inside.0), raw(ends.remote.0), 0],
-            ports: [raw_port(ends.inside.1), raw_port(ends.remote.1), 0],
-            kinds: [u16::from(ends.protocol), u16::from(ends.protocol)],
-            ..Session::default()
-        };
+        let kind = u16::from(ends.protocol);
+        let mut session = Session { kinds: [kind, kind], ..Session::default() };
+        session.set_end(0, ends.inside);
+        session.set_end(1, ends.remote);
         session.bind(ends.outside, ends.wan);
         session
     }
@@ -115,11 +113,11 @@ impl Session {
     #[inline(always)]
     pub fn bind(&mut self, outside: (Ipv4Addr, u16), wan: WanId) {
         self.stamps = [0; 2];
-        self.addrs[2] = raw(outside.0);
-        self.ports[2] = raw_port(outside.1);
+        let inside = self.inside();
+        self.set_end(2, outside);
         self.kinds[OUTSIDE] = self.kinds[INSIDE] | u16::from(outside_scope(wan)) << 8;
-        let addr = RawDelta::NONE.addr(self.addrs[0], self.addrs[2]);
-        self.deltas = [addr, addr.word(self.ports[0], self.ports[2])];
+        let addr = RawDelta::NONE.addr(raw(inside.0), raw(outside.0));
+        self.deltas = [addr, addr.word(raw_port(inside.1), raw_port(outside.1))];
     }
 
     /// The slot is free.
@@ -141,28 +139,39 @@ impl Session {
     }
 
     /// The inside host.
-    pub const fn inside(&self) -> (Ipv4Addr, u16) {
+    #[inline(always)]
+    pub fn inside(&self) -> (Ipv4Addr, u16) {
         self.end(0)
     }
 
     /// The other end.
-    pub const fn remote(&self) -> (Ipv4Addr, u16) {
+    #[inline(always)]
+    pub fn remote(&self) -> (Ipv4Addr, u16) {
         self.end(1)
     }
 
     /// Its place on the WAN.
-    pub const fn outside(&self) -> (Ipv4Addr, u16) {
+    #[inline(always)]
+    pub fn outside(&self) -> (Ipv4Addr, u16) {
         self.end(2)
     }
 
-    const fn end(&self, at: usize) -> (Ipv4Addr, u16) {
-        (cooked(self.addrs[at]), raw_port(self.ports[at]))
+    #[inline(always)]
+    fn end(&self, at: usize) -> (Ipv4Addr, u16) {
+        (cooked(le32(&self.addrs, at * 4)), raw_port(le16(&self.ports, at * 2)))
+    }
+
+    #[inline(always)]
+    fn set_end(&mut self, at: usize, end: (Ipv4Addr, u16)) {
+        put_le32(&mut self.addrs, at * 4, raw(end.0));
+        put_le16(&mut self.ports, at * 2, raw_port(end.1));
     }
 
     /// What takes the place of a packet's own end: address and port as on the wire.
     #[inline(always)]
     pub fn translation(&self, side: usize) -> (u32, u16) {
-        if side == OUTSIDE { (self.addrs[0], self.ports[0]) } else { (self.addrs[2], self.ports[2]) }
+        let at = if side == OUTSIDE { 0 } else { 2 };
+        (le32(&self.addrs, at * 4), le16(&self.ports, at * 2))
     }
 
     /// Counts a packet of a side; 48 bits of bytes.
@@ -193,14 +202,21 @@ impl Session {
 
     /// The key of its packets from a side.
     #[inline(always)]
-    pub const fn key(&self, side: usize) -> Key {
+    pub fn key(&self, side: usize) -> Key {
         let side = side & 1;
         Key {
-            addresses: self.addrs[side] as u64 | (self.addrs[side + 1] as u64) << 32,
-            rest: self.ports[side] as u64
-                | (self.ports[side + 1] as u64) << 16
-                | (self.kinds[side] as u64) << 32,
+            addresses: le64(&self.addrs, side * 4),
+            rest: u64::from(le32(&self.ports, side * 2)) | u64::from(self.kinds[side]) << 32,
         }
+    }
+
+    /// Whether it is the session of a side's packets with these words of their header, and this protocol and scope.
+    #[inline(always)]
+    pub fn is_of(&self, side: usize, addresses: u64, ports: u32, kind: u16) -> bool {
+        let side = side & 1;
+        (le64(&self.addrs, side * 4) == addresses)
+            & (le32(&self.ports, side * 2) == ports)
+            & (self.kinds[side] == kind)
     }
 
     /// A TCP segment of a side: the state after it, and the timer.

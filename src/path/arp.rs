@@ -53,7 +53,7 @@ impl<B: PacketBuf> Router<B> {
         let (ip, mac, reply) = (arp.sender_ip, arp.sender_mac, arp.op == Op::Reply && for_us);
         let gateway = view.wans.iter().any(|w| w.iface == iface && w.gateway == ip);
         let news = match self.neighbors.find(iface, ip) {
-            Some(known) => known.mac != mac || (known.state == State::Stale && for_us) || reply,
+            Some(known) => known.mac() != mac || (known.state() == State::Stale && for_us) || reply,
             None => for_us,
         };
         let pass = if gateway && reply {

@@ -15,13 +15,13 @@
 use std::net::Ipv4Addr;
 
 use super::places::Kind;
-use super::{BURST, Iface, Router, View};
-use crate::base::{IfaceId, Mac, Nanos};
+use super::{BURST, Router, View};
+use crate::base::{IfaceId, Nanos};
 use crate::nat::Env;
 use crate::nat::session::{INSIDE, Key, OUTSIDE, outside_scope};
 use crate::nat::tcp::TcpState;
+use crate::nat::timeouts::tick;
 use crate::packet::{PacketBuf, Tuple};
-use crate::table::neighbors::State;
 use crate::wire::tcp::Flags;
 use crate::wire::{eth, le16, le32, le64, protocol, put_le16, put_le32, put_le64};
 
@@ -52,10 +52,16 @@ impl Default for Marks {
     }
 }
 
-#[inline(always)]
-fn mac_bits(mac: Mac) -> u64 {
-    let [a, b, c, d, e, f] = mac.0;
-    u64::from_le_bytes([a, b, c, d, e, f, 0, 0])
+/// What the frames of a burst have in common.
+#[derive(Clone, Copy, Debug)]
+pub struct From {
+    ingress: IfaceId,
+    /// The interface's own address
+    own: u64,
+    /// Of their keys
+    scope: u8,
+    /// The time, as sessions know it
+    tick: u32,
 }
 
 /// The key of a frame of the common shape that came to `own`, for `scope`.
@@ -102,18 +108,18 @@ fn key_of(h: &[u8; HEADERS], scope: u64) -> Key {
     Key { addresses: le64(h, 26), rest }
 }
 
-/// The scope of the keys of what comes in at an interface.
-#[inline(always)]
-fn scope_of(port: &Iface) -> u64 {
-    port.wan.map_or(0, |wan| u64::from(outside_scope(wan)))
-}
-
 impl<B: PacketBuf> Router<B> {
-    /// Stages 1 and 2, for a burst that came in at `ingress`. Gives how many bytes it has.
+    /// What the frames of a burst that came in at `ingress` have in common.
     #[inline(always)]
-    pub fn look_up(&mut self, view: &View, ingress: IfaceId, burst: &[B]) -> u64 {
+    pub fn from(&self, view: &View, ingress: IfaceId, now: Nanos) -> From {
         let port = &view.ifaces[ingress.index()];
-        let (own, scope) = (mac_bits(port.mac), scope_of(port));
+        From { ingress, own: port.mac.bits(), scope: port.wan.map_or(0, outside_scope), tick: tick(now) }
+    }
+
+    /// Stages 1 and 2. Gives how many bytes the burst has.
+    #[inline(always)]
+    pub fn look_up(&mut self, from: &From, burst: &[B]) -> u64 {
+        let (own, scope) = (from.own, u64::from(from.scope));
         let Marks { hashes, entries } = &mut self.marks;
         let mut bytes = 0;
         for (at, (buf, hash)) in burst.iter().zip(hashes.iter_mut()).enumerate() {
@@ -155,48 +161,41 @@ impl<B: PacketBuf> Router<B> {
 
     /// Stage 3, for the frame at `at` of the burst that was looked up last: sends it translated, or gives it back untouched.
     #[inline(always)]
-    pub fn established(
-        &mut self,
-        view: &View,
-        ingress: IfaceId,
-        mut buf: B,
-        at: usize,
-        tick: u32,
-    ) -> Option<B> {
+    pub fn established(&mut self, view: &View, from: &From, mut buf: B, at: usize) -> Option<B> {
         let entry = self.marks.entries[at % BURST];
         if entry == NONE {
             return Some(buf);
         }
+        let side = (entry & 1) as usize;
+        let (session, timeouts) = self.nat.session(entry >> 1);
         let frame = buf.bytes_mut();
         let len = frame.len();
         let Some(h) = frame.first_chunk_mut::<HEADERS>() else { return Some(buf) };
-        let key = key_of(h, scope_of(&view.ifaces[ingress.index()]));
-        let side = (entry & 1) as usize;
-        let (session, timeouts) = self.nat.session(entry >> 1);
-        // What comes from outside has its WAN in the key.
-        let good = (session.key(side) == key)
+        let protocol = h[23];
+        let kind = u16::from(protocol) | u16::from(from.scope) << 8;
+        // What comes from outside has its WAN in the scope.
+        let good = session.is_of(side, le64(h, 26), le32(h, 34), kind)
             & (session.stamps[side] == self.stamp)
-            & ((session.ingress == ingress) | (side == OUTSIDE))
-            & (tick.wrapping_sub(session.refreshed) < timeouts.ms(session.state));
+            & ((session.ingress == from.ingress) | (side == OUTSIDE))
+            & (from.tick.wrapping_sub(session.refreshed) < timeouts.ms(session.state));
         if !good {
             return Some(buf);
         }
         let hop = self.neighbors.get(session.hops[side]);
-        let egress = &view.ifaces[hop.iface.index()];
+        let egress = &view.ifaces[hop.iface().index()];
         let total_len = le16(h, 16).swap_bytes();
-        if (hop.state != State::Fresh) | (total_len > egress.mtu) {
+        if !hop.is_fresh() | (total_len > egress.mtu) {
             return Some(buf);
         }
-        let (addr, port) = session.translation(side);
         // The way back adds the complement.
         let flip = if side == OUTSIDE { !0 } else { 0 };
         let l4_delta = session.deltas[1].flipped(flip);
-        if key.protocol() == protocol::TCP {
+        if protocol == protocol::TCP {
             let flags = Flags(h[47]);
             if session.state == TcpState::Established as u8 && flags.is_plain() {
-                session.refreshed = tick;
+                session.refreshed = from.tick;
             } else {
-                session.step(side, flags, tick);
+                session.step(side, flags, from.tick);
             }
             if side != OUTSIDE && flags.ack() {
                 session.last_ack = le32(h, 42).swap_bytes();
@@ -204,17 +203,18 @@ impl<B: PacketBuf> Router<B> {
             let sum = l4_delta.apply(le16(h, 50));
             put_le16(h, 50, sum);
         } else {
-            session.refreshed = tick;
+            session.refreshed = from.tick;
             let sum = l4_delta.apply_udp(le16(h, 40));
             put_le16(h, 40, sum);
         }
         session.count(side, u32::from(total_len));
-        let src = mac_bits(egress.mac);
-        put_le64(h, 0, mac_bits(hop.mac) | src << 48);
+        let src = egress.mac.bits();
+        put_le64(h, 0, hop.mac_bits() & MAC | src << 48);
         put_le32(h, 8, (src >> 16) as u32);
         h[22] = h[22].wrapping_sub(1);
         let sum = session.deltas[0].flipped(flip).apply_aged(le16(h, 24));
         put_le16(h, 24, sum);
+        let (addr, port) = session.translation(side);
         if side == OUTSIDE {
             put_le32(h, 30, addr);
             put_le16(h, 36, port);
@@ -227,7 +227,7 @@ impl<B: PacketBuf> Router<B> {
             // Padding is not part of the packet. Cutting never fails.
             let _ = buf.resize(whole);
         }
-        self.out[hop.iface.index()].push(buf, whole);
+        self.out[hop.iface().index()].push(buf, whole);
         None
     }
 

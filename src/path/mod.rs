@@ -30,6 +30,7 @@ use crate::packet::{Counters, DropReason, Frame, PacketBuf, Stat, Transport, Ver
 use crate::table::neighbors::Neighbors;
 use crate::wire::icmp::{kind, unreachable};
 use crate::wire::ipv4;
+pub use established::From;
 use established::Marks;
 use out::Out;
 

@@ -32,9 +32,9 @@ impl<B: PacketBuf> Router<B> {
     #[inline]
     pub(super) fn leave_by(&mut self, view: &View, hop: u16, next_hop: Ipv4Addr, mut buf: B) -> Verdict {
         let neighbor = self.neighbors.get_mut(hop);
-        let (dst, egress) = (neighbor.mac, neighbor.iface);
-        if neighbor.state == State::Stale {
-            neighbor.state = State::Fresh;
+        let (dst, egress) = (neighbor.mac(), neighbor.iface());
+        if neighbor.state() == State::Stale {
+            neighbor.set_state(State::Fresh);
             self.notices.push(Notice::Resolve { iface: egress, ip: next_hop });
         }
         let port = &view.ifaces[egress.index()];

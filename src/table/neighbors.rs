@@ -15,15 +15,60 @@ use super::index::Index;
 use super::store::Store;
 use crate::base::{IfaceId, Mac};
 
-/// Where to send to: what a packet reads.
-#[derive(Clone, Copy, Debug)]
-pub struct Neighbor {
-    /// Its address
-    pub mac: Mac,
-    /// Its link
-    pub iface: IfaceId,
-    /// Whether it can be used
-    pub state: State,
+/// Where to send to: what a packet reads, in one word.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Neighbor(u64);
+
+impl std::fmt::Debug for Neighbor {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} on {:?}, {:?}", self.mac(), self.iface(), self.state())
+    }
+}
+
+impl Neighbor {
+    fn new(iface: IfaceId, mac: Mac, state: State) -> Neighbor {
+        Neighbor(mac.bits() | u64::from(iface.0) << 48 | (state as u64) << 56)
+    }
+
+    /// Its address.
+    #[inline(always)]
+    pub fn mac(self) -> Mac {
+        let [a, b, c, d, e, f, ..] = self.0.to_le_bytes();
+        Mac([a, b, c, d, e, f])
+    }
+
+    /// Its address as the first six bytes of a frame, read little-endian; what is above them is of no meaning.
+    #[inline(always)]
+    pub fn mac_bits(self) -> u64 {
+        self.0
+    }
+
+    /// Its link.
+    #[inline(always)]
+    pub fn iface(self) -> IfaceId {
+        IfaceId((self.0 >> 48) as u8)
+    }
+
+    /// Whether it can be used.
+    #[inline(always)]
+    pub fn state(self) -> State {
+        match self.0 >> 56 {
+            0 => State::Forgotten,
+            1 => State::Fresh,
+            _ => State::Stale,
+        }
+    }
+
+    /// It can be used as it is.
+    #[inline(always)]
+    pub fn is_fresh(self) -> bool {
+        self.0 >> 56 == State::Fresh as u64
+    }
+
+    /// Notes whether it can be used.
+    pub fn set_state(&mut self, state: State) {
+        *self = Neighbor::new(self.iface(), self.mac(), state);
+    }
 }
 
 /// What is known of a neighbour.
@@ -77,7 +122,7 @@ impl Neighbors {
     /// Room for `capacity` neighbours, known or forgotten, 65 536 at most.
     pub fn new(capacity: u32, key: HashKey) -> Neighbors {
         let capacity = (capacity as usize).min(1 << 16);
-        let nobody = Neighbor { mac: Mac::ZERO, iface: IfaceId(0), state: State::Forgotten };
+        let nobody = Neighbor::new(IfaceId(0), Mac::ZERO, State::Forgotten);
         let nameless = Name { ip: Ipv4Addr::UNSPECIFIED, spare: false };
         Neighbors {
             key,
@@ -97,7 +142,7 @@ impl Neighbors {
     fn slot(&self, hash: u64, iface: IfaceId, ip: Ipv4Addr) -> Option<usize> {
         let is_it = |slot: u32| {
             let slot = slot as usize;
-            self.names[slot].ip == ip && self.hops[slot].iface == iface
+            self.names[slot].ip == ip && self.hops[slot].iface() == iface
         };
         self.index.find(hash, is_it).map(|slot| slot as usize)
     }
@@ -106,7 +151,7 @@ impl Neighbors {
     #[inline]
     pub fn hop(&self, iface: IfaceId, ip: Ipv4Addr) -> Option<u16> {
         let slot = self.slot(self.hash(iface, ip), iface, ip)?;
-        (self.hops[slot].state != State::Forgotten).then_some(slot as u16)
+        (self.hops[slot].state() != State::Forgotten).then_some(slot as u16)
     }
 
     /// The entry of an address that is known.
@@ -117,8 +162,8 @@ impl Neighbors {
 
     /// The entry of a number.
     #[inline(always)]
-    pub fn get(&self, hop: u16) -> &Neighbor {
-        &self.hops[usize::from(hop)]
+    pub fn get(&self, hop: u16) -> Neighbor {
+        self.hops[usize::from(hop)]
     }
 
     /// The entry of a number.
@@ -129,7 +174,7 @@ impl Neighbors {
 
     /// Learns or changes an address; it is fresh then.
     pub fn set(&mut self, iface: IfaceId, ip: Ipv4Addr, mac: Mac) -> Learned {
-        let entry = Neighbor { iface, mac, state: State::Fresh };
+        let entry = Neighbor::new(iface, mac, State::Fresh);
         let hash = self.hash(iface, ip);
         if let Some(slot) = self.slot(hash, iface, ip) {
             self.hops[slot] = entry;
@@ -147,7 +192,7 @@ impl Neighbors {
         self.hops[slot] = entry;
         self.names[slot] = Name { ip, spare: false };
         if self.index.insert(hash, slot as u32).is_err() {
-            self.hops[slot].state = State::Forgotten;
+            self.hops[slot].set_state(State::Forgotten);
             self.names[slot].ip = Ipv4Addr::UNSPECIFIED;
             self.set_aside(slot);
             return Learned::No;
@@ -160,9 +205,9 @@ impl Neighbors {
         loop {
             let slot = usize::from(self.spare.pop_front()?);
             self.names[slot].spare = false;
-            let Neighbor { iface, state, .. } = self.hops[slot];
-            if state == State::Forgotten {
-                self.index.remove(self.hash(iface, self.names[slot].ip), slot as u32);
+            let was = self.hops[slot];
+            if was.state() == State::Forgotten {
+                self.index.remove(self.hash(was.iface(), self.names[slot].ip), slot as u32);
                 return Some(slot);
             }
         }
@@ -177,7 +222,7 @@ impl Neighbors {
     /// Forgets an address.
     pub fn remove(&mut self, iface: IfaceId, ip: Ipv4Addr) {
         if let Some(hop) = self.hop(iface, ip) {
-            self.get_mut(hop).state = State::Forgotten;
+            self.get_mut(hop).set_state(State::Forgotten);
             self.set_aside(usize::from(hop));
         }
     }
@@ -200,10 +245,10 @@ mod tests {
         let ip = Ipv4Addr::new(192, 168, 1, 1);
         assert_eq!(table.set(IfaceId(1), ip, Mac([2, 0, 0, 0, 0, 1])), Learned::Yes);
         assert_eq!(table.set(IfaceId(2), ip, Mac([2, 0, 0, 0, 0, 2])), Learned::Yes);
-        assert_eq!(table.find(IfaceId(1), ip).unwrap().mac, Mac([2, 0, 0, 0, 0, 1]));
+        assert_eq!(table.find(IfaceId(1), ip).unwrap().mac(), Mac([2, 0, 0, 0, 0, 1]));
         table.remove(IfaceId(1), ip);
         assert!(table.find(IfaceId(1), ip).is_none());
-        assert_eq!(table.find(IfaceId(2), ip).unwrap().mac, Mac([2, 0, 0, 0, 0, 2]));
+        assert_eq!(table.find(IfaceId(2), ip).unwrap().mac(), Mac([2, 0, 0, 0, 0, 2]));
     }
 
     #[test]
@@ -223,14 +268,14 @@ mod tests {
         let hop = table.hop(IfaceId(0), ip(1)).unwrap();
         table.remove(IfaceId(0), ip(1));
         assert_eq!(table.hop(IfaceId(0), ip(1)), None);
-        assert_eq!(table.get(hop).state, State::Forgotten);
+        assert_eq!(table.get(hop).state(), State::Forgotten);
         // Another one does not get its number while there is one that nobody has had.
         assert_eq!(table.set(IfaceId(0), ip(2), Mac([4; 6])), Learned::Yes);
         assert_eq!(table.set(IfaceId(0), ip(1), Mac([6; 6])), Learned::Yes);
         assert_eq!(table.hop(IfaceId(0), ip(1)), Some(hop), "known again, by its number");
         table.remove(IfaceId(0), ip(1));
         assert_eq!(table.set(IfaceId(0), ip(3), Mac([8; 6])), Learned::Reused);
-        assert_eq!(table.get(hop).mac, Mac([8; 6]));
+        assert_eq!(table.get(hop).mac(), Mac([8; 6]));
     }
 
     proptest! {
@@ -259,7 +304,7 @@ mod tests {
                     model.remove(&host);
                 }
                 for host in 0..12 {
-                    let found = table.find(IfaceId(0), Ipv4Addr::new(10, 0, 0, host)).map(|n| n.mac);
+                    let found = table.find(IfaceId(0), Ipv4Addr::new(10, 0, 0, host)).map(|n| n.mac());
                     prop_assert_eq!(found, model.get(&host).copied());
                 }
             }

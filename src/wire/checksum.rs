@@ -57,14 +57,15 @@ impl RawDelta {
     /// The checksum after the change (RFC 1624, equation 3).
     #[inline(always)]
     pub const fn apply(self, sum: u16) -> u16 {
-        !fold(!sum as u32 + self.0 as u32)
+        !once(!sum as u32 + self.0 as u32)
     }
 
     /// As `apply`, for an IP header whose TTL becomes one less as well.
     #[inline(always)]
     pub const fn apply_aged(self, sum: u16) -> u16 {
-        // The word of TTL and protocol less one is one's complement plus !1.
-        !fold(!sum as u32 + self.0 as u32 + !1u16 as u32)
+        // The word of TTL and protocol becomes one less: the checksum one more (RFC 1141).
+        let sum = self.apply(sum) as u32 + 1;
+        (sum + (sum >= 0xffff) as u32) as u16
     }
 
     /// As `apply`, for UDP: 0 means that there is no checksum, and stays (RFC 768).
@@ -76,6 +77,12 @@ impl RawDelta {
             (_, sum) => sum,
         }
     }
+}
+
+/// Folds the carry of a sum of two words.
+#[inline(always)]
+const fn once(sum: u32) -> u16 {
+    ((sum & 0xffff) + (sum >> 16)) as u16
 }
 
 /// One's complement sum of `bytes`, an odd last byte padded with zero. Up to 128 KiB.
