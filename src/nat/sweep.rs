@@ -11,6 +11,8 @@ pub const PERIOD: Nanos = Nanos::from_s(8);
 /// At most so many slots a turn, however long the turn before took.
 const MOST: u64 = 512;
 
+/// At most so many sessions end in a turn: each costs as much as several packets.
+const MOST_ENDED: u32 = 32;
 /// The sweep looks at its pace this often at least.
 const PAUSE: Nanos = Nanos::from_ms(1);
 /// Slots that are called for ahead of their visit.
@@ -40,21 +42,24 @@ impl Nat {
             return;
         }
         let due = now.since(self.sweep.paid).0.saturating_mul(used) / PERIOD.0;
-        // The fraction of a slot that is not due yet is kept, or the pace would halve at some turn lengths; what `MOST`
-        // cuts off is forgone.
-        let paid = Nanos(due.saturating_mul(PERIOD.0) / used);
-        self.sweep.paid = if due > MOST { now } else { self.sweep.paid + paid };
-        // More slots may be used by then.
-        self.sweep.next = self.sweep.paid + Nanos(PERIOD.0 / used).min(PAUSE);
-        for _ in 0..due.min(MOST).min(used) {
+        let (mut visited, mut ended) = (0, 0);
+        while visited < due.min(MOST).min(used) && ended < MOST_ENDED {
             let slot = self.sweep.cursor;
             self.sweep.cursor = if u64::from(slot) + 1 >= used { 0 } else { slot + 1 };
-            self.expire_slot(slot, now, stamp, counters);
+            visited += 1;
+            ended += u32::from(self.expire_slot(slot, now, stamp, counters));
         }
+        // The fraction of a slot that is not due yet is kept, or the pace would halve at some turn lengths; so is what sessions
+        // that ended have kept it from. What `MOST` cuts off is forgone.
+        let behind = visited < due && ended < MOST_ENDED;
+        let paid = Nanos(visited.saturating_mul(PERIOD.0) / used);
+        self.sweep.paid = if behind { now } else { self.sweep.paid + paid };
+        // More slots may be used by then.
+        self.sweep.next = self.sweep.paid + Nanos(PERIOD.0 / used).min(PAUSE);
     }
 
     #[inline(always)]
-    fn expire_slot(&mut self, slot: u32, now: Nanos, stamp: u16, counters: &mut Counters) {
+    fn expire_slot(&mut self, slot: u32, now: Nanos, stamp: u16, counters: &mut Counters) -> bool {
         self.sessions.prefetch(slot.wrapping_add(AHEAD));
         let session = self.sessions.get_mut(slot);
         for its in &mut session.stamps {
@@ -62,9 +67,11 @@ impl Nat {
                 *its = 0;
             }
         }
-        if !session.is_free() && session.expired(&self.timeouts, tick(now)) {
+        let over = !session.is_free() && session.expired(&self.timeouts, tick(now));
+        if over {
             self.remove_session(slot, now, counters);
             counters.add(Stat::SessionsExpired, 1);
         }
+        over
     }
 }
