@@ -144,7 +144,7 @@ impl<B: PacketBuf> Lcore<B> {
     #[inline(always)]
     fn route(&mut self, ingress: IfaceId, burst: &mut ArrayVec<B, BURST>, now: Nanos, hands: bool) -> u64 {
         let from = self.router.from(&self.view, ingress, now);
-        let bytes = self.router.look_up(&from, burst);
+        let bytes = self.router.look_up(&self.view, &from, burst);
         for (at, buf) in burst.drain(..).enumerate() {
             if let Some(buf) = self.router.established(&self.view, &from, buf, at) {
                 self.route_anew(ingress, buf, at, now, hands);

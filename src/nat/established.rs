@@ -1,8 +1,9 @@
 //! What the established path asks of the NAT: one step of a look-up at a time, so that a burst takes each step together.
 //! `call_` means: the line that the next step reads is called for.
 
+use super::place::{address_of, pool_of};
 use super::session::{INSIDE, Key, Session};
-use super::{Env, Nat, Outbound, Timeouts};
+use super::{Env, Nat, Outbound, Timeouts, Uplinks};
 use crate::base::{IfaceId, WanId};
 use crate::packet::Tuple;
 
@@ -23,10 +24,25 @@ impl Nat {
         Some(entry)
     }
 
-    /// Calls for the second line of the index, and for the mapping that a new session from inside needs.
-    pub fn call_further(&self, hash: u64, key: Key) {
+    /// Calls for the second line of the index.
+    #[inline]
+    pub fn call_further(&self, hash: u64) {
         self.index.prefetch_other(hash);
+    }
+
+    /// Calls for what a new session of a packet from inside needs: the line of its mapping, and, if it gets the port that
+    /// is next, that of its packets from outside.
+    #[inline]
+    pub fn call_opening(&mut self, key: Key, up: &Uplinks) {
         self.mapping_index.prefetch(self.hash(key.of_mapping()));
+        let Some((wan, uplink)) = up.carrying.and_then(|wan| Some((wan, up.get(wan)?))) else { return };
+        let pools = self.ports.get_mut(wan.index()).map(Vec::as_mut_slice).unwrap_or_default();
+        let at = address_of(&self.key, key.source().0, pools.len().min(uplink.addresses.len()));
+        let Some(port) = pools.get_mut(at).and_then(|pools| pools[pool_of(key.protocol())].peek()) else {
+            return;
+        };
+        let Some(outside) = uplink.addresses.get(at) else { return };
+        self.index.prefetch(self.hash(key.reply(wan, (*outside, port))));
     }
 
     /// As `call_session`, by the second line.

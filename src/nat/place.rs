@@ -1,20 +1,32 @@
 //! Mappings: where an inside endpoint stands on a WAN, how it gets there, moves, and leaves.
 
+use std::net::Ipv4Addr;
+
 use super::mapping::Mapping;
 use super::{Env, Nat};
 use crate::base::{Nanos, WanId};
 use crate::packet::{Counters, DropReason, Stat, Tuple};
+use crate::table::hash::HashKey;
 use crate::table::ports::PortPool;
 use crate::wire::protocol;
 
 /// How many more addresses of a WAN are tried when that of the host has no port left.
 const OTHERS: usize = 3;
 
-fn pool_of(protocol: u8) -> usize {
+pub(super) fn pool_of(protocol: u8) -> usize {
     match protocol {
         protocol::UDP => 0,
         protocol::TCP => 1,
         _ => 2,
+    }
+}
+
+/// Which of `n` addresses of a WAN a host keeps to.
+#[inline]
+pub(super) fn address_of(key: &HashKey, host: Ipv4Addr, n: usize) -> usize {
+    match n {
+        0 | 1 => 0,
+        n => ((key.hash(u64::from(host.to_bits()), 0) >> 32) as usize * n) >> 32,
     }
 }
 
@@ -56,10 +68,7 @@ impl Nat {
         let uplink = env.up.get(wan).filter(|u| u.fit).ok_or(DropReason::WanDown)?;
         let pools = self.ports.get_mut(wan.index()).map(Vec::as_mut_slice).unwrap_or_default();
         let n = pools.len().min(uplink.addresses.len());
-        let first = match n {
-            0 | 1 => 0,
-            n => ((self.key.hash(u64::from(mapping.inside.to_bits()), 0) >> 32) as usize * n) >> 32,
-        };
+        let first = address_of(&self.key, mapping.inside, n);
         for at in (first..n).chain(0..first).take(1 + OTHERS) {
             let pool = &mut pools[at][pool_of(mapping.protocol)];
             if let Some(outside_port) = pool.draw(&mut self.rng, env.now, slot) {

@@ -293,6 +293,16 @@ impl Key {
         (cooked((self.addresses >> 32) as u32), raw_port((self.rest >> 16) as u16))
     }
 
+    /// Of a packet from inside: the key of its answer, if its place on `wan` is `outside`.
+    #[inline(always)]
+    pub const fn reply(self, wan: WanId, outside: (Ipv4Addr, u16)) -> Key {
+        let kind = self.protocol() as u64 | (outside_scope(wan) as u64) << 8;
+        Key {
+            addresses: self.addresses >> 32 | (raw(outside.0) as u64) << 32,
+            rest: self.rest >> 16 & 0xffff | (raw_port(outside.1) as u64) << 16 | kind << 32,
+        }
+    }
+
     /// Of a packet from inside: the key of its mapping, unless that is pinned.
     #[inline(always)]
     pub const fn of_mapping(self) -> Key {

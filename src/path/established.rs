@@ -118,7 +118,7 @@ impl<B: PacketBuf> Router<B> {
 
     /// Stages 1 and 2. Gives how many bytes the burst has.
     #[inline(always)]
-    pub fn look_up(&mut self, from: &From, burst: &[B]) -> u64 {
+    pub fn look_up(&mut self, view: &View, from: &From, burst: &[B]) -> u64 {
         let (own, scope) = (from.own, u64::from(from.scope));
         let Marks { hashes, entries } = &mut self.marks;
         let mut bytes = 0;
@@ -137,24 +137,27 @@ impl<B: PacketBuf> Router<B> {
             missed |= *entry == NONE;
         }
         if missed {
-            self.look_further(burst, scope);
+            self.look_further(view, burst, scope);
         }
         bytes
     }
 
     /// Those that the first line did not have: another line, or a flow that is new.
     #[inline(never)]
-    fn look_further(&mut self, burst: &[B], scope: u64) {
+    fn look_further(&mut self, view: &View, burst: &[B], scope: u64) {
         let Marks { hashes, entries } = &mut self.marks;
         let missing = |hash: u64, entry: u32| entry == NONE && hash != 0;
-        for (buf, (hash, entry)) in burst.iter().zip(hashes.iter().zip(entries.iter())) {
-            if let Some(h) = buf.bytes().first_chunk().filter(|_| missing(*hash, *entry)) {
-                self.nat.call_further(*hash, key_of(h, scope));
-            }
+        for (hash, _) in
+            hashes.iter().zip(entries.iter()).take(burst.len()).filter(|(h, e)| missing(**h, **e))
+        {
+            self.nat.call_further(*hash);
         }
-        for (_, (hash, entry)) in burst.iter().zip(hashes.iter().zip(entries)) {
+        for (buf, (hash, entry)) in burst.iter().zip(hashes.iter().zip(entries)) {
             if missing(*hash, *entry) {
                 *entry = self.nat.call_far_session(*hash).unwrap_or(NONE);
+                if let Some(h) = buf.bytes().first_chunk().filter(|_| *entry == NONE && scope == 0) {
+                    self.nat.call_opening(key_of(h, 0), &view.uplinks);
+                }
             }
         }
     }
@@ -268,9 +271,21 @@ impl<B: PacketBuf> Router<B> {
         if session.stamps[INSIDE] != self.stamp {
             let link = &view.wans[session.wan().index()];
             let next_hop = if to.pin == Some(session.wan()) { dst } else { link.gateway };
-            let Some(hop) = self.neighbors.hop(link.iface, next_hop) else { return false };
+            let Some(hop) = self.recall_hop(link.iface, next_hop) else { return false };
             self.nat.establish(slot, INSIDE, hop, ingress, self.stamp);
         }
         true
+    }
+
+    /// The neighbour's number, which new flows to one gateway need again and again.
+    #[inline]
+    fn recall_hop(&mut self, iface: IfaceId, ip: Ipv4Addr) -> Option<u16> {
+        let (last, hop) = self.last_hop;
+        if last == (self.stamp, iface, ip) {
+            return Some(hop);
+        }
+        let hop = self.neighbors.hop(iface, ip)?;
+        self.last_hop = ((self.stamp, iface, ip), hop);
+        Some(hop)
     }
 }

@@ -80,6 +80,8 @@ pub struct Router<B> {
     pub notices: Vec<Notice>,
     /// Of the burst that was looked up last
     marks: Marks,
+    /// The hop that was looked for last: its number means the same neighbour as long as the stamp stands
+    last_hop: ((u16, IfaceId, Ipv4Addr), u16),
     /// Changes with all that the verdict on a flow rests on: what bears another one must be judged anew. Never 0.
     stamp: u16,
     errors: Limit,
@@ -105,6 +107,7 @@ impl<B: PacketBuf> Router<B> {
             out: (0..interfaces).map(|_| Out::new()).collect(),
             notices: Vec::with_capacity(BURST * 4),
             marks: Marks::default(),
+            last_hop: ((0, IfaceId(0), Ipv4Addr::UNSPECIFIED), 0),
             stamp: 1,
             errors: Limit::new(icmp.errors_per_second),
             chatter: Limit::new(CHATTER),

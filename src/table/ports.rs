@@ -4,6 +4,7 @@
 //! equally likely (RFC 6056, RFC 7857 REQ-9), a draw costs the same when one port is left as when all are, and the last
 //! port can be had. A port that comes back rests first: it is not given out again for `QUARANTINE` (RFC 6888 REQ-8), so
 //! that what is still under way to its former user reaches nobody else. A port freed by a tracked close skips the rest.
+//! Draws are made some ahead of their use, so that the lines that they touch are there by then; `peek` tells them.
 //! Eight bytes a port, taken at once: a port is free, or rests, or has a user whose number stands in its cell.
 
 use rand::{Rng, RngExt};
@@ -19,6 +20,9 @@ const ALL: usize = 1 << 16;
 /// A cell without a user.
 const NOBODY: u32 = u32::MAX;
 
+/// Draws that are made ahead: as many as a burst may need.
+const AHEAD: usize = 32;
+
 /// A pool of ports.
 #[derive(Debug)]
 pub struct PortPool {
@@ -30,6 +34,12 @@ pub struct PortPool {
     resting: Store<u16>,
     oldest: usize,
     rests: usize,
+    /// A ring of those that were drawn ahead, and how many there are
+    ready: [u16; AHEAD],
+    next: usize,
+    readies: usize,
+    /// How many of them were told since
+    peeked: usize,
 }
 
 impl PortPool {
@@ -48,6 +58,10 @@ impl PortPool {
             resting: Store::new(ALL, 0, reserve),
             oldest: 0,
             rests: 0,
+            ready: [0; AHEAD],
+            next: 0,
+            readies: 0,
+            peeked: 0,
         }
     }
 
@@ -66,13 +80,38 @@ impl PortPool {
                 break;
             }
         }
-        let last = self.frees.checked_sub(1)?;
+        while self.readies < AHEAD && self.draw_ahead(rng) {}
+        self.readies = self.readies.checked_sub(1)?;
+        self.peeked = self.peeked.saturating_sub(1);
+        let port = self.ready[self.next % AHEAD];
+        self.next = (self.next + 1) % AHEAD;
+        self.cells[usize::from(port)] = user;
+        Some(port)
+    }
+
+    /// A random free port more that is ready to be given out. False if there is none.
+    #[inline(always)]
+    fn draw_ahead(&mut self, rng: &mut impl Rng) -> bool {
+        let Some(last) = self.frees.checked_sub(1) else { return false };
         let at = rng.random_range(0..self.frees as u32) as usize;
         let port = self.free[at];
         self.free[at] = self.free[last];
         self.frees = last;
-        self.cells[usize::from(port)] = user;
-        Some(port)
+        self.cells.prefetch(usize::from(port));
+        self.ready[(self.next + self.readies) % AHEAD] = port;
+        self.readies += 1;
+        true
+    }
+
+    /// The port that a draw will probably give: the next one with each call, for as many draws as are to come.
+    #[inline]
+    pub fn peek(&mut self) -> Option<u16> {
+        if self.peeked >= self.readies {
+            self.peeked = 0;
+            return None;
+        }
+        self.peeked += 1;
+        Some(self.ready[(self.next + self.peeked - 1) % AHEAD])
     }
 
     /// Ends the rest of the port that has rested longest, if it has rested enough.
@@ -117,7 +156,7 @@ impl PortPool {
 
     /// How many ports can be drawn now without waiting.
     pub fn free(&self) -> usize {
-        self.frees
+        self.frees + self.readies
     }
 
     /// Bytes of memory.
@@ -161,6 +200,20 @@ mod tests {
         pool.release(5000, Nanos(Nanos::from_s(200).0 + 1));
         assert_eq!(pool.draw(&mut rng, Nanos::from_s(320), 2), None, "not a nanosecond too early");
         assert_eq!(pool.draw(&mut rng, Nanos::from_ms(320_001), 2), Some(5000));
+    }
+
+    #[test]
+    fn what_is_peeked_is_what_the_draws_give_in_their_order() {
+        let mut rng = StdRng::seed_from_u64(3);
+        let mut pool = PortPool::new(2000..2100, false);
+        assert_eq!(pool.peek(), None, "nothing was drawn ahead yet");
+        for round in 0..20 {
+            let n = round % 4 + 1;
+            pool.draw(&mut rng, Nanos::ZERO, 1).unwrap();
+            let told: Vec<u16> = (0..n).map(|_| pool.peek().unwrap()).collect();
+            let drawn: Vec<u16> = (0..n).map(|_| pool.draw(&mut rng, Nanos::ZERO, 1).unwrap()).collect();
+            assert_eq!(told, drawn);
+        }
     }
 
     #[test]
