@@ -157,7 +157,8 @@ impl<B: PacketBuf> Lcore<B> {
     #[inline(never)]
     fn route_anew(&mut self, ingress: IfaceId, mut buf: B, at: usize, now: Nanos, hands: bool) {
         let source = self.router.opener(&self.view, ingress, &buf, at);
-        if source.is_some_and(|host| !hands || self.steer.host(host) == self.id)
+        let alone = !hands || self.steer.workers() == 1;
+        if source.is_some_and(|host| alone || self.steer.host(host) == self.id)
             && self.router.open(&self.view, ingress, &buf, at, now)
         {
             let from = self.router.from(&self.view, ingress, now);

@@ -61,8 +61,8 @@ pub fn classify<B: PacketBuf>(view: &View, frame: &Frame<B>) -> Result<Class, Dr
         return Err(DropReason::SpoofedSource);
     }
     match view.ifaces[frame.ingress.index()].wan {
-        Some(wan) => from_outside(view, frame, wan, &src),
-        None => from_inside(view, frame, &src, &dst),
+        Some(wan) => from_outside(view, frame, wan, src),
+        None => from_inside(view, frame, src, dst),
     }
 }
 

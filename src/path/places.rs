@@ -43,6 +43,8 @@ pub struct Places {
     /// Where each interval starts, the first at 0
     starts: Vec<u32>,
     places: Vec<Place>,
+    /// By the first octet: how many intervals start below it
+    below: Vec<u32>,
 }
 
 impl Places {
@@ -76,17 +78,27 @@ impl Places {
                 all.places.push(place);
             }
         }
+        let below = |octet: u64| all.starts.partition_point(|start| u64::from(*start) < octet << 24) as u32;
+        all.below = (0..=256).map(below).collect();
         all
     }
 
     /// What an address is.
     #[inline]
-    pub fn find(&self, ip: Ipv4Addr) -> Place {
-        let bits = ip.to_bits();
-        let after = self.starts.partition_point(|start| *start <= bits);
-        self.places.get(after.wrapping_sub(1)).copied().unwrap_or_default()
+    pub fn find(&self, ip: Ipv4Addr) -> &Place {
+        let (bits, octet) = (ip.to_bits(), usize::from(ip.octets()[0]));
+        let span = match self.below.get(octet..octet + 2) {
+            Some(ends) => ends[0] as usize..ends[1] as usize,
+            None => 0..0,
+        };
+        let first = span.start;
+        let within = self.starts.get(span).unwrap_or_default().partition_point(|start| *start <= bits);
+        self.places.get((first + within).wrapping_sub(1)).unwrap_or(&NOWHERE)
     }
 }
+
+/// Of a view that was not indexed.
+const NOWHERE: Place = Place { kind: Kind::Unicast, own: None, inside: None, behind: None, pin: None };
 
 fn judge(view: &View, ip: Ipv4Addr) -> Place {
     let kind = match ip.octets()[0] {
@@ -146,7 +158,7 @@ mod tests {
             let edges: Vec<u32> = edges.chain(asked.iter().map(|ip| ip & 0xff00_01ff)).chain([0, u32::MAX]).collect();
             for ip in edges {
                 let ip = Ipv4Addr::from_bits(ip);
-                prop_assert_eq!(view.place(ip), judge(&view, ip), "{}", ip);
+                prop_assert_eq!(*view.place(ip), judge(&view, ip), "{}", ip);
             }
         }
     }

@@ -70,7 +70,7 @@ impl View {
 
     /// What an address is.
     #[inline]
-    pub fn place(&self, ip: Ipv4Addr) -> Place {
+    pub fn place(&self, ip: Ipv4Addr) -> &Place {
         self.places.find(ip)
     }
 
