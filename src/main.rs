@@ -7,7 +7,7 @@ mod run;
 use std::io::Write;
 use std::process::ExitCode;
 
-use turnout::cli::{self, CheckArgs, DemoArgs, Hooks, NatArgs, RunArgs};
+use turnout::cli::{self, CheckArgs, DemoArgs, GeneratorArgs, Hooks, NatArgs, RunArgs};
 use turnout::demo::{self, DemoOptions};
 use turnout::profile;
 
@@ -17,7 +17,7 @@ fn main() -> ExitCode {
     // Lossy: a terminal that does not read must not hold up a failover.
     let (log, _flush) = tracing_appender::non_blocking(std::io::stderr());
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(log).with_target(false).init();
-    cli::run(&Hooks { check, run, demo, bench })
+    cli::run(&Hooks { check, run, demo, bench, generator })
 }
 
 fn check(args: CheckArgs) -> ExitCode {
@@ -51,15 +51,11 @@ fn run(args: RunArgs) -> Result<(), String> {
 
 #[cfg(feature = "dpdk")]
 fn bench(args: NatArgs) -> Result<(), String> {
-    use turnout::bench::{Direction, NatOptions, Order};
+    use turnout::bench::{NatOptions, Order};
     let options = NatOptions {
         sessions: u32::try_from(args.sessions).map_err(|_| "that many sessions do not fit")?,
         workers: usize::from(args.workers),
-        direction: match args.direction {
-            cli::Direction::Up => Direction::Up,
-            cli::Direction::Down => Direction::Down,
-            cli::Direction::Both => Direction::Both,
-        },
+        direction: way(args.direction),
         order: match args.order {
             cli::Order::Shuffled => Order::Shuffled,
             cli::Order::Created => Order::Created,
@@ -74,6 +70,37 @@ fn bench(args: NatArgs) -> Result<(), String> {
     }
     let lines = row.as_object().into_iter().flatten().map(|(name, value)| format!("{name:>20}  {value}\n"));
     print(&lines.collect::<String>())
+}
+
+#[cfg(feature = "dpdk")]
+fn way(direction: cli::Direction) -> turnout::bench::Direction {
+    use turnout::bench::Direction;
+    match direction {
+        cli::Direction::Up => Direction::Up,
+        cli::Direction::Down => Direction::Down,
+        cli::Direction::Both => Direction::Both,
+    }
+}
+
+#[cfg(feature = "dpdk")]
+fn generator(args: GeneratorArgs) -> Result<(), String> {
+    let options = turnout::bench::GeneratorOptions {
+        lan: args.lan,
+        wan: args.wan,
+        lan_router: args.lan_router,
+        wan_router: args.wan_router,
+        plain: args.plain,
+        sessions: u32::try_from(args.sessions).map_err(|_| "that many sessions do not fit")?,
+        directions: args.direction.into_iter().map(way).collect(),
+        seconds: args.seconds as f64,
+        bytes: usize::from(args.bytes),
+        core: usize::from(args.core),
+    };
+    let show = |count: &turnout::bench::Count| match args.json {
+        true => print(&format!("{}\n", count.json())),
+        false => print(&format!("{count}\n")),
+    };
+    turnout::bench::generator(&options, show).map_err(|e| e.to_string())
 }
 
 /// A reader that has left is no failure.
@@ -92,5 +119,15 @@ fn run(_: RunArgs) -> Result<(), String> {
 
 #[cfg(not(feature = "dpdk"))]
 fn bench(_: NatArgs) -> Result<(), String> {
+    bench_needs_dpdk()
+}
+
+#[cfg(not(feature = "dpdk"))]
+fn bench_needs_dpdk() -> Result<(), String> {
     Err("this turnout was built without DPDK; build it with the default features to measure".into())
+}
+
+#[cfg(not(feature = "dpdk"))]
+fn generator(_: GeneratorArgs) -> Result<(), String> {
+    bench_needs_dpdk()
 }

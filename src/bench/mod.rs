@@ -4,7 +4,9 @@
 //! its reading of the clock. Cycles are of the TSC, per burst, into a histogram. Packets are written outside the measured part.
 #![forbid(unsafe_code)]
 
+mod generator;
 mod nat;
 mod traffic;
 
+pub use generator::{Count, GeneratorOptions, generator};
 pub use nat::{Direction, NatOptions, Order, Row, nat};

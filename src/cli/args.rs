@@ -6,6 +6,8 @@ use std::path::PathBuf;
 use clap::builder::PossibleValuesParser;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use super::bench_args::GeneratorArgs;
+
 use crate::manage::protocol::SessionFilter;
 
 const PROFILE: &str = "/etc/turnout/profile.yaml";
@@ -125,6 +127,16 @@ Examples:
   turnout bench nat --sessions 1M --order shuffled --direction down
   turnout bench nat --sessions 100K --workers 2 --json")]
     Nat(NatArgs),
+    /// The other side of a router under test: opens sessions, sends, counts
+    #[command(
+        after_long_help = "The router lies between the two ports, a process of its own on another core;
+bench/memif.sh sets both up. Numbers take K, M and G.
+
+Examples:
+  turnout bench generator --lan net_memif0,... --wan net_memif1,...
+  turnout bench generator --lan 0000:03:00.0 --wan 0000:03:00.1 --seconds 10"
+    )]
+    Generator(GeneratorArgs),
 }
 
 #[derive(Debug, Subcommand)]
@@ -314,6 +326,6 @@ pub(super) fn number(text: &str) -> Result<u64, String> {
     value.ok_or_else(|| "not a number; 250000, 250K and 1M are".to_owned())
 }
 
-fn positive(text: &str) -> Result<u64, String> {
+pub(super) fn positive(text: &str) -> Result<u64, String> {
     number(text).and_then(|n| if n == 0 { Err("at least 1".to_owned()) } else { Ok(n) })
 }

@@ -10,6 +10,7 @@
 #![forbid(unsafe_code)]
 
 mod args;
+mod bench_args;
 mod control;
 mod events;
 mod lists;
@@ -21,6 +22,7 @@ mod table;
 mod tests;
 
 pub use args::{CheckArgs, Cli, DemoArgs, Direction, NatArgs, Order, RunArgs};
+pub use bench_args::GeneratorArgs;
 
 use std::ffi::OsString;
 use std::io::{self, Write};
@@ -43,6 +45,8 @@ pub struct Hooks {
     pub demo: fn(DemoArgs) -> Result<(), String>,
     /// `turnout bench nat`; prints for itself.
     pub bench: fn(NatArgs) -> Result<(), String>,
+    /// `turnout bench generator`; prints for itself.
+    pub generator: fn(GeneratorArgs) -> Result<(), String>,
 }
 
 /// Why a command failed.
@@ -82,6 +86,7 @@ where
         Command::Run(args) => (hooks.run)(args).map_err(Error::Hook),
         Command::Demo(args) => (hooks.demo)(args).map_err(Error::Hook),
         Command::Bench(BenchCommand::Nat(args)) => (hooks.bench)(args).map_err(Error::Hook),
+        Command::Bench(BenchCommand::Generator(args)) => (hooks.generator)(args).map_err(Error::Hook),
         Command::Talk(command) => {
             let mut stdout = io::BufWriter::new(io::stdout().lock());
             let result = execute(command, &mut Screen::new(&mut stdout, output::coloured()));

@@ -16,6 +16,7 @@ const HOOKS: Hooks = Hooks {
     run: |_| Err("no engine here".to_owned()),
     demo: |_| Ok(()),
     bench: |_| Ok(()),
+    generator: |_| Ok(()),
 };
 
 fn parse(line: &str) -> Result<Command, clap::Error> {

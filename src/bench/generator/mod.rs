@@ -1,0 +1,89 @@
+//! `turnout bench generator`: the other side of a router under test, in a process of its own on one core.
+//!
+//! Two ports, one on the router's LAN and one on its WAN. It answers ARP for all hosts and for the gateway, opens the
+//! sessions from the LAN side, tries each once both ways, and then sends frames of them, shuffled, as fast as they go.
+//! What comes out at the other port is counted. The frames lie ready; one costs it a copy of its bytes.
+//!
+//! `frames` what is sent, `line` a port, `opening` before the race, `race` the race.
+
+mod frames;
+mod line;
+mod opening;
+mod race;
+
+use std::net::Ipv4Addr;
+
+use super::Direction;
+use crate::dpdk::{Eal, EalConfig, Pool, tsc_hz};
+use frames::{Belt, inside};
+use line::Line;
+pub use race::Count;
+
+type Failure = Box<dyn std::error::Error + Send + Sync>;
+
+/// Mbufs: both ports' rings both ways, and what is under way.
+const MBUFS: u32 = 8192;
+
+/// What is sent where.
+#[derive(Clone, Debug)]
+pub struct GeneratorOptions {
+    /// The port on the router's LAN: a PCI address, or a virtual device with its arguments
+    pub lan: String,
+    /// The port on the router's WAN
+    pub wan: String,
+    /// The router's address on the LAN
+    pub lan_router: Ipv4Addr,
+    /// The router's address on the WAN
+    pub wan_router: Ipv4Addr,
+    /// What is between the ports passes frames on as they are: no ARP, no translation
+    pub plain: bool,
+    /// Live sessions
+    pub sessions: u32,
+    /// The races, one after the other
+    pub directions: Vec<Direction>,
+    /// Seconds that each is counted
+    pub seconds: f64,
+    /// Bytes of a frame without its check sequence, 60 to 1514
+    pub bytes: usize,
+    /// The core it runs on
+    pub core: usize,
+}
+
+/// Opens the sessions, then shows each race's count.
+///
+/// # Errors
+/// What is wrong, in one line.
+pub fn generator(
+    o: &GeneratorOptions,
+    mut show: impl FnMut(&Count) -> Result<(), String>,
+) -> Result<(), Failure> {
+    if !(60..=1514).contains(&o.bytes) {
+        return Err("a frame has 60 to 1514 bytes".into());
+    }
+    let names = [&o.lan, &o.wan];
+    let pci = names.iter().filter(|n| !n.starts_with("net_")).map(|n| n.to_string()).collect();
+    // A memif without copies lends its peer the memory of the mbufs: in one piece, with one file behind it.
+    let lends = names.iter().any(|n| n.contains("zero-copy=yes"));
+    let extra = if lends { vec!["--single-file-segments".to_owned()] } else { Vec::new() };
+    let config = EalConfig { manager_core: o.core, pci, extra, ..EalConfig::default() };
+    let eal = Eal::start(&config)?;
+    let hz = tsc_hz(&eal);
+    let pool = Pool::new(&eal, "generator", MBUFS, Pool::DATA_ROOM)?;
+    let mut lines = [
+        Line::open(&eal, &pool, &o.lan, 0, o.lan_router)?,
+        Line::open(&eal, &pool, &o.wan, 1, o.wan_router)?,
+    ];
+    let opened = opening::open(&mut lines, o.sessions, o.bytes, o.plain)?;
+    let [lan, wan] = &lines;
+    let mut belts = [
+        Belt::new(o.sessions, o.bytes, lan.mac(), opened.routers[0], inside),
+        Belt::new(o.sessions, o.bytes, wan.mac(), opened.routers[1], |flow| {
+            opened.outside[flow as usize].back()
+        }),
+    ];
+    for direction in &o.directions {
+        let what = (*direction, o.sessions, o.bytes, o.seconds);
+        show(&race::race(&mut lines, &mut belts, what, hz))?;
+    }
+    Ok(())
+}
