@@ -7,7 +7,7 @@ mod run;
 use std::io::Write;
 use std::process::ExitCode;
 
-use turnout::cli::{self, CheckArgs, DemoArgs, GeneratorArgs, Hooks, NatArgs, RunArgs};
+use turnout::cli::{self, CheckArgs, DemoArgs, GeneratorArgs, HandoverArgs, Hooks, NatArgs, RunArgs};
 use turnout::demo::{self, DemoOptions};
 use turnout::profile;
 
@@ -17,7 +17,7 @@ fn main() -> ExitCode {
     // Lossy: a terminal that does not read must not hold up a failover.
     let (log, _flush) = tracing_appender::non_blocking(std::io::stderr());
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(log).with_target(false).init();
-    cli::run(&Hooks { check, run, demo, bench, generator })
+    cli::run(&Hooks { check, run, demo, bench, generator, handover })
 }
 
 fn check(args: CheckArgs) -> ExitCode {
@@ -65,7 +65,24 @@ fn bench(args: NatArgs) -> Result<(), String> {
         packets: args.packets,
     };
     let row = turnout::bench::nat(&options).map_err(|e| e.to_string())?.json();
-    if args.json {
+    print_row(&row, args.json)
+}
+
+#[cfg(feature = "dpdk")]
+fn handover(args: HandoverArgs) -> Result<(), String> {
+    let options = turnout::bench::HandoverOptions {
+        sessions: u32::try_from(args.sessions).map_err(|_| "that many sessions do not fit")?,
+        direction: way(args.direction),
+        bytes: usize::from(args.bytes),
+        packets: args.packets,
+    };
+    let row = turnout::bench::handover(&options).map_err(|e| e.to_string())?.json();
+    print_row(&row, args.json)
+}
+
+#[cfg(feature = "dpdk")]
+fn print_row(row: &serde_json::Value, json: bool) -> Result<(), String> {
+    if json {
         return print(&format!("{row}\n"));
     }
     let lines = row.as_object().into_iter().flatten().map(|(name, value)| format!("{name:>20}  {value}\n"));
@@ -94,6 +111,7 @@ fn generator(args: GeneratorArgs) -> Result<(), String> {
         directions: args.direction.into_iter().map(way).collect(),
         seconds: args.seconds as f64,
         bytes: usize::from(args.bytes),
+        linger: std::time::Duration::from_secs(args.linger),
         core: usize::from(args.core),
     };
     let show = |count: &turnout::bench::Count| match args.json {
@@ -129,5 +147,10 @@ fn bench_needs_dpdk() -> Result<(), String> {
 
 #[cfg(not(feature = "dpdk"))]
 fn generator(_: GeneratorArgs) -> Result<(), String> {
+    bench_needs_dpdk()
+}
+
+#[cfg(not(feature = "dpdk"))]
+fn handover(_: HandoverArgs) -> Result<(), String> {
     bench_needs_dpdk()
 }

@@ -5,8 +5,10 @@
 #![forbid(unsafe_code)]
 
 mod generator;
+mod handover;
 mod nat;
 mod traffic;
 
 pub use generator::{Count, GeneratorOptions, generator};
+pub use handover::{HandoverOptions, HandoverRow, handover};
 pub use nat::{Direction, NatOptions, Order, Row, nat};

@@ -152,17 +152,22 @@ struct Measured {
 }
 
 /// One worker of the measurement.
-struct Lane {
-    lcore: Lcore<Mbuf>,
-    ports: Arrays,
-    flows: Vec<super::traffic::Flow>,
+pub(super) struct Lane {
+    pub(super) lcore: Lcore<Mbuf>,
+    pub(super) ports: Arrays,
+    pub(super) flows: Vec<super::traffic::Flow>,
     endpoints: u32,
     /// Kept, so that the rings have another end.
     _manager: ManagerEnd,
 }
 
 impl Lane {
-    fn new(o: &NatOptions, id: WorkerId, hand_over: HandOver<Mbuf>, pool: Pool) -> Result<Lane, Failure> {
+    pub(super) fn new(
+        o: &NatOptions,
+        id: WorkerId,
+        hand_over: HandOver<Mbuf>,
+        pool: Pool,
+    ) -> Result<Lane, Failure> {
         let steer = Steer::new(o.workers);
         let share = o.sessions / o.workers as u32 + u32::from(id.index() < o.sessions as usize % o.workers);
         let (flows, endpoints) = flows(share.max(1), steer, id);
@@ -184,7 +189,7 @@ impl Lane {
     }
 
     /// One burst of these flows; gives its cycles.
-    fn burst(&mut self, flows: &[u32], from: crate::base::IfaceId) -> Result<u64, Failure> {
+    pub(super) fn burst(&mut self, flows: &[u32], from: crate::base::IfaceId) -> Result<u64, Failure> {
         for flow in flows {
             if !self.ports.put(from, &self.flows[*flow as usize]) {
                 return Err("the pool of mbufs is empty".into());
@@ -217,7 +222,7 @@ impl Lane {
     }
 
     /// Opens every flow; gives the cycles of one.
-    fn set_up(&mut self, o: &NatOptions) -> Result<f64, Failure> {
+    pub(super) fn set_up(&mut self, o: &NatOptions) -> Result<f64, Failure> {
         let created = order(self.flows.len(), false);
         let mut cycles = 0;
         for burst in created.chunks(o.burst) {

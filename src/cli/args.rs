@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::builder::PossibleValuesParser;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use super::bench_args::GeneratorArgs;
+use super::bench_args::{GeneratorArgs, HandoverArgs};
 
 use crate::manage::protocol::SessionFilter;
 
@@ -137,6 +137,13 @@ Examples:
   turnout bench generator --lan 0000:03:00.0 --wan 0000:03:00.1 --seconds 10"
     )]
     Generator(GeneratorArgs),
+    /// What a packet costs that reaches the wrong one of two workers
+    #[command(after_long_help = "Numbers take K, M and G. Takes two cores.
+
+Examples:
+  turnout bench handover
+  turnout bench handover --direction down --json")]
+    Handover(HandoverArgs),
 }
 
 #[derive(Debug, Subcommand)]

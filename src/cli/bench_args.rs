@@ -4,7 +4,7 @@ use std::net::Ipv4Addr;
 
 use clap::Args;
 
-use super::args::{Direction, positive};
+use super::args::{Direction, number, positive};
 
 /// Options of `turnout bench generator`.
 #[derive(Clone, Debug, PartialEq, Eq, Args)]
@@ -36,10 +36,33 @@ pub struct GeneratorArgs {
     /// Length of a frame, without its checksum
     #[arg(long, value_name = "B", value_parser = clap::value_parser!(u16).range(60..=1514), default_value = "60")]
     pub bytes: u16,
+    /// Then wait for the other side to end first, so long at most
+    #[arg(long, value_name = "N", value_parser = number, default_value = "0")]
+    pub linger: u64,
     /// The core to run on
     #[arg(long, value_name = "CORE", default_value = "0")]
     pub core: u16,
     /// Print one JSON object a line
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Options of `turnout bench handover`.
+#[derive(Clone, Debug, PartialEq, Eq, Args)]
+pub struct HandoverArgs {
+    /// So many sessions, all of one worker
+    #[arg(long, value_name = "N", value_parser = positive, default_value = "10K")]
+    pub sessions: u64,
+    /// LAN to WAN, or WAN to LAN; both is up
+    #[arg(long, value_enum, default_value_t = Direction::Up)]
+    pub direction: Direction,
+    /// Length of a frame, without its checksum
+    #[arg(long, value_name = "B", value_parser = clap::value_parser!(u16).range(60..=1514), default_value = "60")]
+    pub bytes: u16,
+    /// Packets to measure
+    #[arg(long, value_name = "N", value_parser = positive, default_value = "10M")]
+    pub packets: u64,
+    /// Print one JSON object
     #[arg(long)]
     pub json: bool,
 }

@@ -22,7 +22,7 @@ mod table;
 mod tests;
 
 pub use args::{CheckArgs, Cli, DemoArgs, Direction, NatArgs, Order, RunArgs};
-pub use bench_args::GeneratorArgs;
+pub use bench_args::{GeneratorArgs, HandoverArgs};
 
 use std::ffi::OsString;
 use std::io::{self, Write};
@@ -47,6 +47,8 @@ pub struct Hooks {
     pub bench: fn(NatArgs) -> Result<(), String>,
     /// `turnout bench generator`; prints for itself.
     pub generator: fn(GeneratorArgs) -> Result<(), String>,
+    /// `turnout bench handover`; prints for itself.
+    pub handover: fn(HandoverArgs) -> Result<(), String>,
 }
 
 /// Why a command failed.
@@ -87,6 +89,7 @@ where
         Command::Demo(args) => (hooks.demo)(args).map_err(Error::Hook),
         Command::Bench(BenchCommand::Nat(args)) => (hooks.bench)(args).map_err(Error::Hook),
         Command::Bench(BenchCommand::Generator(args)) => (hooks.generator)(args).map_err(Error::Hook),
+        Command::Bench(BenchCommand::Handover(args)) => (hooks.handover)(args).map_err(Error::Hook),
         Command::Talk(command) => {
             let mut stdout = io::BufWriter::new(io::stdout().lock());
             let result = execute(command, &mut Screen::new(&mut stdout, output::coloured()));

@@ -17,6 +17,7 @@ const HOOKS: Hooks = Hooks {
     demo: |_| Ok(()),
     bench: |_| Ok(()),
     generator: |_| Ok(()),
+    handover: |_| Ok(()),
 };
 
 fn parse(line: &str) -> Result<Command, clap::Error> {

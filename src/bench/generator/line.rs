@@ -15,6 +15,9 @@ use crate::wire::eth::{self, ethertype};
 /// Descriptors each way; a memif takes its own number from its arguments.
 const DESCRIPTORS: u16 = 1024;
 
+/// Received, and seen: what is sent next is written into them, which spares the way through the pool.
+pub(super) type Spare = ArrayVec<Mbuf, BURST>;
+
 /// A port with its queue.
 pub(super) struct Line {
     queue: Queue,
@@ -84,9 +87,9 @@ impl Line {
     /// Sends the next burst of the belt, the rest of the last one first. Gives how many frames went, and whether the
     /// queue took all it was given.
     #[inline]
-    pub(super) fn feed(&mut self, belt: &mut Belt) -> (usize, bool) {
+    pub(super) fn feed(&mut self, belt: &mut Belt, spare: &mut Spare) -> (usize, bool) {
         while !self.waiting.is_full() {
-            let Some(mut mbuf) = self.pool.alloc() else { break };
+            let Some(mut mbuf) = spare.pop().or_else(|| self.pool.alloc()) else { break };
             let frame = belt.next();
             if !mbuf.resize(frame.len()) {
                 break;
@@ -100,11 +103,11 @@ impl Line {
 
     /// Receives a burst: ARP is answered, IPv4 is shown. Gives how many IPv4 frames came.
     #[inline]
-    pub(super) fn receive(&mut self, mut see: impl FnMut(&[u8])) -> usize {
-        let mut burst = ArrayVec::<Mbuf, BURST>::new();
-        self.queue.rx(&mut burst);
+    pub(super) fn receive(&mut self, spare: &mut Spare, mut see: impl FnMut(&[u8])) -> usize {
+        spare.clear();
+        self.queue.rx(spare);
         let mut came = 0;
-        for mbuf in &burst {
+        for mbuf in spare.iter() {
             let frame = mbuf.bytes();
             match frame.len() >= eth::LEN {
                 true if be16(frame, 12) == ethertype::IPV4 => {
@@ -133,8 +136,15 @@ impl Line {
                 target_mac: arp.sender_mac,
                 target_ip: arp.sender_ip,
             };
-            // A full queue: the router asks again.
-            let _ = self.say(&reply.frame(mac, arp.sender_mac));
+            let reply = reply.frame(mac, arp.sender_mac);
+            // The queue is full all the time in a race: the answer takes the place of the next frame, as a WAN whose
+            // gateway is silent goes down.
+            if !self.say(&reply)
+                && let Some(next) = self.waiting.first_mut()
+                && next.resize(reply.len())
+            {
+                next.bytes_mut().copy_from_slice(&reply);
+            }
         }
     }
 }

@@ -12,6 +12,7 @@ mod opening;
 mod race;
 
 use std::net::Ipv4Addr;
+use std::time::{Duration, Instant};
 
 use super::Direction;
 use crate::dpdk::{Eal, EalConfig, Pool, tsc_hz};
@@ -45,6 +46,8 @@ pub struct GeneratorOptions {
     pub seconds: f64,
     /// Bytes of a frame without its check sequence, 60 to 1514
     pub bytes: usize,
+    /// Afterwards it keeps its ports open until the other side is gone, so long at most
+    pub linger: Duration,
     /// The core it runs on
     pub core: usize,
 }
@@ -68,7 +71,9 @@ pub fn generator(
     let config = EalConfig { manager_core: o.core, pci, extra, ..EalConfig::default() };
     let eal = Eal::start(&config)?;
     let hz = tsc_hz(&eal);
-    let pool = Pool::new(&eal, "generator", MBUFS, Pool::DATA_ROOM)?;
+    // No larger than they must be: without hugepages, buffers of 2 kB cost both sides a TLB miss each.
+    let room = o.bytes.next_multiple_of(256) as u16;
+    let pool = Pool::new(&eal, "generator", MBUFS, room)?;
     let mut lines = [
         Line::open(&eal, &pool, &o.lan, 0, o.lan_router)?,
         Line::open(&eal, &pool, &o.wan, 1, o.wan_router)?,
@@ -84,6 +89,11 @@ pub fn generator(
     for direction in &o.directions {
         let what = (*direction, o.sessions, o.bytes, o.seconds);
         show(&race::race(&mut lines, &mut belts, what, hz))?;
+    }
+    // A memif whose peer goes is unmapped by DPDK's interrupt thread, also under a worker that is just reading it.
+    let end = Instant::now() + o.linger;
+    while lines.iter().all(Line::up) && Instant::now() < end {
+        std::thread::sleep(Duration::from_millis(10));
     }
     Ok(())
 }

@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 
 use super::Failure;
 use super::frames::{self, Ends, inside};
-use super::line::Line;
+use super::line::{Line, Spare};
 use crate::base::{Mac, Nanos};
 use crate::worker::now;
 
@@ -71,7 +71,7 @@ fn find(lines: &mut [Line; 2]) -> Result<[Mac; 2], Failure> {
             }
         }
         for line in lines.iter_mut() {
-            line.receive(|_| {});
+            line.receive(&mut Spare::new(), |_| {});
         }
         lines.iter().all(|line| line.router.is_some())
     })?;
@@ -124,7 +124,7 @@ fn cross(
                 break;
             }
         }
-        to.receive(|frame| {
+        to.receive(&mut Spare::new(), |frame| {
             let Some((flow, ends)) = frames::read(frame).filter(|(flow, _)| *flow < flows) else { return };
             if !good(flow, ends) {
                 wrong = Some((flow, ends));
@@ -134,7 +134,7 @@ fn cross(
             }
         });
         // What answers there are to ARP, or errors.
-        from.receive(|_| {});
+        from.receive(&mut Spare::new(), |_| {});
         if let Some((flow, ends)) = wrong {
             return Err(format!("flow {flow} {:?} came out as {ends:?}", inside(flow)).into());
         }

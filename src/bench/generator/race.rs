@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::frames::Belt;
-use super::line::Line;
+use super::line::{Line, Spare};
 use crate::bench::Direction;
 use crate::dpdk::tsc;
 
@@ -122,6 +122,7 @@ pub(super) fn race(
 fn turn_for(lines: &mut [Line; 2], belts: &mut [Belt; 2], direction: Direction, cycles: u64) -> (Tally, u64) {
     let feeds = [direction != Direction::Down, direction != Direction::Up];
     let mut tally = Tally::default();
+    let mut spare = Spare::new();
     let start = tsc();
     let mut last = start;
     // Time since the last look was spent on moving frames, or on finding none to move.
@@ -137,13 +138,13 @@ fn turn_for(lines: &mut [Line; 2], belts: &mut [Belt; 2], direction: Direction, 
         let mut at = start;
         for (way, line) in lines.iter_mut().enumerate() {
             if feeds[way] {
-                let (sent, all) = line.feed(&mut belts[way]);
+                let (sent, all) = line.feed(&mut belts[way], &mut spare);
                 tally.sent += sent as u64;
                 tally.bursts += 1;
                 tally.held_up += u64::from(!all);
                 spent(&mut tally, sent > 0);
             }
-            let came = line.receive(|_| {});
+            let came = line.receive(&mut spare, |_| {});
             tally.received += came as u64;
             at = spent(&mut tally, came > 0);
         }
