@@ -75,6 +75,8 @@ pub(super) struct EalInner {
     prefix: String,
     /// The ports that are open, so that each has one owner.
     pub(super) open: Mutex<HashSet<Device>>,
+    /// DPDK's interrupt thread may look at its memory to the end of the process.
+    pub(super) watched: AtomicBool,
 }
 
 /// What a port is to the machine: two names of one interface are one device.
@@ -127,7 +129,14 @@ impl Eal {
             let code = errno();
             return Err(DpdkError::Start { text: text(code), code });
         }
-        Ok(Eal { inner: Arc::new(EalInner { allowed, prefix, open: Mutex::default() }) })
+        Ok(Eal {
+            inner: Arc::new(EalInner {
+                allowed,
+                prefix,
+                open: Mutex::default(),
+                watched: AtomicBool::new(false),
+            }),
+        })
     }
 
     /// Pins the calling thread to `core` and makes it one of DPDK's (`rte_thread_register`), which gives it a cache of
@@ -154,9 +163,11 @@ impl Eal {
 
 impl Drop for EalInner {
     fn drop(&mut self) {
-        // SAFETY: the last handle goes: no port, pool or registered thread is left (each holds an Arc), and a leaked
-        // pool leaks its Arc too, so then this is never reached. The EAL was started, once, and is cleaned up once.
-        unsafe { ffi::rte_eal_cleanup() };
+        if !self.watched.load(Ordering::Acquire) {
+            // SAFETY: the last handle goes: no port, pool or registered thread is left (each holds an Arc), and a leaked
+            // pool leaks its Arc too, so then this is never reached. The EAL was started, once, and is cleaned up once.
+            unsafe { ffi::rte_eal_cleanup() };
+        }
         for base in runtime_folders() {
             // Empty by now; the EAL leaves the folder itself.
             let _ = fs::remove_dir(base.join(&self.prefix));
