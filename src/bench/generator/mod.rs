@@ -24,6 +24,8 @@ type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 /// Mbufs: both ports' rings both ways, and what is under way.
 const MBUFS: u32 = 8192;
+/// How long a memif's server is waited for.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// What is sent where.
 #[derive(Clone, Debug)]
@@ -74,10 +76,8 @@ pub fn generator(
     // No larger than they must be: without hugepages, buffers of 2 kB cost both sides a TLB miss each.
     let room = o.bytes.next_multiple_of(256) as u16;
     let pool = Pool::new(&eal, "generator", MBUFS, room)?;
-    let mut lines = [
-        Line::open(&eal, &pool, &o.lan, 0, o.lan_router)?,
-        Line::open(&eal, &pool, &o.wan, 1, o.wan_router)?,
-    ];
+    let mut lines =
+        [open(&eal, &pool, &o.lan, 0, o.lan_router)?, open(&eal, &pool, &o.wan, 1, o.wan_router)?];
     let opened = opening::open(&mut lines, o.sessions, o.bytes, o.plain)?;
     let [lan, wan] = &lines;
     let mut belts = [
@@ -96,4 +96,21 @@ pub fn generator(
         std::thread::sleep(Duration::from_millis(10));
     }
     Ok(())
+}
+
+/// Opens a port. A memif that is the client starts only once its server listens: it is tried again for a while.
+fn open(eal: &Eal, pool: &Pool, name: &str, id: u16, router_ip: Ipv4Addr) -> Result<Line, Failure> {
+    let end = Instant::now() + PATIENCE;
+    loop {
+        match Line::open(eal, pool, name, id, router_ip) {
+            Ok(line) => return Ok(line),
+            Err(_) if name.contains("role=client") && Instant::now() < end => {
+                std::thread::sleep(Duration::from_millis(50));
+            }
+            Err(e) if name.contains("role=client") => {
+                return Err(format!("{e}: nobody is at the other end").into());
+            }
+            Err(e) => return Err(e.into()),
+        }
+    }
 }
