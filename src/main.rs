@@ -7,7 +7,9 @@ mod run;
 use std::io::Write;
 use std::process::ExitCode;
 
-use turnout::cli::{self, CheckArgs, DemoArgs, GeneratorArgs, HandoverArgs, Hooks, NatArgs, RunArgs};
+use turnout::cli::{self, BenchCommand, CheckArgs, DemoArgs, Hooks, RunArgs};
+#[cfg(feature = "dpdk")]
+use turnout::cli::{GeneratorArgs, HandoverArgs, NatArgs, StallArgs};
 use turnout::demo::{self, DemoOptions};
 use turnout::profile;
 
@@ -17,7 +19,7 @@ fn main() -> ExitCode {
     // Lossy: a terminal that does not read must not hold up a failover.
     let (log, _flush) = tracing_appender::non_blocking(std::io::stderr());
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(log).with_target(false).init();
-    cli::run(&Hooks { check, run, demo, bench, generator, handover })
+    cli::run(&Hooks { check, run, demo, bench })
 }
 
 fn check(args: CheckArgs) -> ExitCode {
@@ -50,39 +52,75 @@ fn run(args: RunArgs) -> Result<(), String> {
 }
 
 #[cfg(feature = "dpdk")]
-fn bench(args: NatArgs) -> Result<(), String> {
-    use turnout::bench::{NatOptions, Order};
+fn bench(command: BenchCommand) -> Result<(), String> {
+    match command {
+        BenchCommand::Nat(args) => bench_nat(&args),
+        BenchCommand::Stalls(args) => bench_stalls(&args),
+        BenchCommand::Generator(args) => bench_generator(args),
+        BenchCommand::Handover(args) => bench_handover(&args),
+    }
+}
+
+#[cfg(feature = "dpdk")]
+fn bench_nat(args: &NatArgs) -> Result<(), String> {
+    use turnout::bench::{self, Frames, NatOptions, Order, Row, Wires};
     let options = NatOptions {
-        sessions: u32::try_from(args.sessions).map_err(|_| "that many sessions do not fit")?,
+        sessions: args.sessions.iter().map(|n| *n as u32).collect(),
         workers: usize::from(args.workers),
         direction: way(args.direction),
         order: match args.order {
             cli::Order::Shuffled => Order::Shuffled,
             cli::Order::Created => Order::Created,
         },
-        bytes: usize::from(args.bytes),
+        frames: match args.bytes {
+            cli::Frames::Fixed(bytes) => Frames::Fixed(usize::from(bytes)),
+            cli::Frames::Imix => Frames::Imix,
+        },
         burst: usize::from(args.burst),
         packets: args.packets,
+        compare: args.compare,
+        wires: match args.port {
+            cli::Wires::Arrays => Wires::Arrays,
+            cli::Wires::Rings => Wires::Rings,
+        },
     };
-    let row = turnout::bench::nat(&options).map_err(|e| e.to_string())?.json();
-    print_row(&row, args.json)
+    if !args.json {
+        print(&Row::head(&options))?;
+    }
+    let (mut interrupted, mut bursts) = (0, 0);
+    let each = |row: &Row| {
+        let (some, all) = row.interrupted();
+        (interrupted, bursts) = (interrupted + some, bursts + all);
+        print(&if args.json { format!("{}\n", row.json()) } else { row.line() })
+    };
+    bench::nat(&options, each).map_err(|e| e.to_string())?;
+    if !args.json && interrupted > 0 {
+        print(&format!("\n{interrupted} of {bursts} bursts were interrupted and are not in the mean\n"))?;
+    }
+    Ok(())
 }
 
 #[cfg(feature = "dpdk")]
-fn handover(args: HandoverArgs) -> Result<(), String> {
+fn bench_stalls(args: &StallArgs) -> Result<(), String> {
+    use turnout::bench::{self, Stall};
+    let stalls = bench::stalls(args.sessions as u32, usize::from(args.rounds)).map_err(|e| e.to_string())?;
+    if args.json {
+        return print(&stalls.iter().map(|stall| format!("{}\n", stall.json())).collect::<String>());
+    }
+    print(&Stall::head(args.sessions, args.rounds.into()))?;
+    print(&stalls.iter().map(Stall::line).collect::<String>())
+}
+
+#[cfg(feature = "dpdk")]
+fn bench_handover(args: &HandoverArgs) -> Result<(), String> {
     let options = turnout::bench::HandoverOptions {
-        sessions: u32::try_from(args.sessions).map_err(|_| "that many sessions do not fit")?,
+        sessions: args.sessions as u32,
         direction: way(args.direction),
         bytes: usize::from(args.bytes),
         packets: args.packets,
     };
     let row = turnout::bench::handover(&options).map_err(|e| e.to_string())?.json();
-    print_row(&row, args.json)
-}
-
-#[cfg(feature = "dpdk")]
-fn print_row(row: &serde_json::Value, json: bool) -> Result<(), String> {
-    if json {
+    if args.json {
         return print(&format!("{row}\n"));
     }
     let lines = row.as_object().into_iter().flatten().map(|(name, value)| format!("{name:>20}  {value}\n"));
@@ -100,14 +138,14 @@ fn way(direction: cli::Direction) -> turnout::bench::Direction {
 }
 
 #[cfg(feature = "dpdk")]
-fn generator(args: GeneratorArgs) -> Result<(), String> {
+fn bench_generator(args: GeneratorArgs) -> Result<(), String> {
     let options = turnout::bench::GeneratorOptions {
         lan: args.lan,
         wan: args.wan,
         lan_router: args.lan_router,
         wan_router: args.wan_router,
         plain: args.plain,
-        sessions: u32::try_from(args.sessions).map_err(|_| "that many sessions do not fit")?,
+        sessions: args.sessions as u32,
         directions: args.direction.into_iter().map(way).collect(),
         seconds: args.seconds as f64,
         bytes: usize::from(args.bytes),
@@ -136,21 +174,6 @@ fn run(_: RunArgs) -> Result<(), String> {
 }
 
 #[cfg(not(feature = "dpdk"))]
-fn bench(_: NatArgs) -> Result<(), String> {
-    bench_needs_dpdk()
-}
-
-#[cfg(not(feature = "dpdk"))]
-fn bench_needs_dpdk() -> Result<(), String> {
+fn bench(_: BenchCommand) -> Result<(), String> {
     Err("this turnout was built without DPDK; build it with the default features to measure".into())
-}
-
-#[cfg(not(feature = "dpdk"))]
-fn generator(_: GeneratorArgs) -> Result<(), String> {
-    bench_needs_dpdk()
-}
-
-#[cfg(not(feature = "dpdk"))]
-fn handover(_: HandoverArgs) -> Result<(), String> {
-    bench_needs_dpdk()
 }

@@ -9,12 +9,14 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use core_affinity::CoreId;
 use tracing::{error, info, warn};
 use turnout::base::{IfaceId, Nanos, PortId, WorkerId};
 use turnout::dpdk::{
     DpdkError, Eal, EalConfig, Hugepages, LinkSource, LinkWatcher, LinuxPort, Mbuf, Pool, Port, PortConfig,
-    PortSource,
+    PortSource, RssRule,
 };
+use turnout::engine::rss::{self, Role};
 use turnout::engine::steer::Steer;
 use turnout::engine::{Lcore, ManagerEnd, connect, hand_overs};
 use turnout::manage::control::{Control, Question};
@@ -117,6 +119,13 @@ pub fn run(path: &Path) -> Result<(), Failure> {
     result
 }
 
+/// What the NIC of an interface is told of who owns what comes in there.
+fn rule(wan: bool) -> RssRule {
+    let key: fn(usize) -> Option<Vec<u8>> =
+        if wan { |len| rss::key(Role::Wan, len) } else { |len| rss::key(Role::Inside, len) };
+    RssRule { key, redirection: rss::redirection }
+}
+
 fn claim(profile: &Profile) -> Result<Vec<Option<LinuxPort>>, Failure> {
     let claim = |spec: &PortSpec| match spec {
         PortSpec::Linux(name) => LinuxPort::claim(name).map(Some),
@@ -166,6 +175,7 @@ fn serve(
             queues: workers as u16,
             rx_desc: DESCRIPTORS,
             tx_desc: DESCRIPTORS,
+            rss: Some(rule(profile.wans.iter().any(|wan| wan.interface == i))),
             ..PortConfig::new(pool.clone())
         };
         let mut port = Port::open(eal, &source(&interface.port), PortId(i as u16), &config)?;
@@ -225,14 +235,12 @@ fn start_workers(
         }
     }
     let mut lanes = Vec::new();
-    let each = shares.into_iter().zip(hand_overs::<Mbuf>(workers)).zip(&cores.workers).enumerate();
-    for (w, ((queues, hand_over), core)) in each {
+    let routers = routers(profile, cores, steer, view)?;
+    let each =
+        shares.into_iter().zip(hand_overs::<Mbuf>(workers)).zip(&cores.workers).zip(routers).enumerate();
+    for (w, (((queues, hand_over), core), router)) in each {
         let id = WorkerId(w as u8);
         let (manager_end, lcore_end) = connect(profile.interfaces.len(), profile.wans.len());
-        let config = views::nat_config(profile, workers, rand::random());
-        let nat = Nat::new(&config, &|port: u16| steer.port(port) == id);
-        let neighbors = Neighbors::new(NEIGHBORS as u32, HashKey::draw(&mut rand::rng()));
-        let router = Router::new(nat, neighbors, profile.interfaces.len(), &view.icmp);
         let lcore = Lcore::new(id, steer, view.clone(), router, lcore_end, hand_over);
         let queues = Queues::new(queues, pool.clone());
         let worker =
@@ -241,6 +249,33 @@ fn start_workers(
         lanes.push((*core, manager_end));
     }
     Ok(lanes)
+}
+
+/// Each worker's router, made on the worker's core and all at once: memory belongs to the NUMA node that touches it first,
+/// and to fill the tables of millions of sessions takes seconds.
+fn routers(
+    profile: &Profile,
+    cores: &Cores,
+    steer: Steer,
+    view: &View,
+) -> Result<Vec<Router<Mbuf>>, Failure> {
+    let build = |id: WorkerId, core: usize| {
+        // Refused, the memory is another node's: slower, not wrong.
+        core_affinity::set_for_current(CoreId { id: core });
+        let config = views::nat_config(profile, cores.workers.len(), rand::random());
+        let nat = Nat::new(&config, &|port: u16| steer.port(port) == id);
+        let neighbors = Neighbors::new(NEIGHBORS as u32, HashKey::draw(&mut rand::rng()));
+        Router::new(nat, neighbors, profile.interfaces.len(), &view.icmp)
+    };
+    std::thread::scope(|scope| {
+        let start = |(w, core): (usize, &usize)| {
+            let (build, core) = (&build, *core);
+            scope.spawn(move || build(WorkerId(w as u8), core))
+        };
+        let threads: Vec<_> = cores.workers.iter().enumerate().map(start).collect();
+        let failed = |_| Failure::from("a worker could not make its tables; see the lines above");
+        threads.into_iter().map(|thread| thread.join().map_err(failed)).collect()
+    })
 }
 
 /// Writes the events to the log, in a thread of its own: a slow terminal must not look like a dead line.

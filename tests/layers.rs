@@ -20,7 +20,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("path", &["nat", "table", "packet", "wire", "base"]),
     ("engine", &["path", "nat", "table", "packet", "wire", "base"]),
     ("worker", &["engine", "dpdk", "path", "nat", "table", "packet", "wire", "base"]),
-    ("dpdk", &["packet", "base"]),
+    ("dpdk", &["table::store", "packet", "base"]),
     ("wan", &["wire", "base"]),
     ("cluster", &["wire", "base"]),
     ("profile", &["base"]),

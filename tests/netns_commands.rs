@@ -138,6 +138,19 @@ fn the_json_has_its_shapes() {
     assert!(counters.as_object().unwrap().values().all(Value::is_u64), "{counters}");
     assert!(counters.as_object().unwrap().keys().any(|k| k.starts_with("drop_")), "{counters}");
 
+    let latency = site.json(&["latency"]);
+    let spans = ["packets", "p50_ns", "p90_ns", "p99_ns", "p999_ns", "max_ns", "longest_turn_ns"];
+    shape("latency", &latency, &spans.map(|key| (key, "n")));
+    each("latency.workers", &latency["workers"], &[("worker", "n"), ("core", "n"), ("packets", "n")]);
+    each(
+        "latency.workers",
+        &latency["workers"],
+        &spans[1..].iter().map(|key| (*key, "n0")).collect::<Vec<_>>(),
+    );
+    shape("status.latency", &status["latency"], &["p50_ns", "p99_ns", "max_ns"].map(|key| (key, "n")));
+    let ordered = spans[1..].iter().map(|key| latency[key].as_u64().unwrap()).collect::<Vec<_>>();
+    assert!(ordered.is_sorted() && ordered[0] > 0, "{latency}");
+
     let events = site.events();
     each("events", &events.clone().into(), &[("at_ns", "n"), ("seq", "n"), ("kind", "s")]);
     assert_eq!(events[0]["kind"], "start");
@@ -170,7 +183,7 @@ fn sessions_are_filtered() {
 #[test]
 fn people_read_80_columns_and_may_stop_reading() {
     let Some((site, _held)) = busy() else { return };
-    for command in ["status", "wans", "sessions", "neighbors", "counters", "events"] {
+    for command in ["status", "wans", "sessions", "neighbors", "counters", "latency", "events"] {
         let out = site.turnout(&[command]);
         let text = stdout(&out);
         assert!(

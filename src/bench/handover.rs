@@ -7,22 +7,26 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 
+use arrayvec::ArrayVec;
 use serde_json::{Value, json};
 
-use super::nat::{Direction, Lane, NatOptions, Order};
-use super::traffic::{Flow, LAN, WAN, order};
+use super::Failure;
+use super::lane::{Clock, Lane, Place};
+use super::nat::{Direction, Order, start};
+use super::tally::tenths;
+use super::traffic::{Arrays, Flow, Frames, Walk, Writer};
 use crate::base::{IfaceId, Nanos, WorkerId};
-use crate::dpdk::{Eal, EalConfig, Mbuf, Pool, tsc, tsc_hz};
-use crate::engine::{BURST, hand_overs};
+use crate::dpdk::{Eal, Mbuf, Pool, tsc, tsc_hz};
+use crate::engine::{BURST, HandOver, hand_overs};
 use crate::packet::Stat;
-use crate::worker::now;
+use crate::worker::{self, now};
 
 /// Packets under way, at most: half a ring, so that none is dropped and the owner finds whole bursts.
 const WINDOW: u64 = 512;
+const RECEIVER: WorkerId = WorkerId(0);
+const OWNER: WorkerId = WorkerId(1);
 /// The owner gives up a receiver that says nothing for so long.
 const PATIENCE: Nanos = Nanos::from_s(10);
-
-type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 /// What is measured.
 #[derive(Clone, Copy, Debug)]
@@ -55,20 +59,19 @@ pub struct HandoverRow {
 impl HandoverRow {
     /// As JSON, one object.
     pub fn json(&self) -> Value {
-        let round = |x: f64| (x * 10.0).round() / 10.0;
         json!({
             "sessions": self.options.sessions,
-            "direction": if self.options.direction == Direction::Down { "down" } else { "up" },
+            "direction": self.options.direction.text(),
             "packet_bytes": self.options.bytes,
             "packets": self.options.packets,
             "cycles_per_packet": {
-                "direct": round(self.direct),
-                "receiver": round(self.receiver),
-                "owner": round(self.owner),
-                "price": round(self.receiver + self.owner - self.direct),
+                "direct": tenths(self.direct),
+                "receiver": tenths(self.receiver),
+                "owner": tenths(self.owner),
+                "price": tenths(self.receiver + self.owner - self.direct),
             },
-            "owner_burst": round(self.burst),
-            "mpps": round(self.tsc_hz as f64 / self.receiver.max(self.owner) / 1e6),
+            "owner_burst": tenths(self.burst),
+            "mpps": tenths(self.tsc_hz as f64 / self.receiver.max(self.owner) / 1e6),
             "tsc_hz": self.tsc_hz,
         })
     }
@@ -113,48 +116,31 @@ pub fn handover(o: &HandoverOptions) -> Result<HandoverRow, Failure> {
     if !(60..=1514).contains(&o.bytes) {
         return Err("a frame has 60 to 1514 bytes".into());
     }
-    let cores: Vec<usize> = core_affinity::get_core_ids().unwrap_or_default().iter().map(|c| c.id).collect();
-    let &[.., receiver, owner] = &cores[..] else {
-        return Err("two cores are needed: one receives, the other owns".into());
-    };
-    let config =
-        EalConfig { manager_core: cores[0], worker_cores: vec![receiver, owner], ..EalConfig::default() };
-    let eal = Eal::start(&config)?;
+    let (eal, cores) = start(2)?;
     let pool = Pool::new(&eal, "bench", 8192, Pool::DATA_ROOM)?;
-    // Half of the sessions are one worker's: twice as many, of which the receiver opens none.
-    let options = NatOptions {
-        sessions: o.sessions.saturating_mul(2),
-        workers: 2,
-        direction: o.direction,
-        order: Order::Shuffled,
-        bytes: o.bytes,
-        burst: BURST,
-        packets: o.packets,
-    };
-    let mut ends = hand_overs::<Mbuf>(2);
+    let (o, mut ends) = (*o, hand_overs::<Mbuf>(2));
     let (Some(to_owner), Some(to_receiver)) = (ends.pop(), ends.pop()) else {
         return Err("no rings".into());
     };
     let between = Arc::new(Between::default());
     let (tell, hear) = channel();
-    let (shared, handle, packets) = (between.clone(), eal.share(), pool.clone());
+    let (shared, handle, packets, core) = (between.clone(), eal.share(), pool.clone(), cores[1]);
     let owning = std::thread::spawn(move || -> Result<(Sum, Sum), Failure> {
-        let _registered = handle.register_worker(owner)?;
-        let mut lane = Lane::new(&options, WorkerId(1), to_owner, packets)?;
-        own(&mut lane, &options, &shared, &tell)
+        let _registered = handle.register_worker(core)?;
+        own(&mut lane(&o, OWNER, to_owner, &handle, packets)?, &o, &shared, &tell)
     });
-    let handle = eal.share();
+    let (handle, core) = (eal.share(), cores[0]);
     let receiving = std::thread::spawn(move || -> Result<Sum, Failure> {
-        let _registered = handle.register_worker(receiver)?;
-        let mut lane = Lane::new(&options, WorkerId(0), to_receiver, pool)?;
-        let result = receive(&mut lane, &options, &between, &hear);
+        let _registered = handle.register_worker(core)?;
+        let result = lane(&o, RECEIVER, to_receiver, &handle, pool)
+            .and_then(|mut lane| receive(&mut lane, &o, &between, &hear));
         between.ended.store(true, Ordering::Release);
         result
     });
     let received = receiving.join().map_err(|_| "the receiver has panicked")?;
     let (direct, owned) = owning.join().map_err(|_| "the owner has panicked")??;
     Ok(HandoverRow {
-        options: *o,
+        options: o,
         direct: direct.each(),
         receiver: received?.each(),
         owner: owned.each(),
@@ -163,66 +149,73 @@ pub fn handover(o: &HandoverOptions) -> Result<HandoverRow, Failure> {
     })
 }
 
-fn sides(direction: Direction) -> (IfaceId, IfaceId) {
-    if direction == Direction::Down { (WAN, LAN) } else { (LAN, WAN) }
+fn lane(
+    o: &HandoverOptions,
+    id: WorkerId,
+    rings: HandOver<Mbuf>,
+    eal: &Eal,
+    pool: Pool,
+) -> Result<Lane<Arrays>, Failure> {
+    // Half of the sessions are one worker's: twice as many, of which the receiver opens none.
+    let sessions = o.sessions.saturating_mul(2);
+    let place = Place { id, workers: 2, sessions, wans: 1, seed: rand::random() };
+    let clock = Clock::Machine(worker::Clock::new(tsc_hz(eal), tsc()));
+    let writer = Writer::new(pool.clone(), Frames::Fixed(o.bytes));
+    Lane::new(&place, rings, clock, (Arrays::new(pool), writer))
 }
 
 /// Opens its sessions, measures its own packets, then what the other worker hands over.
 fn own(
-    lane: &mut Lane,
-    o: &NatOptions,
+    lane: &mut Lane<Arrays>,
+    o: &HandoverOptions,
     between: &Between,
     tell: &Sender<Vec<Flow>>,
 ) -> Result<(Sum, Sum), Failure> {
-    lane.set_up(o)?;
-    let (from, to) = sides(o.direction);
-    let order = order(lane.flows.len(), true);
+    lane.set_up(BURST)?;
+    let mut walk = Walk::new(lane.flows.len(), Order::Shuffled, o.direction);
     let mut direct = Sum::default();
-    for burst in order.chunks(BURST).cycle() {
-        direct.add(lane.burst(burst, from)?, burst.len());
-        lane.ports.recycle();
-        if direct.packets >= o.packets {
-            break;
-        }
+    while direct.packets < o.packets {
+        direct.add(lane.step(&mut walk, BURST)?, BURST);
     }
     tell.send(lane.flows.clone()).map_err(|_| "the receiver is gone")?;
     let (mut handed, mut last) = (Sum::default(), now());
     loop {
         let ended = between.ended.load(Ordering::Acquire);
-        let start = tsc();
-        let came = lane.lcore.turn(&mut lane.ports, now());
-        let cycles = tsc().wrapping_sub(start);
-        if came > 0 {
-            let sent = lane.ports.sent[to.index()].len();
-            if sent != came {
-                return Err(format!("{sent} of {came} came out: {:?}", lane.lcore.router.counters).into());
-            }
-            handed.add(cycles, came);
+        let cycles = lane.turn(ArrayVec::new(), IfaceId(0))?;
+        let sent = lane.sent.len();
+        if sent > 0 {
+            handed.add(cycles, sent);
             // Back to the pool, where the receiver takes them from.
-            lane.ports.sent[to.index()].clear();
-            between.done.fetch_add(came as u64, Ordering::Release);
+            lane.sent.clear();
+            between.done.fetch_add(sent as u64, Ordering::Release);
             last = now();
         } else if ended {
-            return Ok((direct, handed));
+            break;
         } else if now().since(last) >= PATIENCE {
             return Err("nothing was handed over".into());
         }
     }
+    let came = lane.lcore.router.counters.get(Stat::HandedIn);
+    if came != handed.packets {
+        let counters = &lane.lcore.router.counters;
+        return Err(format!("{} of {came} came out: {counters:?}", handed.packets).into());
+    }
+    Ok((direct, handed))
 }
 
 /// Receives packets of the other worker's sessions, never too many at a time.
 fn receive(
-    lane: &mut Lane,
-    o: &NatOptions,
+    lane: &mut Lane<Arrays>,
+    o: &HandoverOptions,
     between: &Between,
     hear: &Receiver<Vec<Flow>>,
 ) -> Result<Sum, Failure> {
     // The owner says itself what is wrong.
     let Ok(flows) = hear.recv() else { return Ok(Sum::default()) };
-    let (from, _) = sides(o.direction);
-    let order = order(flows.len(), true);
+    let mut walk = Walk::new(flows.len(), Order::Shuffled, o.direction);
+    let mut which = ArrayVec::new();
     let mut sum = Sum::default();
-    for burst in order.chunks(BURST).cycle() {
+    while sum.packets < o.packets {
         let start = now();
         while sum.packets - between.done.load(Ordering::Acquire) > WINDOW {
             std::hint::spin_loop();
@@ -230,17 +223,9 @@ fn receive(
                 return Err("the owner takes nothing".into());
             }
         }
-        for flow in burst {
-            if !lane.ports.put(from, &flows[*flow as usize]) {
-                return Err("the pool of mbufs is empty".into());
-            }
-        }
-        let start = tsc();
-        lane.lcore.turn(&mut lane.ports, now());
-        sum.add(tsc().wrapping_sub(start), burst.len());
-        if sum.packets >= o.packets {
-            break;
-        }
+        let from = walk.next(BURST, &mut which);
+        let burst = lane.writer.burst(from, &flows, &which).ok_or("the pool of mbufs is empty")?;
+        sum.add(lane.turn(burst, from)?, BURST);
     }
     let handed = lane.lcore.router.counters.get(Stat::HandedOut);
     if handed != sum.packets {

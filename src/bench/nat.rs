@@ -1,22 +1,24 @@
-//! `turnout bench nat`: N live sessions, packets of them in any order, cycles from receive to send.
+//! `turnout bench nat`: N live sessions, packets of them in any order, cycles from receive to send; beside them, if
+//! asked for, those of the reference loop for the same packets.
 
 use std::sync::{Arc, Barrier};
 
-use hdrhistogram::Histogram;
-use serde_json::{Value, json};
+use arrayvec::ArrayVec;
 
-use super::traffic::{Arrays, GATEWAY, LAN, PEER_MAC, WAN, flows, order, view};
-use crate::base::{Nanos, WorkerId};
+use super::lane::{Clock, Lane, Place};
+use super::reference::Reference;
+use super::row::Row;
+use super::tally::Tally;
+use super::traffic::{Arrays, Bed, Frames, Walk, Writer};
+use super::{Failure, rings};
+use crate::base::WorkerId;
 use crate::dpdk::{Eal, EalConfig, Mbuf, Pool, tsc, tsc_hz};
-use crate::engine::steer::Steer;
-use crate::engine::{BURST, HandOver, Lcore, ManagerEnd, connect, hand_overs};
-use crate::nat::{Nat, NatConfig, Timeouts};
-use crate::packet::PacketBuf;
-use crate::path::Router;
-use crate::table::hash::HashKey;
-use crate::table::neighbors::Neighbors;
-use crate::wire::be16;
-use crate::worker::now;
+use crate::engine::{BURST, hand_overs};
+
+/// The path and the reference loop take turns of so many bursts, so that what drifts falls on both.
+const SLICE: u64 = 8192;
+/// Of these, so many are not counted: the caches hold what the other one left.
+const SETTLE: u64 = 1024;
 
 /// Which way the packets go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,6 +31,16 @@ pub enum Direction {
     Both,
 }
 
+impl Direction {
+    pub(super) fn text(self) -> &'static str {
+        match self {
+            Direction::Up => "up",
+            Direction::Down => "down",
+            Direction::Both => "both",
+        }
+    }
+}
+
 /// In which order the packets take the sessions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Order {
@@ -38,231 +50,222 @@ pub enum Order {
     Created,
 }
 
+impl Order {
+    pub(super) fn text(self) -> &'static str {
+        match self {
+            Order::Shuffled => "shuffled",
+            Order::Created => "created",
+        }
+    }
+}
+
+/// What stands for the ports.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wires {
+    /// Arrays: the path alone
+    Arrays,
+    /// DPDK's `net_ring`: the path with a driver
+    Rings,
+}
+
 /// What to measure.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct NatOptions {
-    /// Live sessions, over all workers
-    pub sessions: u32,
+    /// Live sessions, over all workers: a row for each of these
+    pub sessions: Vec<u32>,
     /// Workers, a core each
     pub workers: usize,
     /// Which way
     pub direction: Direction,
     /// In which order
     pub order: Order,
-    /// Bytes of a frame without its check sequence, 60 to 1514
-    pub bytes: usize,
+    /// How long the frames are
+    pub frames: Frames,
     /// Packets in a burst, 1 to 32
     pub burst: usize,
     /// Packets to measure, each worker
     pub packets: u64,
+    /// The reference loop as well
+    pub compare: bool,
+    /// What the packets come from and go into
+    pub wires: Wires,
 }
 
-/// What was measured.
-#[derive(Debug)]
-pub struct Row {
-    options: NatOptions,
-    endpoints: u32,
-    packets: u64,
-    cycles: Histogram<u64>,
-    mean: f64,
-    setup_cycles: f64,
-    tsc_hz: u64,
-}
-
-impl Row {
-    /// As JSON, one object.
-    pub fn json(&self) -> Value {
-        let o = &self.options;
-        let round = |x: f64| (x * 10.0).round() / 10.0;
-        json!({
-            "sessions": o.sessions,
-            "endpoints": self.endpoints,
-            "workers": o.workers,
-            "packet_bytes": o.bytes,
-            "burst": o.burst,
-            "direction": match o.direction { Direction::Up => "up", Direction::Down => "down", Direction::Both => "both" },
-            "order": match o.order { Order::Shuffled => "shuffled", Order::Created => "created" },
-            "packets": self.packets,
-            "mpps": round(self.tsc_hz as f64 / self.mean / 1e6 * o.workers as f64),
-            "cycles_per_packet": {
-                "mean": round(self.mean),
-                "p50": self.cycles.value_at_quantile(0.5),
-                "p99": self.cycles.value_at_quantile(0.99),
-            },
-            "tsc_hz": self.tsc_hz,
-            "setup_per_second": (self.tsc_hz as f64 / self.setup_cycles) as u64,
-        })
-    }
-}
-
-type Failure = Box<dyn std::error::Error + Send + Sync>;
-
-/// Measures.
+/// Measures; `each` hears of a row when it is there.
 ///
 /// # Errors
-/// What is wrong and what to do, in one line.
-pub fn nat(options: &NatOptions) -> Result<Row, Failure> {
+/// What is wrong and what to do, in one line; the first error of `each`.
+pub fn nat(options: &NatOptions, mut each: impl FnMut(&Row) -> Result<(), String>) -> Result<(), Failure> {
     if options.burst == 0 || options.burst > BURST {
         return Err(format!("a burst has 1 to {BURST} packets").into());
     }
-    if !(60..=1514).contains(&options.bytes) {
+    if matches!(options.frames, Frames::Fixed(bytes) if !(60..=1514).contains(&bytes)) {
         return Err("a frame has 60 to 1514 bytes".into());
     }
+    let (eal, cores) = start(options.workers)?;
+    let pool = Pool::new(&eal, "bench", 8192, Pool::DATA_ROOM)?;
+    for sessions in &options.sessions {
+        let row = match options.wires {
+            Wires::Arrays => {
+                let ports = cores.iter().map(|_| Arrays::new(pool.clone())).collect();
+                row(options, *sessions, &eal, &cores, &pool, ports)?
+            }
+            Wires::Rings => {
+                let (_ports, queues) = rings::open(&eal, &pool, options.workers)?;
+                row(options, *sessions, &eal, &cores, &pool, queues)?
+            }
+        };
+        each(&row)?;
+    }
+    Ok(())
+}
+
+/// Starts DPDK for so many workers; gives their cores.
+pub(super) fn start(workers: usize) -> Result<(Eal, Vec<usize>), Failure> {
     let allowed: Vec<usize> =
         core_affinity::get_core_ids().unwrap_or_default().iter().map(|c| c.id).collect();
-    if options.workers == 0 || options.workers > allowed.len() {
+    if workers == 0 || workers > allowed.len() {
         return Err(format!("this machine has {} cores to measure on", allowed.len()).into());
     }
     // The manager's core comes first; it does nothing here but wait.
-    let cores: Vec<usize> = allowed.iter().rev().take(options.workers).copied().collect();
+    let cores: Vec<usize> = allowed.iter().rev().take(workers).copied().collect();
     let config = EalConfig { manager_core: allowed[0], worker_cores: cores.clone(), ..EalConfig::default() };
-    let eal = Eal::start(&config)?;
-    let pool = Pool::new(&eal, "bench", 8192, Pool::DATA_ROOM)?;
-    let barrier = Arc::new(Barrier::new(options.workers));
+    Ok((Eal::start(&config)?, cores))
+}
+
+/// One row: all workers side by side.
+fn row<P: Bed + Send + 'static>(
+    o: &NatOptions,
+    sessions: u32,
+    eal: &Eal,
+    cores: &[usize],
+    pool: &Pool,
+    ports: Vec<P>,
+) -> Result<Row, Failure> {
+    let barrier = Arc::new(Barrier::new(o.workers));
     let mut threads = Vec::new();
-    for (w, hand_over) in hand_overs::<Mbuf>(options.workers).into_iter().enumerate() {
-        let (options, core, eal, pool, barrier) =
-            (*options, cores[w], eal.share(), pool.clone(), barrier.clone());
+    for ((w, hand_over), ports) in hand_overs::<Mbuf>(o.workers).into_iter().enumerate().zip(ports) {
+        let (o, core, eal, barrier) = (o.clone(), cores[w], eal.share(), barrier.clone());
+        let writer = Writer::new(pool.clone(), o.frames);
+        let place =
+            Place { id: WorkerId(w as u8), workers: o.workers, sessions, wans: 1, seed: rand::random() };
         threads.push(std::thread::spawn(move || -> Result<Measured, Failure> {
             let _registered = eal.register_worker(core)?;
-            Lane::new(&options, WorkerId(w as u8), hand_over, pool)?.measure(&options, &barrier)
+            measure(
+                Lane::new(
+                    &place,
+                    hand_over,
+                    Clock::Machine(crate::worker::Clock::new(tsc_hz(&eal), tsc())),
+                    (ports, writer),
+                )?,
+                &o,
+                &barrier,
+            )
         }));
     }
-    let mut cycles: Histogram<u64> = Histogram::new(3)?;
-    let (mut mean, mut setup_cycles, mut packets, mut endpoints) = (0.0, 0.0, 0, 0);
+    let mut row = Row::new(o, sessions, tsc_hz(eal))?;
     for thread in threads {
-        let one = thread.join().map_err(|_| "a worker has panicked")??;
-        cycles.add(&one.cycles)?;
-        mean += one.total_cycles as f64 / one.packets as f64 / options.workers as f64;
-        // Workers set up side by side: their rates add up.
-        setup_cycles += one.setup_cycles / (options.workers * options.workers) as f64;
-        packets += one.packets;
-        endpoints += one.endpoints;
+        row.add(&thread.join().map_err(|_| "a worker has panicked")??)?;
     }
-    let options = *options;
-    Ok(Row { options, endpoints, packets, cycles, mean, setup_cycles, tsc_hz: tsc_hz(&eal) })
+    Ok(row)
 }
 
-struct Measured {
-    cycles: Histogram<u64>,
-    total_cycles: u64,
-    packets: u64,
-    setup_cycles: f64,
-    endpoints: u32,
+/// What one worker has measured.
+pub(super) struct Measured {
+    pub(super) path: Tally,
+    pub(super) reference: Option<Tally>,
+    pub(super) setup: Tally,
+    pub(super) packets: u64,
+    pub(super) bytes: usize,
 }
 
-/// One worker of the measurement.
-pub(super) struct Lane {
-    pub(super) lcore: Lcore<Mbuf>,
-    pub(super) ports: Arrays,
-    pub(super) flows: Vec<super::traffic::Flow>,
-    endpoints: u32,
-    /// Kept, so that the rings have another end.
-    _manager: ManagerEnd,
+/// Sets up, waits for the others, measures, waits again: no worker is measured without its neighbours. One that fails
+/// keeps the others waiting no longer than one that does not.
+fn measure<P: Bed>(mut lane: Lane<P>, o: &NatOptions, barrier: &Barrier) -> Result<Measured, Failure> {
+    let ready = lane.set_up(o.burst).and_then(|setup| {
+        let yardstick = if o.compare { Some(Yardstick::new(&lane, o)?) } else { None };
+        Ok((setup, yardstick))
+    });
+    barrier.wait();
+    let measured = ready.and_then(|(setup, yardstick)| run(&mut lane, o, setup, yardstick));
+    barrier.wait();
+    measured
 }
 
-impl Lane {
-    pub(super) fn new(
-        o: &NatOptions,
-        id: WorkerId,
-        hand_over: HandOver<Mbuf>,
-        pool: Pool,
-    ) -> Result<Lane, Failure> {
-        let steer = Steer::new(o.workers);
-        let share = o.sessions / o.workers as u32 + u32::from(id.index() < o.sessions as usize % o.workers);
-        let (flows, endpoints) = flows(share.max(1), steer, id);
-        let view = view().ok_or("the view of the measurement is wrong")?;
-        let s = Nanos::from_s;
-        let timeouts = Timeouts::new(s(7440), s(240), s(3600), &[], s(60));
-        let config = NatConfig { sessions: share.max(1), timeouts, wans: 1, seed: rand::random() };
-        let nat = Nat::new(&config, &|port: u16| steer.port(port) == id);
-        let hosts = flows.len() as u32 + 16;
-        let neighbors = Neighbors::new(hosts, HashKey::draw(&mut rand::rng()));
-        let router = Router::new(nat, neighbors, 2, &view.icmp);
-        let (manager, end) = connect(2, 1);
-        let mut lcore = Lcore::new(id, steer, view.clone(), router, end, hand_over);
-        lcore.router.learn(&view, WAN, GATEWAY, PEER_MAC);
-        for flow in &flows {
-            lcore.router.learn(&view, LAN, flow.host, PEER_MAC);
+fn run<P: Bed>(
+    lane: &mut Lane<P>,
+    o: &NatOptions,
+    setup: Tally,
+    mut yardstick: Option<Yardstick>,
+) -> Result<Measured, Failure> {
+    let mut walk = Walk::new(lane.flows.len(), o.order, o.direction);
+    let mut path = Tally::new(o.burst)?;
+    let bursts = o.packets.div_ceil(o.burst as u64);
+    // A round to warm up, not counted.
+    let warm = (walk.len().div_ceil(o.burst) as u64).min(bursts / 4).max(SETTLE);
+    for at in 0..warm {
+        lane.step(&mut walk, o.burst)?;
+        if let Some(yardstick) = yardstick.as_mut() {
+            yardstick.step(lane, at < warm)?;
         }
-        Ok(Lane { lcore, ports: Arrays::new(pool, o.bytes), flows, endpoints, _manager: manager })
     }
-
-    /// One burst of these flows; gives its cycles.
-    pub(super) fn burst(&mut self, flows: &[u32], from: crate::base::IfaceId) -> Result<u64, Failure> {
-        for flow in flows {
-            if !self.ports.put(from, &self.flows[*flow as usize]) {
-                return Err("the pool of mbufs is empty".into());
+    let mut counted = 0;
+    while counted < bursts {
+        for at in 0..SLICE.min(bursts - counted + SETTLE) {
+            let cycles = lane.step(&mut walk, o.burst)?;
+            if at >= SETTLE {
+                path.record(cycles)?;
+                counted += 1;
             }
         }
+        if let Some(yardstick) = yardstick.as_mut() {
+            for at in 0..SLICE.min(bursts - yardstick.counted + SETTLE) {
+                yardstick.step(lane, at < SETTLE)?;
+            }
+        }
+    }
+    let bytes = lane.lcore.router.nat.bytes();
+    let packets = counted * o.burst as u64;
+    let reference = yardstick.map(|y| y.tally);
+    Ok(Measured { path, reference, setup, packets, bytes })
+}
+
+/// The reference loop with the sessions of a lane, on a walk of its own along the same way.
+struct Yardstick {
+    reference: Reference,
+    walk: Walk,
+    burst: usize,
+    tally: Tally,
+    counted: u64,
+}
+
+impl Yardstick {
+    fn new<P: Bed>(lane: &Lane<P>, o: &NatOptions) -> Result<Yardstick, Failure> {
+        let mut reference = Reference::new(lane.flows.len());
+        for flow in &lane.flows {
+            if !reference.add(&flow.entry()) {
+                return Err("the reference loop has no room".into());
+            }
+        }
+        let walk = Walk::new(lane.flows.len(), o.order, o.direction);
+        Ok(Yardstick { reference, walk, burst: o.burst, tally: Tally::new(o.burst)?, counted: 0 })
+    }
+
+    fn step<P: Bed>(&mut self, lane: &mut Lane<P>, settling: bool) -> Result<(), Failure> {
+        let mut which = ArrayVec::new();
+        let from = self.walk.next(self.burst, &mut which);
+        let mut burst = lane.writer.burst(from, &lane.flows, &which).ok_or("the pool of mbufs is empty")?;
         let start = tsc();
-        self.lcore.turn(&mut self.ports, now());
+        let known = self.reference.burst(&mut burst);
         let cycles = tsc().wrapping_sub(start);
-        let to = if from == LAN { WAN } else { LAN };
-        let sent = self.ports.sent[to.index()].len();
-        if sent != flows.len() {
-            return Err(format!(
-                "{sent} of {} packets came out: {:?}",
-                flows.len(),
-                self.lcore.router.counters
-            )
-            .into());
+        if known != which.len() {
+            return Err(format!("the reference loop knew {known} of {} packets", which.len()).into());
         }
-        Ok(cycles)
-    }
-
-    /// Sets up, waits for the others, measures, waits again: no worker is measured without its neighbours. One that fails
-    /// keeps the others waiting no longer than one that does not.
-    fn measure(mut self, o: &NatOptions, barrier: &Barrier) -> Result<Measured, Failure> {
-        let setup = self.set_up(o);
-        barrier.wait();
-        let measured = setup.and_then(|setup_cycles| self.run(o, setup_cycles));
-        barrier.wait();
-        measured
-    }
-
-    /// Opens every flow; gives the cycles of one.
-    pub(super) fn set_up(&mut self, o: &NatOptions) -> Result<f64, Failure> {
-        let created = order(self.flows.len(), false);
-        let mut cycles = 0;
-        for burst in created.chunks(o.burst) {
-            cycles += self.burst(burst, LAN)?;
-            for (flow, buf) in burst.iter().zip(&self.ports.sent[WAN.index()]) {
-                self.flows[*flow as usize].outside_port = be16(buf.bytes(), 34);
-            }
-            self.ports.recycle();
+        lane.writer.recycle(burst);
+        if !settling {
+            self.tally.record(cycles)?;
+            self.counted += 1;
         }
-        Ok(cycles as f64 / self.flows.len() as f64)
-    }
-
-    fn run(&mut self, o: &NatOptions, setup_cycles: f64) -> Result<Measured, Failure> {
-        let order = order(self.flows.len(), o.order == Order::Shuffled);
-        let mut cycles: Histogram<u64> = Histogram::new(3)?;
-        let (mut total, mut packets, mut turn) = (0u64, 0u64, 0u64);
-        // A round to warm up, not counted.
-        let warm = (order.len() as u64).min(o.packets / 4).max(1000);
-        while packets < o.packets + warm {
-            for burst in order.chunks(o.burst) {
-                let from = match o.direction {
-                    Direction::Up => LAN,
-                    Direction::Down => WAN,
-                    Direction::Both if turn.is_multiple_of(2) => LAN,
-                    Direction::Both => WAN,
-                };
-                turn += 1;
-                let spent = self.burst(burst, from)?;
-                self.ports.recycle();
-                packets += burst.len() as u64;
-                if packets > warm {
-                    total += spent;
-                    cycles.record(spent / burst.len() as u64)?;
-                }
-                if packets >= o.packets + warm {
-                    break;
-                }
-            }
-        }
-        let (packets, endpoints) = (packets - warm, self.endpoints);
-        Ok(Measured { cycles, total_cycles: total, packets, setup_cycles, endpoints })
+        Ok(())
     }
 }

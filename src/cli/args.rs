@@ -4,10 +4,9 @@ use std::net::Ipv4Addr;
 use std::path::PathBuf;
 
 use clap::builder::PossibleValuesParser;
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand};
 
-use super::bench_args::{GeneratorArgs, HandoverArgs};
-
+use super::bench_args::BenchCommand;
 use crate::manage::protocol::SessionFilter;
 
 const PROFILE: &str = "/etc/turnout/profile.yaml";
@@ -98,6 +97,18 @@ Examples:
   turnout counters --all
   turnout counters --json | jq .drop_nat_ports_exhausted")]
     Counters(CounterArgs),
+    /// How long packets are in the router, from receive to send
+    #[command(
+        after_long_help = "Since the start, by worker; a busy one measures one turn in seven. TURN is the
+longest of all turns with packets: what held up a worker shows there. The time
+in the port's queue, and on a ring between two workers, is not in it.
+
+Examples:
+  turnout latency
+  turnout latency --json | jq .p99_ns
+  turnout latency --json | jq '.workers[] | {core, longest_turn_ns}'"
+    )]
+    Latency(Talk),
     /// What has happened: failovers, links, overrides
     #[command(after_long_help = "Examples:
   turnout events
@@ -115,35 +126,6 @@ Examples:
         /// The shell
         shell: clap_complete::Shell,
     },
-}
-
-#[derive(Debug, Subcommand)]
-pub(super) enum BenchCommand {
-    /// Translation: packets a second, cycles a packet, sessions set up a second
-    #[command(after_long_help = "Numbers take K, M and G.
-
-Examples:
-  turnout bench nat
-  turnout bench nat --sessions 1M --order shuffled --direction down
-  turnout bench nat --sessions 100K --workers 2 --json")]
-    Nat(NatArgs),
-    /// The other side of a router under test: opens sessions, sends, counts
-    #[command(
-        after_long_help = "The router lies between the two ports, a process of its own on another core;
-bench/memif.sh sets both up. Numbers take K, M and G.
-
-Examples:
-  turnout bench generator --lan net_memif0,... --wan net_memif1,...
-  turnout bench generator --lan 0000:03:00.0 --wan 0000:03:00.1 --seconds 10"
-    )]
-    Generator(GeneratorArgs),
-    /// What a packet costs that reaches the wrong one of two workers
-    #[command(after_long_help = "Numbers take K, M and G. Takes two cores.
-
-Examples:
-  turnout bench handover
-  turnout bench handover --direction down --json")]
-    Handover(HandoverArgs),
 }
 
 #[derive(Debug, Subcommand)]
@@ -271,55 +253,6 @@ pub struct DemoArgs {
     pub json: bool,
 }
 
-/// Options of `turnout bench nat`.
-#[derive(Clone, Debug, PartialEq, Eq, Args)]
-pub struct NatArgs {
-    /// So many sessions, all alive
-    #[arg(long, value_name = "N", value_parser = positive, default_value = "100K")]
-    pub sessions: u64,
-    /// So many workers, a core each
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=128), default_value = "1")]
-    pub workers: u16,
-    /// LAN to WAN, WAN to LAN, or both in turn
-    #[arg(long, value_enum, default_value_t = Direction::Both)]
-    pub direction: Direction,
-    /// In which order the packets take the sessions
-    #[arg(long, value_enum, default_value_t = Order::Shuffled)]
-    pub order: Order,
-    /// Length of a frame, without its checksum
-    #[arg(long, value_name = "B", value_parser = clap::value_parser!(u16).range(60..=9600), default_value = "64")]
-    pub bytes: u16,
-    /// Packets in a burst
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256), default_value = "32")]
-    pub burst: u16,
-    /// Packets to measure, for each worker
-    #[arg(long, value_name = "N", value_parser = positive, default_value = "10M")]
-    pub packets: u64,
-    /// Print one JSON object a line
-    #[arg(long)]
-    pub json: bool,
-}
-
-/// Which way the packets of a measurement go.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Direction {
-    /// LAN to WAN.
-    Up,
-    /// WAN to LAN.
-    Down,
-    /// Both in turn.
-    Both,
-}
-
-/// In which order the packets of a measurement take the sessions.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Order {
-    /// By chance: every packet misses the caches.
-    Shuffled,
-    /// As they were created: the kindest.
-    Created,
-}
-
 /// A number that may end in K, M or G.
 pub(super) fn number(text: &str) -> Result<u64, String> {
     let (digits, unit) = match text.as_bytes().last() {
@@ -331,6 +264,12 @@ pub(super) fn number(text: &str) -> Result<u64, String> {
     let plain = !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit());
     let value = digits.parse::<u64>().ok().filter(|_| plain).and_then(|n| n.checked_mul(unit));
     value.ok_or_else(|| "not a number; 250000, 250K and 1M are".to_owned())
+}
+
+/// A number of sessions.
+pub(super) fn count(text: &str) -> Result<u64, String> {
+    let most = u64::from(u32::MAX / 4);
+    positive(text).and_then(|n| if n > most { Err(format!("at most {most}")) } else { Ok(n) })
 }
 
 pub(super) fn positive(text: &str) -> Result<u64, String> {

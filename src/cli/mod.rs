@@ -13,6 +13,7 @@ mod args;
 mod bench_args;
 mod control;
 mod events;
+mod latency;
 mod lists;
 mod output;
 mod status;
@@ -21,8 +22,10 @@ mod table;
 #[cfg(test)]
 mod tests;
 
-pub use args::{CheckArgs, Cli, DemoArgs, Direction, NatArgs, Order, RunArgs};
-pub use bench_args::{GeneratorArgs, HandoverArgs};
+pub use args::{CheckArgs, Cli, DemoArgs, RunArgs};
+pub use bench_args::{
+    BenchCommand, Direction, Frames, GeneratorArgs, HandoverArgs, NatArgs, Order, StallArgs, Wires,
+};
 
 use std::ffi::OsString;
 use std::io::{self, Write};
@@ -31,7 +34,7 @@ use std::process::ExitCode;
 use clap::Parser;
 
 use crate::manage::protocol::ClientError;
-use args::{BenchCommand, Command, TalkCommand, WanCommand};
+use args::{Command, TalkCommand, WanCommand};
 use output::Screen;
 
 /// The work that this module only parses the options of.
@@ -43,12 +46,8 @@ pub struct Hooks {
     pub run: fn(RunArgs) -> Result<(), String>,
     /// `turnout demo`; prints for itself.
     pub demo: fn(DemoArgs) -> Result<(), String>,
-    /// `turnout bench nat`; prints for itself.
-    pub bench: fn(NatArgs) -> Result<(), String>,
-    /// `turnout bench generator`; prints for itself.
-    pub generator: fn(GeneratorArgs) -> Result<(), String>,
-    /// `turnout bench handover`; prints for itself.
-    pub handover: fn(HandoverArgs) -> Result<(), String>,
+    /// `turnout bench`; prints for itself.
+    pub bench: fn(BenchCommand) -> Result<(), String>,
 }
 
 /// Why a command failed.
@@ -87,9 +86,7 @@ where
         Command::Check(args) => return (hooks.check)(args),
         Command::Run(args) => (hooks.run)(args).map_err(Error::Hook),
         Command::Demo(args) => (hooks.demo)(args).map_err(Error::Hook),
-        Command::Bench(BenchCommand::Nat(args)) => (hooks.bench)(args).map_err(Error::Hook),
-        Command::Bench(BenchCommand::Generator(args)) => (hooks.generator)(args).map_err(Error::Hook),
-        Command::Bench(BenchCommand::Handover(args)) => (hooks.handover)(args).map_err(Error::Hook),
+        Command::Bench(command) => (hooks.bench)(command).map_err(Error::Hook),
         Command::Talk(command) => {
             let mut stdout = io::BufWriter::new(io::stdout().lock());
             let result = execute(command, &mut Screen::new(&mut stdout, output::coloured()));
@@ -118,6 +115,7 @@ fn execute(command: TalkCommand, screen: &mut Screen) -> Result<(), Error> {
         TalkCommand::Sessions(args) => lists::sessions(&args, screen),
         TalkCommand::Neighbors(talk) => lists::neighbors(&talk, screen),
         TalkCommand::Counters(args) => lists::counters(&args, screen),
+        TalkCommand::Latency(talk) => latency::latency(&talk, screen),
         TalkCommand::Events(args) => events::events(&args, screen),
         TalkCommand::Wan(WanCommand::Down(args)) => control::down(&args, screen),
         TalkCommand::Wan(WanCommand::Drain(args)) => control::drain(&args, screen),

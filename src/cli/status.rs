@@ -4,6 +4,7 @@ use serde_json::Value;
 
 use super::Error;
 use super::args::Talk;
+use super::latency;
 use super::output::{
     Colour, NOTHING, Screen, count, micros, number, percent, plain, rows, seconds, shown, text, wrap,
 };
@@ -55,6 +56,9 @@ fn show_status(answer: &Value, screen: &mut Screen) -> Result<(), Error> {
         for line in wrap(&format!("group     {}: {active}", text(group, "name")), 10) {
             screen.line(&line)?;
         }
+    }
+    for line in latency::in_short(part("latency")) {
+        screen.line(&line)?;
     }
     if let cluster @ Value::Object(_) = part("cluster") {
         let line = format!("cluster   {}, partner {}", text(cluster, "role"), text(cluster, "site"));
@@ -246,6 +250,7 @@ pub(super) mod tests {
             "name": "n".repeat(300), "version": "0.1.0", "uptime_s": big, "wans": wans,
             "groups": [{"name": "g".repeat(90), "active": vec!["isp"; 50]}],
             "sessions": {"live": big, "capacity": big, "created": big, "expired": big, "refused": big},
+            "latency": {"p50_ns": big, "p99_ns": big, "max_ns": big},
             "workers": vec![worker; 3], "cluster": {"role": "r".repeat(100), "site": "offline"},
         });
         printed(&all, show_status);
@@ -259,14 +264,15 @@ pub(super) mod tests {
             "groups": [{"name": "default", "active": ["isp1"]}, {"name": "voice", "active": []}],
             "sessions": {"live": 500, "capacity": 1000, "created": 700, "expired": 200, "refused": 0},
             "workers": [{"core": 2, "packets": 123456789, "cycles_per_packet": 95, "busy_percent": 12.5}],
-            "cluster": null,
+            "latency": {"p50_ns": 1234, "p99_ns": 20000, "max_ns": 87600000}, "cluster": null,
         });
         let lines = printed(&all, show_status);
         assert_eq!(lines[0], "office: turnout 0.1.0, up 5h03m");
         assert_eq!(lines[6], "sessions  500 live of 1000 (50 %); 700 created, 200 expired, 0 refused");
         assert_eq!(lines[7..9], ["group     default: isp1", "group     voice: no fit WAN"]);
-        assert_eq!(lines[10], "WORKER  CORE  PACKETS  CYCLES/PACKET    BUSY");
-        assert_eq!(lines[11], "0          2  123.5 M             95  12.5 %");
+        assert_eq!(lines[9], "latency   half within 1.2 us, 99 % within 20.0 us, longest 87.6 ms");
+        assert_eq!(lines[11], "WORKER  CORE  PACKETS  CYCLES/PACKET    BUSY");
+        assert_eq!(lines[12], "0          2  123.5 M             95  12.5 %");
     }
 
     #[test]

@@ -16,8 +16,6 @@ const HOOKS: Hooks = Hooks {
     run: |_| Err("no engine here".to_owned()),
     demo: |_| Ok(()),
     bench: |_| Ok(()),
-    generator: |_| Ok(()),
-    handover: |_| Ok(()),
 };
 
 fn parse(line: &str) -> Result<Command, clap::Error> {
@@ -57,21 +55,31 @@ fn options_parse_into_their_structs() {
     assert_eq!((generator.sessions, generator.plain, generator.bytes), (64_512, true, 60));
     assert_eq!(generator.direction, [Direction::Down, Direction::Up]);
     let Ok(Command::Bench(BenchCommand::Nat(nat))) = parse(
-        "turnout bench nat --sessions 1M --workers 2 --direction up --order created --bytes 128 --burst 64 --packets 5000",
+        "turnout bench nat --sessions 1K,1M --workers 2 --direction up --order created --bytes 128 --burst 16 --packets 5000 --compare --port net_ring",
     ) else {
         panic!("not a bench")
     };
     let want = NatArgs {
-        sessions: 1_000_000,
+        sessions: vec![1_000, 1_000_000],
         workers: 2,
         direction: Direction::Up,
         order: Order::Created,
-        bytes: 128,
-        burst: 64,
+        bytes: Frames::Fixed(128),
+        burst: 16,
         packets: 5_000,
+        compare: true,
+        port: Wires::Rings,
         json: false,
     };
     assert_eq!(nat, want);
+    let Ok(Command::Bench(BenchCommand::Nat(nat))) = parse("turnout bench nat --bytes imix") else {
+        panic!("not a bench")
+    };
+    assert_eq!((nat.bytes, nat.sessions, nat.direction), (Frames::Imix, vec![64_512], Direction::Both));
+    let Ok(Command::Bench(BenchCommand::Stalls(stalls))) = parse("turnout bench stalls --sessions 1K") else {
+        panic!("not a bench")
+    };
+    assert_eq!(stalls, StallArgs { sessions: 1_000, rounds: 3, json: false });
     let Ok(Command::Demo(demo)) = parse("turnout demo --scenario link-loss --seconds 9 --json") else {
         panic!("not a demo")
     };
@@ -98,6 +106,11 @@ fn wrong_usage_is_told_apart() {
         "turnout bench nat --sessions 0",
         "turnout bench nat --sessions 1.5M",
         "turnout bench nat --workers 0",
+        "turnout bench nat --burst 33",
+        "turnout bench nat --bytes 59",
+        "turnout bench nat --bytes 1515",
+        "turnout bench nat --sessions 1K,",
+        "turnout bench nat --sessions 2G",
         "turnout bench nat --packets 99999999999G",
         "turnout completions",
         "turnout status --verbose",
@@ -146,6 +159,7 @@ fn json_is_the_answer_in_one_line() {
         ("turnout wans --json", json!([{"name": "isp1"}]), Request::Wans),
         ("turnout neighbors --json", json!([]), Request::Neighbors),
         ("turnout counters --json", json!({"rx": 1, "drop_ttl": 0}), Request::Counters),
+        ("turnout latency --json", json!({"packets": 1, "p50_ns": 7}), Request::Latency),
         ("turnout events --json", json!({"kind": "link"}), Request::Events { follow: false }),
     ] {
         let got = against(item(answer.clone()), line);

@@ -14,6 +14,7 @@ use super::ffi;
 use super::find::{Found, find};
 use super::pool::Pool;
 use super::port_types::{Caps, LinkState, PortConfig, PortSource, PortStats};
+use super::steering::{self, RssRule, Steering};
 use crate::base::{Mac, PortId};
 
 /// Its control sockets are served by DPDK's interrupt thread, which outlives `rte_eal_cleanup` (22.11) and would read
@@ -39,6 +40,7 @@ pub(super) struct PortInner {
     /// Stopped for good.
     spent: AtomicBool,
     queues_out: AtomicU16,
+    rss: Option<RssRule>,
     eal: Arc<EalInner>,
     // Last: fields drop in this order, and the port's rings give their mbufs back in PortInner::drop before.
     _pool: Pool,
@@ -76,6 +78,7 @@ impl PortInner {
             started: AtomicBool::new(false),
             spent: AtomicBool::new(false),
             queues_out: AtomicU16::new(0),
+            rss: config.rss,
             eal: Arc::clone(eal),
             _pool: config.pool.clone(),
         };
@@ -84,10 +87,11 @@ impl PortInner {
         Ok(inner)
     }
 
-    pub(super) fn start(&self) -> Result<(), DpdkError> {
+    /// Starts it, unless it runs, and tells it whose its packets are.
+    pub(super) fn start(&self) -> Result<Steering, DpdkError> {
         let _alone = lock(&self.control);
         if self.started.load(Ordering::Acquire) {
-            return Ok(());
+            return Ok(steering::tell(self.port, &self.caps, self.queues, self.rss.as_ref()));
         }
         if self.spent.load(Ordering::Acquire) {
             return Err(self.state("it starts once: close it and open it again"));
@@ -97,7 +101,7 @@ impl PortInner {
         self.started.store(true, Ordering::Release);
         // SAFETY: as above. Virtual ports know no such mode: their refusal does not matter.
         let _ = unsafe { ffi::rte_eth_promiscuous_disable(self.port) };
-        Ok(())
+        Ok(steering::tell(self.port, &self.caps, self.queues, self.rss.as_ref()))
     }
 
     pub(super) fn stop(&self) -> Result<(), DpdkError> {
@@ -111,19 +115,6 @@ impl PortInner {
             self.check("rte_eth_dev_stop", unsafe { ffi::rte_eth_dev_stop(self.port) })?;
         }
         Ok(())
-    }
-
-    pub(super) fn set_reta(&self, queues: &[u16]) -> Result<(), DpdkError> {
-        if self.caps.reta_size == 0 {
-            return Err(self.state("it has no RSS redirection table"));
-        }
-        if queues.len() != usize::from(self.caps.reta_size) || queues.iter().any(|&q| q >= self.queues) {
-            return Err(self.state("a redirection table has one of its queues for each of its entries"));
-        }
-        let _alone = lock(&self.control);
-        // SAFETY: the port is open; the table has as many entries as said, and the callee refuses more than 512.
-        let result = unsafe { ffi::turnout_port_reta(self.port, queues.as_ptr(), self.caps.reta_size) };
-        self.check("rte_eth_dev_rss_reta_update", result)
     }
 
     pub(super) fn stats(&self) -> PortStats {
@@ -156,7 +147,7 @@ impl PortInner {
         let mut info = ffi::turnout_port_info::default();
         // SAFETY: DPDK gave this port's number; `info` is a writable struct of the type that the callee fills.
         self.check("rte_eth_dev_info_get", unsafe { ffi::turnout_port_info(self.port, &mut info) })?;
-        self.caps = caps_of(&info, self.vdev.is_some());
+        self.caps = caps_of(&info);
         if self.caps.driver == MEMIF {
             self.eal.watched.store(true, Ordering::Release);
         }
@@ -164,19 +155,14 @@ impl PortInner {
             let port = self.name.clone();
             return Err(DpdkError::Queues { port, max: self.caps.queues, asked: config.queues });
         }
-        let mut key = config.rss_key.clone().unwrap_or_default();
-        let spread = self.caps.rss && config.queues > 1;
-        let expected = usize::from(info.hash_key_size);
-        if spread && !key.is_empty() && expected != 0 && key.len() != expected {
-            return Err(DpdkError::RssKey { port: self.name.clone(), expected, got: key.len() });
-        }
-        let (rss, key_len) = (if spread { info.rss } else { 0 }, u8::try_from(key.len()).unwrap_or(0));
-        let key_at = if key_len == 0 { std::ptr::null_mut() } else { key.as_mut_ptr() };
-        // SAFETY: an open, stopped port; `key_at` is null or points at `key_len` bytes that outlive the call (DPDK
-        // copies the key).
-        let result = unsafe {
-            ffi::turnout_port_configure(self.port, config.queues, info.rx_ip, rss, key_at, key_len)
-        };
+        // Virtual ports send mbufs on to whom they like: their pools and counts are not known.
+        self.caps.tx_fast_free =
+            info.tx_fast_free != 0 && self.vdev.is_none() && lock(&self.eal.census).rely();
+        let fast_free = u8::from(self.caps.tx_fast_free);
+        // SAFETY: an open, stopped port. Every mbuf that is sent is of the one pool (`Census`) and has reference count 1
+        // (invariant of `Mbuf`), as MBUF_FAST_FREE wants it.
+        let result =
+            unsafe { ffi::turnout_port_configure(self.port, config.queues, info.rx_ip, fast_free, info.rss) };
         self.check("rte_eth_dev_configure", result)?;
         let (mut rx_desc, mut tx_desc) = (config.rx_desc, config.tx_desc);
         // SAFETY: an open port and two writable numbers.
@@ -248,21 +234,26 @@ impl Drop for PortInner {
             // SAFETY: NUL-terminated strings; the EAL runs, as `eal` holds it. The device goes, its name is free again.
             unsafe { ffi::rte_eal_hotplug_remove(c"vdev".as_ptr(), name.as_ptr()) };
         }
+        if self.caps.tx_fast_free {
+            lock(&self.eal.census).let_go();
+        }
         open.remove(&self.device);
     }
 }
 
-fn caps_of(info: &ffi::turnout_port_info, virtual_port: bool) -> Caps {
+fn caps_of(info: &ffi::turnout_port_info) -> Caps {
     let name: Vec<u8> = info.driver.iter().map(|&c| c as u8).take_while(|&c| c != 0).collect();
     Caps {
         driver: String::from_utf8_lossy(&name).into_owned(),
         queues: info.max_rx_queues.min(info.max_tx_queues),
-        // Some virtual ports (net_null) list hash types but keep all packets on the queue they came by.
-        rss: info.rss != 0 && !virtual_port,
+        rss: info.rss != 0,
         reta_size: info.reta_size,
         hash_key_size: info.hash_key_size,
+        rss_ports: info.rss_ports != 0,
+        steering: Steering::Unasked,
         link_interrupt: info.link_interrupt != 0,
         rx_checksum_ip: info.rx_ip != 0,
+        tx_fast_free: false,
     }
 }
 

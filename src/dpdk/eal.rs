@@ -22,6 +22,7 @@ use nix::unistd::Pid;
 
 use super::error::{DpdkError, errno, text};
 use super::ffi;
+use super::pool::Census;
 
 /// Whether packet memory lies in hugepages.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -75,6 +76,8 @@ pub(super) struct EalInner {
     prefix: String,
     /// The ports that are open, so that each has one owner.
     pub(super) open: Mutex<HashSet<Device>>,
+    /// The pools that there are, and who needs that to be one.
+    pub(super) census: Mutex<Census>,
     /// DPDK's interrupt thread may look at its memory to the end of the process.
     pub(super) watched: AtomicBool,
 }
@@ -134,6 +137,7 @@ impl Eal {
                 allowed,
                 prefix,
                 open: Mutex::default(),
+                census: Mutex::default(),
                 watched: AtomicBool::new(false),
             }),
         })

@@ -77,6 +77,11 @@ pub enum DpdkError {
     /// A pool of that name exists.
     #[error("a pool of packet buffers named {0} exists: use another name")]
     PoolTwice(String),
+    /// A port relies on there being one pool.
+    #[error(
+        "no second pool of packet buffers ({0}) while a port frees without a look at each: open it before"
+    )]
+    OnePool(String),
     /// The port does not exist.
     #[error("port {port} is not there: {hint}")]
     NoPort {
@@ -110,16 +115,6 @@ pub enum DpdkError {
         needed_kb: usize,
         /// What may be locked.
         limit_kb: u64,
-    },
-    /// An RSS key of the wrong length.
-    #[error("port {port} takes an RSS key of {expected} bytes, not {got}")]
-    RssKey {
-        /// As in the profile.
-        port: String,
-        /// Bytes the NIC wants.
-        expected: usize,
-        /// Bytes given.
-        got: usize,
     },
     /// A call on a port failed.
     #[error("port {port}: {what} failed: {text}")]

@@ -97,6 +97,11 @@ impl PacketBuf for Mbuf {
     }
 
     #[inline]
+    fn prefetch(&self) {
+        crate::table::store::prefetch(self.start());
+    }
+
+    #[inline]
     fn prepend(&mut self, n: usize) -> bool {
         let off = self.data_off();
         let Some(new) = u16::try_from(n).ok().and_then(|n| off.checked_sub(n)) else { return false };

@@ -13,7 +13,7 @@
 //! | `find`, `af_packet` | from a port's name to DPDK's number; the driver of Linux ports and its limits |
 //! | `linux` (`_error`, `_state`), `command` | a Linux interface, taken from the kernel and given back |
 //! | `link`, `carrier` | link up and down, in milliseconds |
-//! | `time` | the cycle counter, timer slack |
+//! | `time`, `simd` | the cycle counter, timer slack; vector instructions |
 //!
 //! It uses of this crate `base` and `packet` alone.
 #![allow(unsafe_code)]
@@ -35,6 +35,8 @@ mod pool;
 mod port;
 mod port_types;
 mod queue;
+pub mod simd;
+mod steering;
 mod time;
 
 pub use carrier::CarrierWatch;
@@ -49,4 +51,5 @@ pub use pool::Pool;
 pub use port::{LinkProbe, Port};
 pub use port_types::{Caps, LinkState, PortConfig, PortSource, PortStats};
 pub use queue::{BURST, Queue, QueueStats, TxBatch};
+pub use steering::{RssRule, Steering, soft_rss};
 pub use time::{set_timer_slack_ns, tsc, tsc_hz};

@@ -6,7 +6,7 @@
 
 use std::ffi::CString;
 use std::ptr::NonNull;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
 use super::eal::{Eal, EalInner};
 use super::error::{DpdkError, errno, text};
@@ -26,6 +26,38 @@ struct PoolInner {
     eal: Arc<EalInner>,
 }
 
+/// How many pools there are, those that were leaked included, and how many ports rely on there being one: a driver that
+/// frees by MBUF_FAST_FREE returns a batch to the pool of its first mbuf.
+#[derive(Debug, Default)]
+pub(super) struct Census {
+    pools: u32,
+    ports: u32,
+}
+
+impl Census {
+    /// One pool more, unless a port relies on there being one.
+    fn enter(&mut self) -> bool {
+        let free = self.ports == 0;
+        self.pools += u32::from(free);
+        free
+    }
+
+    fn leave(&mut self) {
+        self.pools = self.pools.saturating_sub(1);
+    }
+
+    /// A port may rely on there being one pool, until it lets go.
+    pub(super) fn rely(&mut self) -> bool {
+        let one = self.pools == 1;
+        self.ports += u32::from(one);
+        one
+    }
+
+    pub(super) fn let_go(&mut self) {
+        self.ports = self.ports.saturating_sub(1);
+    }
+}
+
 // SAFETY: the pool's ring takes many producers and consumers (the default of rte_pktmbuf_pool_create), and the caches
 // are one per registered thread, so that any thread may allocate from and free to a pool at any time.
 unsafe impl Send for PoolInner {}
@@ -40,12 +72,18 @@ impl Pool {
     /// memory of any NUMA node. An mbuf of 2048 takes 2.4 kB: 8192 of them 20 MB.
     pub fn new(eal: &Eal, name: &str, count: u32, data_room: u16) -> Result<Pool, DpdkError> {
         let c_name = CString::new(name).map_err(|_| DpdkError::Nul(name.into()))?;
+        // Held to the end: no port may come to rely on one pool meanwhile.
+        let mut census = eal.inner.census.lock().unwrap_or_else(PoisonError::into_inner);
+        if !census.enter() {
+            return Err(DpdkError::OnePool(name.into()));
+        }
         // DPDK wants 1.5 caches to fit in the pool; a quarter leaves something to the other threads.
         let cache = (count / 4).min(256);
         let room = data_room.saturating_add(ffi::TURNOUT_HEADROOM);
         // SAFETY: the EAL runs (`eal`), the name is NUL-terminated and copied by DPDK; -1 is SOCKET_ID_ANY.
         let raw = unsafe { ffi::rte_pktmbuf_pool_create(c_name.as_ptr(), count, cache, 0, room, -1) };
         let Some(raw) = NonNull::new(raw) else {
+            census.leave();
             if errno() == nix::libc::EEXIST {
                 return Err(DpdkError::PoolTwice(name.into()));
             }
@@ -103,9 +141,30 @@ impl Drop for PoolInner {
             // SAFETY: every mbuf is in the pool: none is owned by an `Mbuf`, none waits in a port (ports hold the
             // pool and are closed by now), and none can be taken out any more, as this was the last handle.
             unsafe { ffi::rte_mempool_free(self.raw.as_ptr()) };
+            self.eal.census.lock().unwrap_or_else(PoisonError::into_inner).leave();
         } else {
             // Somebody still owns an mbuf: the memory stays, and the EAL that maps it.
             std::mem::forget(Arc::clone(&self.eal));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_port_relies_on_one_pool_and_then_there_is_no_second() {
+        let mut census = Census::default();
+        assert!(!census.rely());
+        assert!(census.enter() && census.rely() && census.rely());
+        assert!(!census.enter());
+        census.let_go();
+        assert!(!census.enter());
+        census.let_go();
+        assert!(census.enter());
+        assert!(!census.rely());
+        census.leave();
+        assert!(census.rely());
     }
 }

@@ -18,6 +18,7 @@ use crate::base::{Mac, PortId};
 /// An open Ethernet port. Dropped (and its queues and probes with it), it stops and closes.
 pub struct Port {
     inner: Arc<PortInner>,
+    caps: Caps,
     taken: bool,
 }
 
@@ -25,7 +26,8 @@ impl Port {
     /// Finds or makes the port and sets up its queues; no packet moves before [`Port::start`]. `id` is turnout's number
     /// for it.
     pub fn open(eal: &Eal, source: &PortSource, id: PortId, config: &PortConfig) -> Result<Port, DpdkError> {
-        Ok(Port { inner: Arc::new(PortInner::open(&eal.inner, source, id, config)?), taken: false })
+        let inner = Arc::new(PortInner::open(&eal.inner, source, id, config)?);
+        Ok(Port { caps: inner.caps.clone(), inner, taken: false })
     }
 
     /// Its number in turnout.
@@ -50,7 +52,7 @@ impl Port {
 
     /// What it can do.
     pub fn caps(&self) -> &Caps {
-        &self.inner.caps
+        &self.caps
     }
 
     /// The link now (`rte_eth_link_get_nowait`). Of a Linux port it says nothing: watch that by `LinkWatcher`.
@@ -63,9 +65,12 @@ impl Port {
         LinkProbe { port: Arc::clone(&self.inner) }
     }
 
-    /// Lets packets flow (`rte_eth_dev_start`), not promiscuous. Does nothing on a started port.
+    /// Lets packets flow (`rte_eth_dev_start`), not promiscuous, and tells the NIC whose they are
+    /// (`rte_eth_dev_rss_hash_update`, `rte_eth_dev_rss_reta_update`): `Caps::steering` says from here on whether it took
+    /// that. A started port is told again.
     pub fn start(&mut self) -> Result<(), DpdkError> {
-        self.inner.start()
+        self.caps.steering = self.inner.start()?;
+        Ok(())
     }
 
     /// Stops it (`rte_eth_dev_stop`); its queues must have been dropped. It may start again, with new queues,
@@ -84,12 +89,6 @@ impl Port {
         self.inner.lend_queues()?;
         self.taken = true;
         Ok((0..self.inner.queues).map(|q| Queue::new(Arc::clone(&self.inner), q)).collect())
-    }
-
-    /// Fills the RSS redirection table (`rte_eth_dev_rss_reta_update`): `queues[i]` takes the hashes of index i. Its
-    /// length is `Caps::reta_size`, at most 512.
-    pub fn set_reta(&self, queues: &[u16]) -> Result<(), DpdkError> {
-        self.inner.set_reta(queues)
     }
 
     /// Its counters (`rte_eth_stats_get`). Zeros if the driver keeps none.

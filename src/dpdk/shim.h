@@ -13,6 +13,7 @@
 #include <rte_log.h>
 #include <rte_mbuf.h>
 #include <rte_mempool.h>
+#include <rte_thash.h>
 
 /* Where the fields of an mbuf lie: read and written by offset, as a 24.11 mbuf is declared with other unions. */
 static const size_t TURNOUT_MBUF_BUF_ADDR = offsetof(struct rte_mbuf, buf_addr);
@@ -32,12 +33,19 @@ static const uint32_t TURNOUT_MBUF_TUNNEL_MASK = RTE_PTYPE_TUNNEL_MASK;
 
 static const uint16_t TURNOUT_HEADROOM = RTE_PKTMBUF_HEADROOM;
 static const uint32_t TURNOUT_LOG_CRIT = RTE_LOG_CRIT;
+static const uint32_t TURNOUT_SOFT_RSS_WORDS = 12;
+
+/* What the hash covers where the NIC can: of IPv4 the addresses, and the ports of TCP and UDP. */
+#define TURNOUT_RSS_PORTS (RTE_ETH_RSS_NONFRAG_IPV4_TCP | RTE_ETH_RSS_NONFRAG_IPV4_UDP)
+#define TURNOUT_RSS (RTE_ETH_RSS_IPV4 | RTE_ETH_RSS_FRAG_IPV4 | RTE_ETH_RSS_NONFRAG_IPV4_OTHER | TURNOUT_RSS_PORTS)
+/* The largest redirection table, that of an E810. */
+#define TURNOUT_RETA 2048
 
 struct turnout_port_info {
 	uint16_t max_rx_queues, max_tx_queues, reta_size;
 	uint8_t hash_key_size;
 	uint8_t link_interrupt;
-	uint8_t rx_ip;
+	uint8_t rx_ip, tx_fast_free, rss_ports;
 	uint64_t rss;
 	char driver[32];
 };
@@ -75,27 +83,27 @@ static inline int turnout_port_info(uint16_t port, struct turnout_port_info *out
 	out->hash_key_size = info.hash_key_size;
 	out->link_interrupt = info.dev_flags != NULL && (*info.dev_flags & RTE_ETH_DEV_INTR_LSC) != 0;
 	out->rx_ip = (info.rx_offload_capa & RTE_ETH_RX_OFFLOAD_IPV4_CKSUM) != 0;
-	out->rss = info.flow_type_rss_offloads;
+	out->tx_fast_free = (info.tx_offload_capa & RTE_ETH_TX_OFFLOAD_MBUF_FAST_FREE) != 0;
+	out->rss = info.flow_type_rss_offloads & TURNOUT_RSS;
+	out->rss_ports = (info.flow_type_rss_offloads & TURNOUT_RSS_PORTS) == TURNOUT_RSS_PORTS;
 	if (info.driver_name != NULL)
 		strncpy(out->driver, info.driver_name, sizeof(out->driver) - 1);
 	return 0;
 }
 
-/* `rx_ip` switches the verifying of IPv4 header checksums on for the whole port: its queues inherit it. With a non-zero
- * `rss` the hash covers what of it the NIC can do over IPv4: the addresses, and the ports of TCP and UDP. */
-static inline int turnout_port_configure(uint16_t port, uint16_t queues, uint8_t rx_ip, uint64_t rss, uint8_t *key,
-	uint8_t key_len)
+/* For the whole port, whose queues inherit it: `rx_ip` has IPv4 header checksums verified, `fast_free` sent mbufs freed in
+ * bulk. With a non-zero `rss` received packets are spread by what of these hash types the NIC has. */
+static inline int turnout_port_configure(uint16_t port, uint16_t queues, uint8_t rx_ip, uint8_t fast_free, uint64_t rss)
 {
 	struct rte_eth_conf conf;
 	memset(&conf, 0, sizeof(conf));
 	if (rx_ip)
 		conf.rxmode.offloads = RTE_ETH_RX_OFFLOAD_IPV4_CKSUM;
+	if (fast_free)
+		conf.txmode.offloads = RTE_ETH_TX_OFFLOAD_MBUF_FAST_FREE;
 	if (rss != 0 && queues > 1) {
 		conf.rxmode.mq_mode = RTE_ETH_MQ_RX_RSS;
-		conf.rx_adv_conf.rss_conf.rss_hf = rss & (RTE_ETH_RSS_IPV4 | RTE_ETH_RSS_FRAG_IPV4 |
-			RTE_ETH_RSS_NONFRAG_IPV4_TCP | RTE_ETH_RSS_NONFRAG_IPV4_UDP | RTE_ETH_RSS_NONFRAG_IPV4_OTHER);
-		conf.rx_adv_conf.rss_conf.rss_key = key;
-		conf.rx_adv_conf.rss_conf.rss_key_len = key_len;
+		conf.rx_adv_conf.rss_conf.rss_hf = rss & TURNOUT_RSS;
 	}
 	return rte_eth_dev_configure(port, queues, queues, &conf);
 }
@@ -105,10 +113,37 @@ static inline int turnout_port_adjust_desc(uint16_t port, uint16_t *rx, uint16_t
 	return rte_eth_dev_adjust_nb_rx_tx_desc(port, rx, tx);
 }
 
-static inline int turnout_port_reta(uint16_t port, const uint16_t *queues, uint16_t n)
+static inline int turnout_port_rss_set(uint16_t port, uint8_t *key, uint8_t key_len)
 {
-	struct rte_eth_rss_reta_entry64 reta[RTE_ETH_RSS_RETA_SIZE_512 / RTE_ETH_RETA_GROUP_SIZE];
-	if (n > RTE_ETH_RSS_RETA_SIZE_512)
+	struct rte_eth_dev_info info;
+	struct rte_eth_rss_conf conf;
+	memset(&info, 0, sizeof(info));
+	memset(&conf, 0, sizeof(conf));
+	int ret = rte_eth_dev_info_get(port, &info);
+	if (ret != 0)
+		return ret;
+	conf.rss_key = key;
+	conf.rss_key_len = key_len;
+	conf.rss_hf = info.flow_type_rss_offloads & TURNOUT_RSS;
+	return rte_eth_dev_rss_hash_update(port, &conf);
+}
+
+/* `ports`: whether the hash covers the ports of TCP and UDP. */
+static inline int turnout_port_rss_get(uint16_t port, uint8_t *key, uint8_t key_len, uint8_t *ports)
+{
+	struct rte_eth_rss_conf conf;
+	memset(&conf, 0, sizeof(conf));
+	conf.rss_key = key;
+	conf.rss_key_len = key_len;
+	int ret = rte_eth_dev_rss_hash_conf_get(port, &conf);
+	*ports = (conf.rss_hf & TURNOUT_RSS_PORTS) == TURNOUT_RSS_PORTS;
+	return ret;
+}
+
+static inline int turnout_port_reta_set(uint16_t port, const uint16_t *queues, uint16_t n)
+{
+	struct rte_eth_rss_reta_entry64 reta[TURNOUT_RETA / RTE_ETH_RETA_GROUP_SIZE];
+	if (n > TURNOUT_RETA)
 		return -EINVAL;
 	memset(reta, 0, sizeof(reta));
 	for (uint16_t i = 0; i < n; i++) {
@@ -116,6 +151,29 @@ static inline int turnout_port_reta(uint16_t port, const uint16_t *queues, uint1
 		reta[i / RTE_ETH_RETA_GROUP_SIZE].reta[i % RTE_ETH_RETA_GROUP_SIZE] = queues[i];
 	}
 	return rte_eth_dev_rss_reta_update(port, reta, n);
+}
+
+static inline int turnout_port_reta_get(uint16_t port, uint16_t *queues, uint16_t n)
+{
+	struct rte_eth_rss_reta_entry64 reta[TURNOUT_RETA / RTE_ETH_RETA_GROUP_SIZE];
+	if (n > TURNOUT_RETA)
+		return -EINVAL;
+	memset(reta, 0, sizeof(reta));
+	for (uint16_t i = 0; i < n; i++)
+		reta[i / RTE_ETH_RETA_GROUP_SIZE].mask |= UINT64_C(1) << (i % RTE_ETH_RETA_GROUP_SIZE);
+	int ret = rte_eth_dev_rss_reta_query(port, reta, n);
+	for (uint16_t i = 0; i < n; i++)
+		queues[i] = reta[i / RTE_ETH_RETA_GROUP_SIZE].reta[i % RTE_ETH_RETA_GROUP_SIZE];
+	return ret;
+}
+
+/* `key` has a word more than `words` has, that is `n`, at most TURNOUT_SOFT_RSS_WORDS. */
+static inline uint32_t turnout_soft_rss(const uint32_t *words, uint32_t n, const uint8_t *key)
+{
+	uint32_t input[12], aligned[13];
+	memcpy(input, words, n * sizeof(*input));
+	memcpy(aligned, key, (n + 1) * sizeof(*aligned));
+	return rte_softrss(input, n, (const uint8_t *)aligned);
 }
 
 static inline int turnout_port_link(uint16_t port, struct turnout_link *out)

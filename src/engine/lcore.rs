@@ -6,12 +6,15 @@ use std::sync::Arc;
 use arrayvec::ArrayVec;
 use rtrb::Producer;
 
-use super::rings::{HandOver, Handed, LcoreEnd, PROBE_LEN, SessionRow, ToManager, ToWorker};
+use super::latency::Watch;
+use super::rings::{HandOver, LcoreEnd, PROBE_LEN, SessionRow, ToManager, ToWorker};
 use super::steer::Steer;
 use super::{BURST, Ports};
 use crate::base::{IfaceId, Nanos, WanId, WorkerId};
-use crate::packet::{DropReason, Frame, PacketBuf, Stat, Verdict};
-use crate::path::{Class, Router, View};
+use crate::nat::timeouts::tick;
+use crate::packet::{DropReason, Frame, PacketBuf, Stat};
+use crate::path::{Router, View};
+use crate::table::neighbors::State;
 
 /// Messages taken in one turn.
 const MESSAGES: usize = 64;
@@ -31,10 +34,11 @@ pub struct Lcore<B> {
     pub router: Router<B>,
     end: LcoreEnd,
     hand_over: HandOver<B>,
-    queues: Vec<Vec<B>>,
+    interfaces: usize,
     /// Where to, and from which slot on: each in its turn.
     listings: VecDeque<(Producer<SessionRow>, u32)>,
     shown: Nanos,
+    watch: Watch,
 }
 
 impl<B: PacketBuf> Lcore<B> {
@@ -47,9 +51,20 @@ impl<B: PacketBuf> Lcore<B> {
         end: LcoreEnd,
         hand_over: HandOver<B>,
     ) -> Lcore<B> {
-        let queues = view.ifaces.iter().map(|_| Vec::with_capacity(BURST * 4)).collect();
+        let interfaces = view.ifaces.len();
         let listings = VecDeque::with_capacity(LISTINGS);
-        Lcore { id, steer, view, router, end, hand_over, queues, listings, shown: Nanos::ZERO }
+        Lcore {
+            id,
+            steer,
+            view,
+            router,
+            end,
+            hand_over,
+            interfaces,
+            listings,
+            shown: Nanos::ZERO,
+            watch: Watch::new(),
+        }
     }
 
     /// Who it is.
@@ -70,34 +85,40 @@ impl<B: PacketBuf> Lcore<B> {
     /// One turn. Gives how many frames came in.
     pub fn turn<P: Ports<Buf = B>>(&mut self, ports: &mut P, now: Nanos) -> usize {
         let mut came = 0;
-        for iface in 0..self.queues.len() {
-            let iface = IfaceId(iface as u8);
+        self.watch.begin(ports, &self.router.counters);
+        for iface in (0..self.interfaces).map(|i| IfaceId(i as u8)) {
             let mut burst = ArrayVec::<B, BURST>::new();
             ports.receive(iface, &mut burst);
-            came += burst.len();
-            let mut classed = ArrayVec::<Handed<B>, BURST>::new();
-            for buf in burst {
-                classed.extend(self.router.receive(&self.view, iface, buf, now));
+            if !burst.is_empty() {
+                came += burst.len();
+                let packets = burst.len() as u64;
+                let bytes = self.route(iface, &mut burst, now, true);
+                self.router.came(iface, packets, bytes);
+                self.flush(ports);
+                self.watch.burst(ports, &self.router.counters, &self.end.shared.latency);
             }
-            self.router.warm(&classed);
-            for (frame, class) in classed {
-                self.dispatch(frame, class, now);
-            }
-            self.flush(ports);
         }
-        came += self.handed_in(now);
-        self.router.nat.expire(now, &mut self.router.counters);
+        let handed_in = self.handed_in(now);
+        if handed_in > 0 {
+            came += handed_in;
+            // Not after the sweep: they have waited once.
+            self.flush(ports);
+            self.watch.burst(ports, &self.router.counters, &self.end.shared.latency);
+        }
+        self.router.expire(now);
         self.router.give_up_old(&self.view, now);
         self.list(now);
+        self.flush(ports);
         // After receiving: what a probe sent now brings back is stamped by a later turn.
-        self.flush(ports);
-        self.messages(ports, now);
-        self.flush(ports);
+        if self.messages(ports, now) {
+            self.flush(ports);
+        }
         if now.since(self.shown) >= SHOW {
             let known = self.router.counters.get(Stat::RefusedByPort);
             self.router.counters.add(Stat::RefusedByPort, ports.refused().saturating_sub(known));
             self.show(now);
         }
+        self.watch.end(came);
         #[cfg(debug_assertions)]
         {
             let (had, made) = self.router.counters.balance();
@@ -119,35 +140,68 @@ impl<B: PacketBuf> Lcore<B> {
         self.shown = now;
     }
 
-    fn dispatch(&mut self, frame: Frame<B>, class: Class, now: Nanos) -> Verdict {
+    /// A burst's way from receive to send: established flows in stages over all of it, everything else the long way, in
+    /// the order of arrival. `hands`: what another worker owns is handed over to it. Gives the burst's bytes.
+    #[inline(always)]
+    fn route(&mut self, ingress: IfaceId, burst: &mut ArrayVec<B, BURST>, now: Nanos, hands: bool) -> u64 {
+        let bytes = self.router.look_up(&self.view, ingress, burst);
+        let tick = tick(now);
+        for (at, buf) in burst.drain(..).enumerate() {
+            if let Some(buf) = self.router.established(&self.view, ingress, buf, at, tick) {
+                self.route_anew(ingress, buf, at, now, hands);
+            }
+        }
+        bytes
+    }
+
+    /// The way of a frame that is of no flow that is known: a new one, or anything else.
+    #[inline(never)]
+    fn route_anew(&mut self, ingress: IfaceId, mut buf: B, at: usize, now: Nanos, hands: bool) {
+        let source = self.router.opener(&self.view, ingress, &buf, at);
+        if source.is_some_and(|host| !hands || self.steer.host(host) == self.id)
+            && self.router.open(&self.view, ingress, &buf, at, now)
+        {
+            match self.router.established(&self.view, ingress, buf, at, tick(now)) {
+                Some(back) => buf = back,
+                None => return,
+            }
+        }
+        let Some((frame, class)) = self.router.receive(&self.view, ingress, buf, now) else { return };
         match self.steer.owner(&frame, class) {
-            Some(owner) if owner != self.id => self.hand(frame, class, owner),
-            _ => self.router.forward(&self.view, frame, class, now),
-        }
-    }
-
-    fn hand(&mut self, frame: Frame<B>, class: Class, owner: WorkerId) -> Verdict {
-        let ring = self.hand_over.to.get_mut(owner.index()).and_then(Option::as_mut);
-        match ring.map(|ring| ring.push((frame, class))) {
-            Some(Ok(())) => {
-                self.router.counters.add(Stat::HandedOut, 1);
-                Verdict::HandedOut(owner)
-            }
+            Some(owner) if owner != self.id && hands => self.hand(frame, owner),
             _ => {
-                self.router.counters.drop(DropReason::HandOverFull);
-                Verdict::Dropped(DropReason::HandOverFull)
+                self.router.forward(&self.view, frame, class, now);
             }
         }
     }
 
+    fn hand(&mut self, frame: Frame<B>, owner: WorkerId) {
+        let ring = self.hand_over.to.get_mut(owner.index()).and_then(Option::as_mut);
+        match ring.map(|ring| ring.push((frame.buf, frame.ingress))) {
+            Some(Ok(())) => self.router.counters.add(Stat::HandedOut, 1),
+            _ => self.router.counters.drop(DropReason::HandOverFull),
+        }
+    }
+
+    /// What others have handed over: bursts of what came in at one interface.
     fn handed_in(&mut self, now: Nanos) -> usize {
         let mut came = 0;
-        for ring in &mut self.hand_over.from {
-            for _ in 0..BURST {
-                let Ok((frame, class)) = ring.pop() else { break };
-                came += 1;
-                self.router.counters.add(Stat::HandedIn, 1);
-                self.router.forward(&self.view, frame, class, now);
+        for ring in 0..self.hand_over.from.len() {
+            let mut burst = ArrayVec::<B, BURST>::new();
+            let mut ingress = IfaceId(0);
+            while !burst.is_full()
+                && let Some(ring) = self.hand_over.from.get_mut(ring)
+                && let Ok((_, from)) = ring.peek()
+                && (burst.is_empty() || *from == ingress)
+            {
+                let Ok((buf, from)) = ring.pop() else { break };
+                ingress = from;
+                burst.push(buf);
+            }
+            if !burst.is_empty() {
+                came += burst.len();
+                self.router.counters.add(Stat::HandedIn, burst.len() as u64);
+                self.route(ingress, &mut burst, now, false);
             }
         }
         came
@@ -165,42 +219,36 @@ impl<B: PacketBuf> Lcore<B> {
 
     /// Sends what the path put out, in order. What a queue does not take is dropped.
     fn transmit<P: Ports<Buf = B>>(&mut self, ports: &mut P) {
-        for (iface, buf) in self.router.out.drain(..) {
-            self.queues[iface.index()].push(buf);
-        }
-        for (iface, queue) in self.queues.iter_mut().enumerate() {
-            if queue.is_empty() {
-                continue;
-            }
-            let (packets, bytes) = (queue.len(), queue.iter().map(|b| b.bytes().len() as u64).sum::<u64>());
-            ports.send(IfaceId(iface as u8), queue);
-            let unsent = queue.iter().map(|b| b.bytes().len() as u64).sum::<u64>();
-            let sent = (packets - queue.len()) as u64;
-            for _ in queue.drain(..) {
-                self.router.counters.drop(DropReason::TxFull);
-            }
-            self.router.counters.add(Stat::Sent, sent);
+        for (iface, out) in self.router.out.iter_mut().enumerate().filter(|(_, out)| !out.is_empty()) {
+            let (packets, bytes, dropped) = out.drain(|frames| ports.send(IfaceId(iface as u8), frames));
+            self.router.counters.add(Stat::Sent, packets);
+            self.router.counters.drop_many(DropReason::TxFull, dropped);
             let traffic = &mut self.router.traffic[iface];
-            traffic.tx_packets += sent;
-            traffic.tx_bytes += bytes - unsent;
+            traffic.tx_packets += packets;
+            traffic.tx_bytes += bytes;
         }
     }
 
-    fn messages<P: Ports<Buf = B>>(&mut self, ports: &mut P, now: Nanos) {
+    /// Whether there were any.
+    fn messages<P: Ports<Buf = B>>(&mut self, ports: &mut P, now: Nanos) -> bool {
+        if self.end.from_manager.is_empty() {
+            return false;
+        }
         // Room for an answer to each message first: none may be lost. Notices wait until the end of the turn.
         let room = self.end.to_manager.slots().min(MESSAGES);
         for _ in 0..room {
-            let Ok(message) = self.end.from_manager.pop() else { return };
+            let Ok(message) = self.end.from_manager.pop() else { break };
             match message {
                 ToWorker::View(view) => {
                     let generation = view.generation;
                     let old = std::mem::replace(&mut self.view, view);
+                    self.router.renew();
                     self.tell(ToManager::Taken { generation, at: now, old });
                 }
                 ToWorker::Learn { iface, ip, mac } => self.router.learn(&self.view, iface, ip, mac),
                 ToWorker::Stale { iface, ip } => {
                     if let Some(neighbor) = self.router.neighbors.find(iface, ip) {
-                        neighbor.stale = true;
+                        neighbor.state = State::Stale;
                     }
                 }
                 ToWorker::GiveUp { iface, ip } => self.router.give_up(&self.view, iface, ip, now),
@@ -209,6 +257,7 @@ impl<B: PacketBuf> Lcore<B> {
                 ToWorker::List(rows) => self.tell(ToManager::Listed(rows)),
             }
         }
+        true
     }
 
     fn tell(&mut self, message: ToManager) {
@@ -227,7 +276,7 @@ impl<B: PacketBuf> Lcore<B> {
         now: Nanos,
     ) {
         self.router.counters.add(Stat::Originated, 1);
-        let Some(mut buf) = ports.alloc().filter(|_| iface.index() < self.queues.len()) else {
+        let Some(mut buf) = ports.alloc().filter(|_| iface.index() < self.interfaces) else {
             return self.router.counters.drop(DropReason::NoBuffer);
         };
         if !buf.resize(PROBE_LEN) {
@@ -236,7 +285,7 @@ impl<B: PacketBuf> Lcore<B> {
         buf.bytes_mut().copy_from_slice(frame);
         // What waits goes first: then the one frame more that is sent is this one.
         self.transmit(ports);
-        self.router.out.push((iface, buf));
+        self.router.out[iface.index()].put(buf);
         let before = self.router.counters.get(Stat::Sent);
         self.transmit(ports);
         if let (Some(wan), true) = (probe, self.router.counters.get(Stat::Sent) > before) {
@@ -250,9 +299,9 @@ impl<B: PacketBuf> Lcore<B> {
         let mut next = Some(*from);
         if !rows.is_abandoned() {
             let worker = self.id;
-            next = self.router.nat.list(*from, slots, now, |session| {
+            next = self.router.nat.list(*from, slots, now, |session, root| {
                 // There is room for as many rows as slots are looked at.
-                let _ = rows.push(SessionRow { session: *session, worker });
+                let _ = rows.push(SessionRow { session: *session, created: root.created, worker });
             });
         }
         match next.filter(|_| !rows.is_abandoned()) {

@@ -5,11 +5,14 @@
 //! frames to each other by one ring for each pair. `Ports` is what it needs of the world: queues in production, vectors in simulations.
 #![forbid(unsafe_code)]
 
+mod latency;
 mod lcore;
 mod rings;
+pub mod rss;
 mod shared;
 pub mod steer;
 
+pub use latency::{Latencies, Latency};
 pub use lcore::Lcore;
 pub use rings::{
     HandOver, LcoreEnd, ManagerEnd, PROBE_LEN, SessionRow, ToManager, ToWorker, connect, hand_overs,
@@ -35,5 +38,13 @@ pub trait Ports {
     /// Frames that the ports have refused so far, because they fit into no buffer.
     fn refused(&self) -> u64 {
         0
+    }
+    /// A clock that never runs back, for latencies; `Latency::set_ticks_per_second` says what it counts. Read once a burst at most.
+    fn ticks(&self) -> u64 {
+        0
+    }
+    /// That clock when the turn began. Who has read it anyway spares a reading.
+    fn began(&self) -> u64 {
+        self.ticks()
     }
 }

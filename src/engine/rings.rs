@@ -11,8 +11,7 @@ use rtrb::{Consumer, Producer, RingBuffer};
 use super::shared::Shared;
 use crate::base::{Generation, IfaceId, Mac, Nanos, WanId, WorkerId};
 use crate::nat::Session;
-use crate::packet::Frame;
-use crate::path::{Class, Notice, View};
+use crate::path::{Notice, View};
 use crate::wire::arp;
 
 /// Length of a frame that the management thread has sent.
@@ -30,6 +29,8 @@ const HAND_OVER: usize = 1024;
 pub struct SessionRow {
     /// The session, as it stood
     pub session: Session,
+    /// When it was made, in s
+    pub created: u32,
     /// Whose it is
     pub worker: WorkerId,
 }
@@ -131,8 +132,8 @@ pub fn connect(interfaces: usize, wans: usize) -> (ManagerEnd, LcoreEnd) {
     (ManagerEnd { to_worker, from_worker, shared }, lcore)
 }
 
-/// A frame on its way to its owner, classified.
-pub type Handed<B> = (Frame<B>, Class);
+/// A frame on its way to its owner, as it came, and where.
+pub type Handed<B> = (B, IfaceId);
 
 /// One worker's rings to and from all others, by `WorkerId`; none to itself.
 #[derive(Debug)]

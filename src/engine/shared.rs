@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
+use super::Latency;
 use crate::packet::{COUNTERS, Counters};
 use crate::path::Traffic;
 
@@ -27,6 +28,8 @@ pub struct Shared {
     live: AtomicU64,
     capacity: AtomicU64,
     load: [AtomicU64; 4],
+    /// From receive to send; written as it happens
+    pub latency: Latency,
 }
 
 /// A copy of them, or the sum over workers.
@@ -60,6 +63,7 @@ impl Shared {
             live: AtomicU64::new(0),
             capacity: AtomicU64::new(0),
             load: Default::default(),
+            latency: Latency::new(),
         }
     }
 

@@ -1,12 +1,13 @@
 //! Who owns a packet: an inside host belongs to one worker, with all its mappings; an outside port belongs to the worker
 //! whose slice it is in. Both follow from the packet alone, so any worker that receives one knows its owner.
 //!
-//! Ports go to workers in blocks of 64, hosts by address, both mixed, so that neither neighbouring hosts nor a range of
-//! ports fall on one worker. A NIC that can be told the same rule delivers to the owner at once; everywhere else the
+//! Hosts go to workers by address, ports in blocks of 64, both mixed, so that neither neighbouring hosts nor a range of
+//! ports fall on one worker. `rss` has the rule, in which a NIC delivers to the owner at once; everywhere else the
 //! hand-over rings make it right.
 
 use std::net::Ipv4Addr;
 
+use super::rss;
 use crate::base::WorkerId;
 use crate::packet::{Frame, PacketBuf};
 use crate::path::Class;
@@ -14,41 +15,40 @@ use crate::path::Class;
 /// The rule for a number of workers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Steer {
-    workers: u32,
-}
-
-fn mix(n: u32) -> u32 {
-    let n = (n ^ (n >> 16)).wrapping_mul(0x7feb_352d);
-    let n = (n ^ (n >> 15)).wrapping_mul(0x846c_a68b);
-    n ^ (n >> 16)
+    workers: u8,
+    /// By the index read backwards.
+    owners: [WorkerId; rss::INDICES],
 }
 
 impl Steer {
-    /// The rule for so many workers, at least one.
+    /// The rule for so many workers, 1 to 128.
     pub fn new(workers: usize) -> Steer {
-        Steer { workers: u32::try_from(workers).unwrap_or(1).max(1) }
+        let workers = workers.clamp(1, rss::INDICES);
+        let owner = |at: usize| rss::queue(usize::from(rss::read_backwards(at as u8)), workers);
+        let owners = std::array::from_fn(|at| WorkerId(owner(at) as u8));
+        Steer { workers: workers as u8, owners }
     }
 
     /// How many workers there are.
-    pub fn workers(self) -> usize {
-        self.workers as usize
+    pub fn workers(&self) -> usize {
+        usize::from(self.workers)
     }
 
     /// The worker that owns an inside host.
     #[inline(always)]
-    pub fn host(self, host: Ipv4Addr) -> WorkerId {
-        WorkerId((mix(host.to_bits()) % self.workers) as u8)
+    pub fn host(&self, host: Ipv4Addr) -> WorkerId {
+        self.owners[usize::from(rss::host(host) & 0x7f)]
     }
 
     /// The worker that owns an outside port or echo identifier.
     #[inline(always)]
-    pub fn port(self, port: u16) -> WorkerId {
-        WorkerId((mix(u32::from(port >> 6) | 1 << 16) % self.workers) as u8)
+    pub fn port(&self, port: u16) -> WorkerId {
+        self.owners[usize::from(rss::port(port) & 0x7f)]
     }
 
     /// The owner of a classified packet. `None`: whoever has it.
     #[inline(always)]
-    pub fn owner<B: PacketBuf>(self, frame: &Frame<B>, class: Class) -> Option<WorkerId> {
+    pub fn owner<B: PacketBuf>(&self, frame: &Frame<B>, class: Class) -> Option<WorkerId> {
         if self.workers == 1 {
             return None;
         }
@@ -64,18 +64,50 @@ impl Steer {
 mod tests {
     use super::*;
 
+    const WORKERS: [usize; 4] = [2, 3, 4, 8];
+
+    /// The least and the most that a worker has, as parts of its fair share.
+    fn shares(workers: usize, owners: impl Iterator<Item = WorkerId>) -> (f64, f64) {
+        let mut counts = vec![0usize; workers];
+        owners.for_each(|owner| counts[owner.index()] += 1);
+        let fair = counts.iter().sum::<usize>() as f64 / workers as f64;
+        let part = |count: Option<&usize>| count.copied().unwrap_or(0) as f64 / fair;
+        (part(counts.iter().min()), part(counts.iter().max()))
+    }
+
     #[test]
-    fn ports_and_a_network_of_hosts_spread_evenly_over_2_3_4_and_8_workers() {
-        for workers in [2usize, 3, 4, 8] {
+    fn a_network_of_hosts_spreads_to_within_a_tenth() {
+        for (workers, net) in WORKERS.into_iter().flat_map(|w| [10 << 24, 0xc0a8_0a00].map(|net| (w, net))) {
             let steer = Steer::new(workers);
-            let mut ports = vec![0usize; workers];
-            (1024..=u16::MAX).for_each(|p| ports[steer.port(p).index()] += 1);
-            let mut hosts = vec![0usize; workers];
-            (1..255).for_each(|h| hosts[steer.host(Ipv4Addr::new(192, 168, 10, h)).index()] += 1);
-            for w in 0..workers {
-                assert!(ports[w] * workers > 64512 * 8 / 10, "{workers} workers: ports {ports:?}");
-                assert!(hosts[w] * workers > 254 * 6 / 10, "{workers} workers: hosts {hosts:?}");
+            let hosts = (1..255).map(|h| steer.host(Ipv4Addr::from_bits(net | h)));
+            let (least, most) = shares(workers, hosts);
+            assert!(least >= 0.9 && most <= 1.1, "{workers} workers: {least} to {most}");
+        }
+    }
+
+    /// 50 of 128 indices by lot are uneven: with 8 workers 6 hosts are a share, and 3 or 10 may come out.
+    #[test]
+    fn one_host_in_each_of_fifty_networks_spreads_to_within_six_tenths() {
+        for workers in WORKERS {
+            let steer = Steer::new(workers);
+            for (base, host) in [0x0a00_0000u32, 0x0a14_0000, 0xac10_0000, 0xc0a8_0000, 0xc0a8_6400]
+                .into_iter()
+                .flat_map(|base| (1..255).map(move |host| (base, host)))
+            {
+                let hosts = (0..50).map(|net| steer.host(Ipv4Addr::from_bits(base + (net << 8) + host)));
+                let (least, most) = shares(workers, hosts);
+                assert!(least >= 0.4 && most <= 1.6, "{workers} workers, host {host}: {least} to {most}");
             }
+        }
+    }
+
+    #[test]
+    fn ports_spread_to_within_a_twentieth_in_blocks_of_64() {
+        for workers in WORKERS {
+            let steer = Steer::new(workers);
+            let (least, most) = shares(workers, (1024..=u16::MAX).map(|p| steer.port(p)));
+            assert!(least >= 0.95 && most <= 1.05, "{workers} workers: {least} to {most}");
+            assert!((0..=u16::MAX).all(|p| steer.port(p) == steer.port(p & !63)));
         }
     }
 }

@@ -240,8 +240,8 @@ fn list(
 
 fn matches(row: &SessionRow, context: &RowContext, filter: &SessionFilter) -> bool {
     let s = &row.session;
-    filter.inside.is_none_or(|ip| ip == s.inside)
-        && filter.outside.is_none_or(|ip| ip == s.outside)
-        && filter.wan.as_ref().is_none_or(|w| context.wan_names.get(s.wan.index()) == Some(w))
-        && filter.protocol.as_deref().is_none_or(|p| p == super::report::protocol_name(s.protocol))
+    filter.inside.is_none_or(|ip| ip == s.inside().0)
+        && filter.outside.is_none_or(|ip| ip == s.outside().0)
+        && filter.wan.as_ref().is_none_or(|w| context.wan_names.get(s.wan().index()) == Some(w))
+        && filter.protocol.as_deref().is_none_or(|p| p == super::report::protocol_name(s.protocol()))
 }

@@ -197,6 +197,7 @@ impl Manager {
             Request::Wans => Answer::Items(vec![self.wans_json(now)]),
             Request::Neighbors => Answer::Items(vec![self.neighbors_json(now)]),
             Request::Counters => Answer::Items(vec![self.counters_json()]),
+            Request::Latency => Answer::Items(vec![self.latency_json()]),
             Request::Events { follow: false } => Answer::Items(self.events.past()),
             Request::Events { follow: true } => {
                 let (past, next) = self.events.follow();

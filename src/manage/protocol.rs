@@ -28,6 +28,8 @@ pub enum Request {
     Neighbors,
     /// One item: name -> number.
     Counters,
+    /// One item: latencies from receive to send, in all and by worker.
+    Latency,
     /// One item an event: those remembered, then, if `follow`, each as it comes.
     Events {
         /// Keep the stream open.

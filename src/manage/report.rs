@@ -2,12 +2,13 @@
 
 use std::net::Ipv4Addr;
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::{Lane, Manager};
 use crate::base::Nanos;
-use crate::engine::{SessionRow, Snapshot};
-use crate::nat::session::tick;
+use crate::engine::{Latencies, SessionRow, Snapshot};
+use crate::nat::session::{INSIDE, OUTSIDE};
+use crate::nat::timeouts::tick;
 use crate::wan::WanStatus;
 use crate::wire::protocol;
 
@@ -67,6 +68,7 @@ impl Manager {
                 "refused": sum.counters.get(Stat::SessionsRefused),
             },
             "workers": self.lanes.iter().map(worker).collect::<Vec<_>>(),
+            "latency": self.latency_in_short(),
             "generation": self.view.generation.0,
             "cluster": null,
         })
@@ -83,7 +85,7 @@ impl Manager {
                 "admin": status.admin,
                 "link": status.link.unwrap_or(false),
                 "carrying": status.carrying,
-                "address": self.view.uplinks.wans[id.index()].address,
+                "address": self.view.uplinks.wans[id.index()].addresses.first(),
                 "gateway": link.gateway,
                 "rtt_us": status.rtt_us,
                 "jitter_us": status.jitter_us,
@@ -114,10 +116,51 @@ impl Manager {
         Value::Array(self.neighbors.iter().map(row).collect())
     }
 
+    /// Latencies of all workers, and of each.
+    pub(super) fn latency_json(&self) -> Value {
+        let mut all = Latencies::default();
+        let mut workers = Vec::new();
+        for (index, lane) in self.lanes.iter().enumerate() {
+            let own = lane.end.shared.latency.read();
+            all.add(&own);
+            let mut row =
+                Map::from_iter([("worker".into(), json!(index)), ("core".into(), json!(lane.core))]);
+            row.extend(spans(&own));
+            workers.push(Value::Object(row));
+        }
+        let mut answer = spans(&all);
+        answer.insert("workers".into(), workers.into());
+        Value::Object(answer)
+    }
+
+    fn latency_in_short(&self) -> Value {
+        let mut all = Latencies::default();
+        self.lanes.iter().for_each(|lane| all.add(&lane.end.shared.latency.read()));
+        let mut short = spans(&all);
+        short.retain(|key, _| ["p50_ns", "p99_ns", "max_ns"].contains(&key.as_str()));
+        Value::Object(short)
+    }
+
     pub(super) fn counters_json(&self) -> Value {
         let sum = self.totals();
         Value::Object(sum.counters.iter().map(|(name, n)| (name.to_string(), json!(n))).collect())
     }
+}
+
+/// Latencies as numbers; without a packet there are none.
+fn spans(of: &Latencies) -> Map<String, Value> {
+    let packets = of.packets();
+    let some = |ns: u64| (packets > 0).then_some(ns);
+    let row = [
+        ("packets", json!(packets)),
+        ("p50_ns", json!(of.quantile_ns(0.5))),
+        ("p90_ns", json!(of.quantile_ns(0.9))),
+        ("p99_ns", json!(of.quantile_ns(0.99))),
+        ("p999_ns", json!(of.quantile_ns(0.999))),
+        ("max_ns", json!(some(of.max_ns))),
+        ("longest_turn_ns", json!(some(of.longest_turn_ns))),
+    ];
+    row.into_iter().map(|(key, value)| (key.to_string(), value)).collect()
 }
 
 /// What a listing needs to know besides the rows.
@@ -133,20 +176,20 @@ impl RowContext {
     /// A row of `sessions`.
     pub fn json(&self, row: &SessionRow) -> Value {
         let s = &row.session;
-        let end = |ip: Ipv4Addr, port: u16| format!("{ip}:{port}");
+        let end = |(ip, port): (Ipv4Addr, u16)| format!("{ip}:{port}");
         json!({
-            "protocol": protocol_name(s.protocol),
-            "inside": end(s.inside, s.inside_port),
-            "outside": end(s.outside, s.outside_port),
-            "remote": end(s.remote, s.remote_port),
-            "wan": self.wan_names.get(s.wan.index()),
+            "protocol": protocol_name(s.protocol()),
+            "inside": end(s.inside()),
+            "outside": end(s.outside()),
+            "remote": end(s.remote()),
+            "wan": self.wan_names.get(s.wan().index()),
             "state": s.state_name(),
-            "age_s": (self.now.as_s() as u32).saturating_sub(s.created),
+            "age_s": (self.now.as_s() as u32).saturating_sub(row.created),
             "idle_s": (tick(self.now).wrapping_sub(s.refreshed) as i32).max(0) / 1000,
-            "rx_packets": s.rx_packets,
-            "tx_packets": s.tx_packets,
-            "rx_bytes": s.rx_bytes,
-            "tx_bytes": s.tx_bytes,
+            "rx_packets": s.packets(OUTSIDE),
+            "tx_packets": s.packets(INSIDE),
+            "rx_bytes": s.bytes(OUTSIDE),
+            "tx_bytes": s.bytes(INSIDE),
             "worker": row.worker.0,
         })
     }

@@ -4,7 +4,7 @@ use std::net::Ipv4Addr;
 
 use crate::base::{Generation, IfaceId, Mac, Nanos, WanId};
 use crate::nat::{NatConfig, Timeouts, Uplink, Uplinks};
-use crate::path::{IcmpPolicy, Iface, View, WanLink};
+use crate::path::{IcmpPolicy, Iface, Places, View, WanLink};
 use crate::profile::Profile;
 use crate::table::routes::{Route, Routes};
 use crate::wan;
@@ -39,7 +39,7 @@ pub fn first(profile: &Profile, ports: &[PortInfo], workers: usize) -> View {
         let interface = &profile.interfaces[w.interface];
         let near = interface.addresses.iter().find(|a| interface.gateway.is_some_and(|g| a.contains(g)));
         let address = near.or(interface.addresses.first()).map_or(Ipv4Addr::UNSPECIFIED, |a| a.addr);
-        Uplink { address, epoch: 0, fit: false }
+        Uplink { addresses: vec![address], epoch: 0, fit: false }
     };
     let connected = ifaces.iter().enumerate().filter(|(_, i)| i.wan.is_none()).flat_map(|(n, i)| {
         i.addresses.iter().map(move |net| Route { net: *net, iface: IfaceId(n as u8), via: None })
@@ -56,7 +56,9 @@ pub fn first(profile: &Profile, ports: &[PortInfo], workers: usize) -> View {
         routes: Routes::new(connected.chain(fixed).collect()),
         icmp: icmp_policy(profile, workers),
         ifaces,
+        places: Places::default(),
     }
+    .indexed()
 }
 
 /// The next view: as `last`, with the links and the WANs as they stand now.
@@ -72,7 +74,7 @@ pub fn next(last: &View, wans: &wan::Wans, links: &[bool]) -> View {
         uplink.epoch = status.epoch;
         uplink.fit = status.sends();
     }
-    view
+    view.indexed()
 }
 
 /// ICMP, as the profile wants it of the whole router, shared out to `workers`.
@@ -91,7 +93,8 @@ pub fn nat_config(profile: &Profile, workers: usize, seed: u64) -> NatConfig {
     NatConfig {
         sessions: u32::try_from(sessions).unwrap_or(u32::MAX),
         timeouts: Timeouts::new(t.tcp, t.tcp_transitory, t.udp, &t.udp_ports, t.icmp),
-        wans: profile.wans.len(),
+        wans: vec![1; profile.wans.len()],
+        reserve: profile.engine.hugepages != crate::profile::Hugepages::Never,
         seed,
     }
 }

@@ -1,8 +1,8 @@
 //! The door from outside: what has a session goes in; UDP of a new remote goes in where a mapping is
 //! (endpoint-independent filtering, RFC 4787 REQ-8); TCP and echoes need their session. Everything else changes nothing.
 
-use super::session::{Key, OPENED_OUTSIDE, Session, tick};
-use super::tcp::{TcpState, Way};
+use super::session::{Ends, INSIDE, Key, OUTSIDE, Root, Session};
+use super::timeouts::{STRANGER, tick};
 use super::{Env, Nat, Translation};
 use crate::base::WanId;
 use crate::packet::{DropReason, Stat, Tuple};
@@ -24,7 +24,7 @@ pub struct FromOutside<'a> {
     /// Its TCP header, if it is TCP
     pub tcp: Option<Tcp>,
     /// Bytes, from the IP header on
-    pub bytes: u64,
+    pub bytes: u32,
 }
 
 impl Nat {
@@ -37,7 +37,7 @@ impl Nat {
         packet: &FromOutside<'_>,
         env: &mut Env<'_>,
     ) -> Result<Translation, DropReason> {
-        let found = self.find_inbound(Key::inbound(packet.wan, packet.tuple));
+        let found = self.find(Key::inbound(packet.wan, packet.tuple), OUTSIDE);
         let live = found.filter(|slot| !self.sessions.get(*slot).expired(&self.timeouts, tick(env.now)));
         let slot = match live {
             Some(slot) => slot,
@@ -50,31 +50,24 @@ impl Nat {
             }
         };
         let session = self.sessions.get_mut(slot);
-        if env.up.left(session.wan, session.epoch) {
+        if env.up.left(session.wan(), self.roots[slot as usize].epoch) {
             return Err(DropReason::WanLeft);
         }
-        // What outside opened must not be kept alive from there alone (RFC 7857 REQ-7).
-        let mut refreshes = session.spoken();
-        if let Some(tcp) = packet.tcp {
-            let state = TcpState::from_u8(session.state);
-            let next = state.after(Way::In, tcp.flags);
-            refreshes &= state.refreshes(next, tcp.flags);
-            session.state = next as u8;
+        match packet.tcp {
+            Some(tcp) => session.step(OUTSIDE, tcp.flags, tick(env.now)),
+            // What outside opened must not be kept alive from there alone (RFC 7857 REQ-7).
+            None if session.spoken() => session.refreshed = tick(env.now),
+            None => {}
         }
-        if refreshes {
-            session.refreshed = tick(env.now);
-        }
-        session.rx_packets = session.rx_packets.wrapping_add(1);
-        session.rx_bytes += packet.bytes;
-        Ok(Translation { addr: session.inside, port: session.inside_port, wan: session.wan })
+        session.count(OUTSIDE, packet.bytes);
+        let (addr, port) = session.inside();
+        Ok(Translation { addr, port, wan: session.wan(), slot })
     }
 
     /// A session for a remote that was not spoken to yet, if its mapping lets it in.
     fn admit(&mut self, packet: &FromOutside<'_>, env: &mut Env<'_>) -> Result<u32, DropReason> {
         let t = packet.tuple;
-        let any_remote =
-            Key::inbound(packet.wan, &Tuple { src: std::net::Ipv4Addr::UNSPECIFIED, src_port: 0, ..*t });
-        let slot = self.find_mapping_outside(any_remote).ok_or(DropReason::NatNoMapping)?;
+        let slot = self.find_mapping_outside(packet.wan, t, env).ok_or(DropReason::NatNoMapping)?;
         let mapping = *self.mappings.get(slot);
         if env.up.left(mapping.wan, mapping.epoch) {
             return Err(DropReason::WanLeft);
@@ -92,25 +85,20 @@ impl Nat {
         {
             return Err(DropReason::NatStrangers);
         }
-        let session = Session {
-            inside: mapping.inside,
-            outside: mapping.outside,
-            remote: t.src,
-            inside_port: mapping.inside_port,
-            outside_port: mapping.outside_port,
-            remote_port: t.src_port,
+        let mut session = Session::new(&Ends {
             protocol: t.protocol,
-            state: self.timeouts.udp_class(t.src_port),
+            inside: (mapping.inside, mapping.inside_port),
+            outside: (t.dst, mapping.outside_port),
+            remote: (t.src, t.src_port),
             wan: mapping.wan,
-            flags: OPENED_OUTSIDE,
-            epoch: mapping.epoch,
-            refreshed: tick(env.now),
-            created: env.now.as_s() as u32,
-            mapping: slot,
-            ..Session::default()
-        };
-        let Some(known) = self.find_outbound(session.outbound_key()) else {
-            return self.add_session(session, env.counters);
+        });
+        session.state = STRANGER;
+        session.refreshed = tick(env.now);
+        let root = Root { mapping: slot, created: env.now.as_s() as u32, epoch: mapping.epoch };
+        let key = session.key(INSIDE);
+        let hash = self.hash(key);
+        let Some(known) = self.find_hashed(hash, key, INSIDE) else {
+            return self.add_session(session, hash, root, env.counters);
         };
         let old = *self.sessions.get(known);
         if old.expired(&self.timeouts, tick(env.now)) {
@@ -120,7 +108,7 @@ impl Nat {
             return self.admit(packet, env);
         }
         // Another mapping of the same inside endpoint (one bound to a WAN's link) may speak to this remote already.
-        if old.mapping != slot {
+        if self.roots[known as usize].mapping != slot {
             return Err(DropReason::NatFiltered);
         }
         // The mapping was moved by another flow's packet: this one follows.

@@ -8,12 +8,16 @@
 //!   mapping moves, and each TCP session is reset, with its own next packet from inside.
 #![forbid(unsafe_code)]
 
+mod established;
 pub mod inbound;
+pub mod mapping;
 pub mod outbound;
+mod place;
 pub mod rewrite;
 pub mod session;
 mod sweep;
 pub mod tcp;
+pub mod timeouts;
 
 #[cfg(test)]
 mod tests_session;
@@ -29,15 +33,19 @@ use crate::table::hash::HashKey;
 use crate::table::index::Index;
 use crate::table::ports::PortPool;
 use crate::table::slab::Slab;
+use crate::table::store::Store;
 use crate::wire::protocol;
-use session::{Key, tick};
-pub use session::{Mapping, Session, Timeouts};
+use mapping::Mapping;
+pub use session::Session;
+use session::{INSIDE, Key, OUTSIDE, Root};
+pub use timeouts::Timeouts;
+use timeouts::tick;
 
 /// A WAN, as the NAT sees it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Uplink {
-    /// The router's address there
-    pub address: Ipv4Addr,
+    /// The router's addresses there that it translates to, at least one: hosts are shared out to them
+    pub addresses: Vec<Ipv4Addr>,
     /// Grows each time a failover leaves it
     pub epoch: u16,
     /// Packets can be sent there
@@ -56,6 +64,12 @@ pub struct Uplinks {
 impl Uplinks {
     fn get(&self, wan: WanId) -> Option<&Uplink> {
         self.wans.get(wan.index())
+    }
+
+    /// An address of a WAN, by its place in the list.
+    fn address(&self, wan: WanId, at: u16) -> Ipv4Addr {
+        let addresses = self.get(wan).map(|u| u.addresses.as_slice()).unwrap_or_default();
+        addresses.get(usize::from(at)).copied().unwrap_or(Ipv4Addr::UNSPECIFIED)
     }
 
     fn left(&self, wan: WanId, epoch: u16) -> bool {
@@ -87,6 +101,8 @@ pub struct Translation {
     pub port: u16,
     /// The WAN it concerns
     pub wan: WanId,
+    /// The session's slot
+    pub slot: u32,
 }
 
 /// What becomes of a packet from inside.
@@ -107,8 +123,10 @@ pub struct NatConfig {
     pub sessions: u32,
     /// How long they live
     pub timeouts: Timeouts,
-    /// One per WAN
-    pub wans: usize,
+    /// One per WAN: how many addresses it has
+    pub wans: Vec<usize>,
+    /// Tables may take huge pages from the reserve
+    pub reserve: bool,
     /// Seed of the secret and of the ports
     pub seed: u64,
 }
@@ -134,13 +152,15 @@ pub struct Nat {
     key: HashKey,
     rng: StdRng,
     sessions: Slab<Session>,
+    /// By the same slot
+    roots: Store<Root>,
     mappings: Slab<Mapping>,
-    /// Two entries a session: slot * 2 + (0 from inside, 1 from outside)
+    /// Two entries a session: slot * 2 + side
     index: Index,
-    /// Two entries a mapping, likewise
+    /// One entry a mapping, by its inside endpoint; by its outside endpoint it stands in `ports`
     mapping_index: Index,
-    /// [wan][udp, tcp, icmp]
-    ports: Vec<[PortPool; 3]>,
+    /// [wan][address][udp, tcp, icmp]
+    ports: Vec<Vec<[PortPool; 3]>>,
     timeouts: Timeouts,
     sweep: sweep::Sweep,
     /// Live sessions per WAN
@@ -149,36 +169,32 @@ pub struct Nat {
     strangers: u32,
 }
 
-fn pool_of(protocol: u8) -> usize {
-    match protocol {
-        protocol::UDP => 0,
-        protocol::TCP => 1,
-        _ => 2,
-    }
-}
-
 impl Nat {
     /// Empty, with all its memory taken.
     pub fn new(config: &NatConfig, slice: &impl PortSlice) -> Nat {
         let mut rng = StdRng::seed_from_u64(config.seed);
         // A mapping has a port of its own: there are no more of them than ports.
-        let per_wan: usize = [FIRST_PORT, FIRST_PORT, 0]
+        let per_address: usize = [FIRST_PORT, FIRST_PORT, 0]
             .map(|first| (first..=u16::MAX).filter(|p| slice.holds(*p)).count())
             .iter()
             .sum();
-        let mappings = (config.wans * per_wan).min(config.sessions as usize).max(1);
-        let pool = |first: u16| PortPool::new((first..=u16::MAX).filter(|p| slice.holds(*p)));
+        let addresses: usize = config.wans.iter().sum();
+        let mappings = (addresses * per_address).min(config.sessions as usize).max(1);
+        let reserve = config.reserve;
+        let pool = |first: u16| PortPool::new((first..=u16::MAX).filter(|p| slice.holds(*p)), reserve);
+        let pools = |n: &usize| (0..*n).map(|_| [pool(FIRST_PORT), pool(FIRST_PORT), pool(0)]).collect();
         Nat {
             key: HashKey::draw(&mut rng),
             rng,
-            sessions: Slab::new(config.sessions),
-            mappings: Slab::new(mappings as u32),
-            index: Index::new(config.sessions as usize * 2),
-            mapping_index: Index::new(mappings * 2),
-            ports: (0..config.wans).map(|_| [pool(FIRST_PORT), pool(FIRST_PORT), pool(0)]).collect(),
+            sessions: Slab::new(config.sessions, reserve),
+            roots: Store::new(config.sessions as usize, Root::default(), reserve),
+            mappings: Slab::new(mappings as u32, reserve),
+            index: Index::new(config.sessions as usize * 2, reserve),
+            mapping_index: Index::new(mappings, reserve),
+            ports: config.wans.iter().map(pools).collect(),
             timeouts: config.timeouts.clone(),
             sweep: sweep::Sweep::default(),
-            per_wan: vec![0; config.wans],
+            per_wan: vec![0; config.wans.len()],
             strangers: 0,
         }
     }
@@ -198,11 +214,17 @@ impl Nat {
         &self.per_wan
     }
 
-    /// Bytes of memory that the tables take.
+    /// Bytes of memory that all tables take.
     pub fn bytes(&self) -> usize {
-        let sessions = self.sessions.capacity() as usize * (size_of::<Session>() + 4);
-        let slots = sessions + self.mappings.capacity() as usize * (size_of::<Mapping>() + 4);
-        slots + self.index.bytes() + self.mapping_index.bytes()
+        let mappings = self.mappings.capacity() as usize * Slab::<Mapping>::slot_bytes();
+        let ports: usize = self.ports.iter().flatten().flatten().map(PortPool::bytes).sum();
+        self.session_bytes() + mappings + self.mapping_index.bytes() + ports
+    }
+
+    /// Bytes of memory that sessions take, with their index.
+    pub fn session_bytes(&self) -> usize {
+        self.sessions.capacity() as usize * (Slab::<Session>::slot_bytes() + size_of::<Root>())
+            + self.index.bytes()
     }
 
     #[inline(always)]
@@ -210,120 +232,90 @@ impl Nat {
         self.key.hash(key.addresses, key.rest)
     }
 
-    #[inline(always)]
-    fn find_outbound(&self, key: Key) -> Option<u32> {
-        let is_it = |entry: u32| entry & 1 == 0 && self.sessions.get(entry >> 1).outbound_key() == key;
-        self.index.find(self.hash(key), is_it).map(|entry| entry >> 1)
+    fn find(&self, key: Key, side: usize) -> Option<u32> {
+        self.find_hashed(self.hash(key), key, side)
     }
 
     #[inline(always)]
-    fn find_inbound(&self, key: Key) -> Option<u32> {
-        let is_it = |entry: u32| entry & 1 == 1 && self.sessions.get(entry >> 1).inbound_key() == key;
-        self.index.find(self.hash(key), is_it).map(|entry| entry >> 1)
+    fn find_hashed(&self, hash: u64, key: Key, side: usize) -> Option<u32> {
+        let is_it = |entry: u32| entry & 1 == side as u32 && self.sessions.get(entry >> 1).key(side) == key;
+        self.index.find(hash, is_it).map(|entry| entry >> 1)
     }
 
-    fn find_mapping_inside(&self, key: Key) -> Option<u32> {
-        let is_it = |entry: u32| entry & 1 == 0 && self.mappings.get(entry >> 1).inside_key() == key;
-        self.mapping_index.find(self.hash(key), is_it).map(|entry| entry >> 1)
-    }
-
-    fn find_mapping_outside(&self, key: Key) -> Option<u32> {
-        let is_it = |entry: u32| entry & 1 == 1 && self.mappings.get(entry >> 1).outside_key() == key;
-        self.mapping_index.find(self.hash(key), is_it).map(|entry| entry >> 1)
-    }
-
-    /// Brings what a burst will look up into the cache: first the lines of the index, all at once, then those of the
-    /// sessions, all at once. Without it each packet would wait for its own two misses. Changes nothing.
-    #[inline]
-    pub fn warm<const N: usize>(&self, keys: impl Iterator<Item = Key>) {
-        let mut slots = arrayvec::ArrayVec::<u32, N>::new();
-        for key in keys.take(N) {
-            if let Some(entry) = self.index.guess(self.hash(key)) {
-                slots.push(entry >> 1);
-            }
-        }
-        let mut sum = 0u32;
-        for slot in slots {
-            sum = sum.wrapping_add(self.sessions.get(slot).refreshed);
-        }
-        // The loads must not be taken for idle.
-        std::hint::black_box(sum);
+    #[inline(always)]
+    fn find_mapping(&self, hash: u64, key: Key) -> Option<u32> {
+        let is_it = |slot: u32| self.mappings.get(slot).key() == key;
+        self.mapping_index.find(hash, is_it)
     }
 
     /// Makes a session of a mapping, found from both sides.
-    fn add_session(&mut self, session: Session, counters: &mut Counters) -> Result<u32, DropReason> {
-        let (out_hash, in_hash) = (self.hash(session.outbound_key()), self.hash(session.inbound_key()));
-        self.evict_inbound(session.inbound_key());
-        let Some(slot) = self.sessions.insert(session) else {
-            counters.add(Stat::SessionsRefused, 1);
-            return Err(DropReason::NatTableFull);
-        };
+    #[inline(always)]
+    fn add_session(
+        &mut self,
+        session: Session,
+        out_hash: u64,
+        root: Root,
+        counters: &mut Counters,
+    ) -> Result<u32, DropReason> {
+        let in_hash = self.hash(session.key(OUTSIDE));
+        self.evict_inbound(session.key(OUTSIDE), in_hash);
+        let slot = self.sessions.insert(session).ok_or(DropReason::NatTableFull)?;
         if self.index.insert_both((out_hash, slot * 2), (in_hash, slot * 2 + 1)).is_err() {
             self.sessions.remove(slot);
-            counters.add(Stat::SessionsRefused, 1);
             return Err(DropReason::NatTableFull);
         }
-        let mapping = self.mappings.get_mut(session.mapping);
+        self.roots[slot as usize] = root;
+        let mapping = self.mappings.get_mut(root.mapping);
         mapping.sessions += 1;
         mapping.spoken += u32::from(session.spoken());
         self.strangers += u32::from(!session.spoken());
-        self.per_wan[session.wan.index()] += 1;
+        self.per_wan[session.wan().index()] += 1;
         counters.add(Stat::SessionsCreated, 1);
         Ok(slot)
     }
 
     /// Takes a stale session's place on the outside: its port was given to another mapping since.
-    fn evict_inbound(&mut self, key: Key) {
-        if let Some(slot) = self.find_inbound(key) {
-            let hash = self.hash(key);
-            self.index.remove(hash, slot * 2 + 1);
+    #[inline(always)]
+    fn evict_inbound(&mut self, key: Key, hash: u64) {
+        let is_it = |entry: u32| entry & 1 == 1 && self.sessions.get(entry >> 1).key(OUTSIDE) == key;
+        if let Some(entry) = self.index.find(hash, is_it) {
+            self.index.remove(hash, entry);
         }
     }
 
     /// Ends a session, and its mapping if it was the last one.
     fn remove_session(&mut self, slot: u32, now: Nanos, counters: &mut Counters) {
         let session = *self.sessions.get(slot);
-        let (out_hash, in_hash) = (self.hash(session.outbound_key()), self.hash(session.inbound_key()));
+        let (out_hash, in_hash) = (self.hash(session.key(INSIDE)), self.hash(session.key(OUTSIDE)));
         self.index.remove(out_hash, slot * 2);
         self.index.remove(in_hash, slot * 2 + 1);
         self.sessions.remove(slot);
-        self.per_wan[session.wan.index()] -= 1;
-        let mapping = self.mappings.get_mut(session.mapping);
+        self.per_wan[session.wan().index()] -= 1;
+        let mapping_slot = self.roots[slot as usize].mapping;
+        let mapping = self.mappings.get_mut(mapping_slot);
         mapping.sessions -= 1;
         mapping.spoken -= u32::from(session.spoken());
         self.strangers -= u32::from(!session.spoken());
         if mapping.sessions == 0 {
-            let closed = session.protocol == protocol::TCP && tcp::TcpState::from_u8(session.state).closed();
-            self.remove_mapping(session.mapping, closed, now, counters);
-        }
-    }
-
-    fn remove_mapping(&mut self, slot: u32, closed: bool, now: Nanos, counters: &mut Counters) {
-        let mapping = *self.mappings.get(slot);
-        let (inside, outside) = (self.hash(mapping.inside_key()), self.hash(mapping.outside_key()));
-        self.mapping_index.remove(inside, slot * 2);
-        self.mapping_index.remove(outside, slot * 2 + 1);
-        self.mappings.remove(slot);
-        self.release_port(&mapping, closed, now);
-        counters.add(Stat::MappingsRemoved, 1);
-    }
-
-    fn release_port(&mut self, mapping: &Mapping, closed: bool, now: Nanos) {
-        let pool = &mut self.ports[mapping.wan.index()][pool_of(mapping.protocol)];
-        if closed {
-            pool.release_at_once(mapping.outside_port);
-        } else {
-            pool.release(mapping.outside_port, now);
+            let closed =
+                session.protocol() == protocol::TCP && tcp::TcpState::from_u8(session.state).closed();
+            self.remove_mapping(mapping_slot, closed, now, counters);
         }
     }
 
     /// Hands `each` the live sessions of up to `slots` slots from `from` on; gives where to go on, `None` at the end.
-    pub fn list(&self, from: u32, slots: u32, now: Nanos, mut each: impl FnMut(&Session)) -> Option<u32> {
+    pub fn list(
+        &self,
+        from: u32,
+        slots: u32,
+        now: Nanos,
+        mut each: impl FnMut(&Session, &Root),
+    ) -> Option<u32> {
         let end = from.saturating_add(slots).min(self.sessions.used());
         for slot in from..end {
             let session = self.sessions.get(slot);
-            if session.protocol != 0 && !session.expired(&self.timeouts, tick(now)) {
-                each(session);
+            if !session.is_free() && !session.expired(&self.timeouts, tick(now)) {
+                each(session, &self.roots[slot as usize]);
             }
         }
         (end < self.sessions.used()).then_some(end)
@@ -331,12 +323,12 @@ impl Nat {
 
     /// A number that changes with every change of sessions, mappings or free ports; traffic counters do not count.
     pub fn digest(&self) -> u64 {
-        let slots = (0..self.sessions.used()).map(|s| self.sessions.get(s)).filter(|s| s.protocol != 0);
+        let slots = (0..self.sessions.used()).map(|s| self.sessions.get(s)).filter(|s| !s.is_free());
         let mut sum = slots.fold(0u64, |sum, s| {
-            let key = self.hash(s.outbound_key()) ^ self.hash(s.inbound_key()).rotate_left(7);
+            let key = self.hash(s.key(INSIDE)) ^ self.hash(s.key(OUTSIDE)).rotate_left(7);
             sum.wrapping_add(key ^ u64::from(s.refreshed) << 8 ^ u64::from(s.state))
         });
-        for pool in self.ports.iter().flatten() {
+        for pool in self.ports.iter().flatten().flatten() {
             sum = sum.wrapping_mul(31).wrapping_add(pool.free() as u64);
         }
         sum ^ (self.mappings.len() as u64) << 40

@@ -1,208 +1,230 @@
-//! What the NAT remembers: a `Session` per flow in one cache line, a `Mapping` per inside endpoint.
+//! What the NAT remembers of a flow: a `Session`, the one cache line that its packets read and write, and a `Root`
+//! beside it for what only its beginning and its end need.
 //!
-//! A mapping ties an inside endpoint to one outside endpoint on one WAN, whatever the remote (RFC 4787 REQ-1). Its
-//! sessions are its flows, one per remote endpoint. Both remember the epoch of their WAN: when a failover leaves a WAN its epoch
-//! grows, and with that everything bound to it is stale at once, however much it is.
+//! A session has two sides, inside's and outside's: what packets from there count, where they go and whether that still
+//! stands. So one code serves both directions. Addresses and ports lie as on the wire, and the
+//! differences of both checksums are kept, so that a packet is compared, rewritten and sent without turning a byte.
+//!
+//! Whether all that still stands is one compare: each side carries the stamp of the path at the time when a packet went the
+//! whole way, by every check, and the path draws a new stamp when anything changes that a check reads (docs/architecture.md).
 
 use std::net::Ipv4Addr;
 
-use super::tcp::TcpState;
-use crate::base::{Nanos, WanId};
+use super::tcp::{TcpState, Way};
+use super::timeouts::{STRANGER, Timeouts};
+use crate::base::{IfaceId, WanId};
 use crate::packet::Tuple;
+use crate::wire::checksum::RawDelta;
 use crate::wire::protocol;
+use crate::wire::tcp::Flags;
 
-/// How long a session lives that outside has opened and inside has not answered.
-const STRANGER_MS: u32 = 10_000;
+/// Packets from inside; scope 0 of keys.
+pub const INSIDE: usize = 0;
+/// Packets from outside.
+pub const OUTSIDE: usize = 1;
 
-/// Set in `Session::flags` if the first packet came from outside and inside has not answered.
-pub const OPENED_OUTSIDE: u8 = 1;
-
-/// A flow through the router. Hot: read and written by each of its packets.
-#[derive(Clone, Copy, Debug)]
+/// A flow through the router. What there are two of belongs to the packets from one side: `INSIDE`, `OUTSIDE`.
+#[derive(Clone, Copy, Debug, Default)]
 #[repr(C, align(64))]
 pub struct Session {
-    /// The inside host
-    pub inside: Ipv4Addr,
-    /// The router's address on the WAN
-    pub outside: Ipv4Addr,
-    /// The other end
-    pub remote: Ipv4Addr,
-    /// Port or echo identifier of the inside host
-    pub inside_port: u16,
-    /// Port or echo identifier on the WAN
-    pub outside_port: u16,
-    /// Port of the other end; an echo's is 0
-    pub remote_port: u16,
-    /// 0: the slot is free
-    pub protocol: u8,
-    /// TCP: a `TcpState`; UDP: which timeout
-    pub state: u8,
-    /// The WAN it is bound to
-    pub wan: WanId,
-    /// See `OPENED_OUTSIDE`
-    pub flags: u8,
-    /// The WAN's epoch when it was bound
-    pub epoch: u16,
-    /// When its timer was started last, in ms (wraps after 49 days; no timer runs longer than one)
+    /// Inside, remote, outside, as on the wire: so that two neighbours are source and destination of a side's packets
+    addrs: [u32; 3],
+    /// When its timer was started last, in ms (wraps after 49 days; no timer runs longer than half of that)
     pub refreshed: u32,
-    /// When it was made, in s
-    pub created: u32,
-    /// Its mapping
-    pub mapping: u32,
+    packets: [u32; 2],
+    bytes_low: [u32; 2],
     /// The last acknowledgement number from inside: what a reset must carry (RFC 5961)
     pub last_ack: u32,
-    /// Packets to outside
-    pub tx_packets: u32,
-    /// Packets to inside
-    pub rx_packets: u32,
-    /// Bytes to outside, from the IP header on
-    pub tx_bytes: u64,
-    /// Bytes to inside, from the IP header on
-    pub rx_bytes: u64,
+    /// As `addrs`; an echo's remote port is 0, the others are its identifier
+    ports: [u16; 3],
+    /// Protocol, and from bit 8 on the scope of the key
+    kinds: [u16; 2],
+    bytes_high: [u16; 2],
+    /// The neighbour that packets go to, while the stamp stands
+    pub hops: [u16; 2],
+    /// When the hop was found, and every check passed; 0: never
+    pub stamps: [u16; 2],
+    /// What translation from inside to outside adds to the IP checksum, and to that of the transport
+    pub deltas: [RawDelta; 2],
+    /// Which timer runs (`Timeouts`); TCP's are the `TcpState`s
+    pub state: u8,
+    /// Where packets from inside come in, while their stamp stands
+    pub ingress: IfaceId,
 }
 
 const _: () = assert!(size_of::<Session>() == 64);
 
-impl Default for Session {
-    fn default() -> Session {
-        Session {
-            inside: Ipv4Addr::UNSPECIFIED,
-            outside: Ipv4Addr::UNSPECIFIED,
-            remote: Ipv4Addr::UNSPECIFIED,
-            inside_port: 0,
-            outside_port: 0,
-            remote_port: 0,
-            protocol: 0,
-            state: 0,
-            wan: WanId(0),
-            flags: 0,
-            epoch: 0,
-            refreshed: 0,
-            created: 0,
-            mapping: 0,
-            last_ack: 0,
-            tx_packets: 0,
-            rx_packets: 0,
-            tx_bytes: 0,
-            rx_bytes: 0,
-        }
-    }
+/// What is not needed by its packets.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Root {
+    /// Its mapping
+    pub mapping: u32,
+    /// When it was made, in s
+    pub created: u32,
+    /// The WAN's epoch when it was bound
+    pub epoch: u16,
+}
+
+/// An address or a port as it lies on the wire.
+#[inline(always)]
+const fn raw(ip: Ipv4Addr) -> u32 {
+    u32::from_le_bytes(ip.octets())
+}
+
+#[inline(always)]
+const fn cooked(raw: u32) -> Ipv4Addr {
+    let [a, b, c, d] = raw.to_le_bytes();
+    Ipv4Addr::new(a, b, c, d)
+}
+
+#[inline(always)]
+const fn raw_port(port: u16) -> u16 {
+    u16::from_le_bytes(port.to_be_bytes())
+}
+
+/// Who a session is between.
+#[derive(Clone, Copy, Debug)]
+pub struct Ends {
+    /// See `wire::protocol`
+    pub protocol: u8,
+    /// The inside host
+    pub inside: (Ipv4Addr, u16),
+    /// Its place on the WAN
+    pub outside: (Ipv4Addr, u16),
+    /// The other end
+    pub remote: (Ipv4Addr, u16),
+    /// The WAN
+    pub wan: WanId,
 }
 
 impl Session {
+    /// A session between these, without a timer yet.
+    #[inline(always)]
+    pub fn new(ends: &Ends) -> Session {
+        let mut session = Session {
+            addrs: [raw(ends.inside.0), raw(ends.remote.0), 0],
+            ports: [raw_port(ends.inside.1), raw_port(ends.remote.1), 0],
+            kinds: [u16::from(ends.protocol), u16::from(ends.protocol)],
+            ..Session::default()
+        };
+        session.bind(ends.outside, ends.wan);
+        session
+    }
+
+    /// Gives it its place on a WAN. What packets found on the way before counts no more.
+    #[inline(always)]
+    pub fn bind(&mut self, outside: (Ipv4Addr, u16), wan: WanId) {
+        self.stamps = [0; 2];
+        self.addrs[2] = raw(outside.0);
+        self.ports[2] = raw_port(outside.1);
+        self.kinds[OUTSIDE] = self.kinds[INSIDE] | u16::from(outside_scope(wan)) << 8;
+        let addr = RawDelta::NONE.addr(self.addrs[0], self.addrs[2]);
+        self.deltas = [addr, addr.word(self.ports[0], self.ports[2])];
+    }
+
+    /// The slot is free.
+    #[inline(always)]
+    pub const fn is_free(&self) -> bool {
+        self.kinds[0] == 0
+    }
+
+    /// See `wire::protocol`; 0: the slot is free.
+    #[inline(always)]
+    pub const fn protocol(&self) -> u8 {
+        self.kinds[0] as u8
+    }
+
+    /// The WAN it is bound to.
+    #[inline(always)]
+    pub const fn wan(&self) -> WanId {
+        WanId((self.kinds[OUTSIDE] >> 8) as u8 & 127)
+    }
+
+    /// The inside host.
+    pub const fn inside(&self) -> (Ipv4Addr, u16) {
+        self.end(0)
+    }
+
+    /// The other end.
+    pub const fn remote(&self) -> (Ipv4Addr, u16) {
+        self.end(1)
+    }
+
+    /// Its place on the WAN.
+    pub const fn outside(&self) -> (Ipv4Addr, u16) {
+        self.end(2)
+    }
+
+    const fn end(&self, at: usize) -> (Ipv4Addr, u16) {
+        (cooked(self.addrs[at]), raw_port(self.ports[at]))
+    }
+
+    /// What takes the place of a packet's own end: address and port as on the wire.
+    #[inline(always)]
+    pub fn translation(&self, side: usize) -> (u32, u16) {
+        if side == OUTSIDE { (self.addrs[0], self.ports[0]) } else { (self.addrs[2], self.ports[2]) }
+    }
+
+    /// Counts a packet of a side; 48 bits of bytes.
+    #[inline(always)]
+    pub fn count(&mut self, side: usize, bytes: u32) {
+        let side = side & 1;
+        self.packets[side] = self.packets[side].wrapping_add(1);
+        let (low, carry) = self.bytes_low[side].overflowing_add(bytes);
+        self.bytes_low[side] = low;
+        self.bytes_high[side] = self.bytes_high[side].wrapping_add(u16::from(carry));
+    }
+
+    /// Packets of a side (wraps at 2^32).
+    pub const fn packets(&self, side: usize) -> u32 {
+        self.packets[side & 1]
+    }
+
+    /// Bytes of a side, from the IP header on.
+    pub const fn bytes(&self, side: usize) -> u64 {
+        (self.bytes_high[side & 1] as u64) << 32 | self.bytes_low[side & 1] as u64
+    }
+
     /// Inside has sent in it.
     #[inline(always)]
-    pub fn spoken(&self) -> bool {
-        self.flags & OPENED_OUTSIDE == 0
+    pub const fn spoken(&self) -> bool {
+        self.state != STRANGER
     }
 
-    /// The key of its packets from inside.
+    /// The key of its packets from a side.
     #[inline(always)]
-    pub fn outbound_key(&self) -> Key {
-        Key::new(self.protocol, INSIDE, self.inside, self.inside_port, self.remote, self.remote_port)
-    }
-
-    /// The key of its packets from outside.
-    #[inline(always)]
-    pub fn inbound_key(&self) -> Key {
-        Key::new(
-            self.protocol,
-            outside_scope(self.wan),
-            self.outside,
-            self.outside_port,
-            self.remote,
-            self.remote_port,
-        )
-    }
-
-    /// What the timer is set to.
-    #[inline(always)]
-    pub fn timeout_ms(&self, timeouts: &Timeouts) -> u32 {
-        match self.protocol {
-            // Made again by the stranger's next packet: nothing is lost, and memory is not his to hold.
-            protocol::UDP if !self.spoken() => STRANGER_MS.min(timeouts.udp_ms[usize::from(self.state)]),
-            protocol::UDP => timeouts.udp_ms[usize::from(self.state)],
-            protocol::TCP if self.state == TcpState::Established as u8 => timeouts.tcp_ms,
-            protocol::TCP => timeouts.tcp_transitory_ms,
-            _ => timeouts.icmp_ms,
+    pub const fn key(&self, side: usize) -> Key {
+        let side = side & 1;
+        Key {
+            addresses: self.addrs[side] as u64 | (self.addrs[side + 1] as u64) << 32,
+            rest: self.ports[side] as u64
+                | (self.ports[side + 1] as u64) << 16
+                | (self.kinds[side] as u64) << 32,
         }
+    }
+
+    /// A TCP segment of a side: the state after it, and the timer.
+    #[inline]
+    pub fn step(&mut self, side: usize, flags: Flags, tick: u32) {
+        let state = TcpState::from_u8(self.state);
+        let next = state.after(if side == OUTSIDE { Way::In } else { Way::Out }, flags);
+        if state.refreshes(next, flags) {
+            self.refreshed = tick;
+        }
+        self.state = next as u8;
     }
 
     /// Its timer has run out.
     #[inline(always)]
     pub fn expired(&self, timeouts: &Timeouts, tick: u32) -> bool {
-        tick.wrapping_sub(self.refreshed) >= self.timeout_ms(timeouts)
+        tick.wrapping_sub(self.refreshed) >= timeouts.ms(self.state)
     }
 
     /// The state's name.
     pub fn state_name(&self) -> &'static str {
-        if self.protocol == protocol::TCP { TcpState::from_u8(self.state).name() } else { "active" }
+        if self.protocol() == protocol::TCP { TcpState::from_u8(self.state).name() } else { "active" }
     }
 }
-
-/// An inside endpoint's place on a WAN.
-#[derive(Clone, Copy, Debug)]
-pub struct Mapping {
-    /// The inside host
-    pub inside: Ipv4Addr,
-    /// The router's address on the WAN
-    pub outside: Ipv4Addr,
-    /// Port or echo identifier of the inside host
-    pub inside_port: u16,
-    /// Port or echo identifier on the WAN
-    pub outside_port: u16,
-    /// See `wire::protocol`
-    pub protocol: u8,
-    /// 0: goes with the selection; 1 + w: keeps to WAN w while that is fit, because its remotes are on that WAN's link
-    pub pin: u8,
-    /// The WAN it is on
-    pub wan: WanId,
-    /// The WAN's epoch when it was put there
-    pub epoch: u16,
-    /// How many sessions it has; it ends with the last
-    pub sessions: u32,
-    /// Those of them in which inside has spoken: without any it lets nobody new in
-    pub spoken: u32,
-}
-
-impl Default for Mapping {
-    fn default() -> Mapping {
-        Mapping {
-            inside: Ipv4Addr::UNSPECIFIED,
-            outside: Ipv4Addr::UNSPECIFIED,
-            inside_port: 0,
-            outside_port: 0,
-            protocol: 0,
-            pin: 0,
-            wan: WanId(0),
-            epoch: 0,
-            sessions: 0,
-            spoken: 0,
-        }
-    }
-}
-
-impl Mapping {
-    /// The key by which new flows from inside find it.
-    pub fn inside_key(&self) -> Key {
-        Key::mapping(self.protocol, self.pin, self.inside, self.inside_port)
-    }
-
-    /// The key by which new flows from outside find it.
-    pub fn outside_key(&self) -> Key {
-        Key::new(
-            self.protocol,
-            outside_scope(self.wan),
-            self.outside,
-            self.outside_port,
-            Ipv4Addr::UNSPECIFIED,
-            0,
-        )
-    }
-}
-
-/// The scope of keys that name an inside endpoint.
-pub const INSIDE: u8 = 0;
 
 /// The scope of keys that name an outside endpoint on a WAN (two WANs may have the same address).
 #[inline(always)]
@@ -210,96 +232,68 @@ pub const fn outside_scope(wan: WanId) -> u8 {
     128 | wan.0
 }
 
-/// What stands in the index: protocol, scope, own endpoint, remote endpoint.
+/// What stands in the index: source and destination as on the wire, protocol, and the scope, which is 0 for what comes
+/// from inside.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Key {
-    /// Own and remote address
+    /// Source address, destination address from bit 32 on
     pub addresses: u64,
-    /// Protocol, scope, own and remote port
+    /// Source port, destination port, protocol and scope, from bits 0, 16, 32 and 40 on
     pub rest: u64,
 }
 
 impl Key {
-    /// The key of a session.
-    #[inline(always)]
-    pub fn new(
-        protocol: u8,
-        scope: u8,
-        own: Ipv4Addr,
-        own_port: u16,
-        remote: Ipv4Addr,
-        remote_port: u16,
-    ) -> Key {
+    fn of(scope: u8, protocol: u8, src: (Ipv4Addr, u16), dst: (Ipv4Addr, u16)) -> Key {
         Key {
-            addresses: u64::from(own.to_bits()) << 32 | u64::from(remote.to_bits()),
-            rest: u64::from(scope) << 40
+            addresses: u64::from(raw(src.0)) | u64::from(raw(dst.0)) << 32,
+            rest: u64::from(raw_port(src.1))
+                | u64::from(raw_port(dst.1)) << 16
                 | u64::from(protocol) << 32
-                | u64::from(own_port) << 16
-                | u64::from(remote_port),
+                | u64::from(scope) << 40,
         }
     }
 
     /// The key of a mapping by its inside endpoint. Mappings have an index of their own.
+    #[inline(always)]
     pub fn mapping(protocol: u8, pin: u8, inside: Ipv4Addr, port: u16) -> Key {
-        Key::new(protocol, pin, inside, port, Ipv4Addr::UNSPECIFIED, 0)
+        Key::of(pin, protocol, (inside, port), (Ipv4Addr::UNSPECIFIED, 0))
+    }
+
+    /// Protocol.
+    #[inline(always)]
+    pub const fn protocol(self) -> u8 {
+        (self.rest >> 32) as u8
+    }
+
+    /// Source of the packet.
+    #[inline(always)]
+    pub const fn source(self) -> (Ipv4Addr, u16) {
+        (cooked(self.addresses as u32), raw_port(self.rest as u16))
+    }
+
+    /// Destination of the packet.
+    #[inline(always)]
+    pub const fn destination(self) -> (Ipv4Addr, u16) {
+        (cooked((self.addresses >> 32) as u32), raw_port((self.rest >> 16) as u16))
+    }
+
+    /// Of a packet from inside: the key of its mapping, unless that is pinned.
+    #[inline(always)]
+    pub const fn of_mapping(self) -> Key {
+        Key { addresses: self.addresses & 0xffff_ffff, rest: self.rest & !0xffff_0000 }
     }
 
     /// The key of a packet from inside.
     #[inline(always)]
     pub fn outbound(t: &Tuple) -> Key {
-        let remote_port = if t.protocol == protocol::ICMP { 0 } else { t.dst_port };
-        Key::new(t.protocol, INSIDE, t.src, t.src_port, t.dst, remote_port)
+        let dst_port = if t.protocol == protocol::ICMP { 0 } else { t.dst_port };
+        Key::of(0, t.protocol, (t.src, t.src_port), (t.dst, dst_port))
     }
 
     /// The key of a packet that came in on `wan`.
     #[inline(always)]
     pub fn inbound(wan: WanId, t: &Tuple) -> Key {
-        let remote_port = if t.protocol == protocol::ICMP { 0 } else { t.src_port };
-        Key::new(t.protocol, outside_scope(wan), t.dst, t.dst_port, t.src, remote_port)
+        let src_port = if t.protocol == protocol::ICMP { 0 } else { t.src_port };
+        Key::of(outside_scope(wan), t.protocol, (t.src, src_port), (t.dst, t.dst_port))
     }
-}
-
-/// How long sessions live without traffic.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Timeouts {
-    tcp_ms: u32,
-    tcp_transitory_ms: u32,
-    icmp_ms: u32,
-    /// The default, then those of `udp_ports` in their order; always 256 entries
-    udp_ms: Vec<u32>,
-    udp_ports: Vec<u16>,
-}
-
-impl Timeouts {
-    /// From spans; at most 255 ports with a timeout of their own count.
-    pub fn new(
-        tcp: Nanos,
-        tcp_transitory: Nanos,
-        udp: Nanos,
-        udp_ports: &[(u16, Nanos)],
-        icmp: Nanos,
-    ) -> Timeouts {
-        let ms = |n: Nanos| u32::try_from(n.as_ms()).unwrap_or(u32::MAX / 2).min(u32::MAX / 2);
-        let mut udp_ms = vec![ms(udp)];
-        udp_ms.extend(udp_ports.iter().take(255).map(|(_, t)| ms(*t)));
-        udp_ms.resize(256, ms(udp));
-        Timeouts {
-            tcp_ms: ms(tcp),
-            tcp_transitory_ms: ms(tcp_transitory),
-            icmp_ms: ms(icmp),
-            udp_ms,
-            udp_ports: udp_ports.iter().take(255).map(|(p, _)| *p).collect(),
-        }
-    }
-
-    /// What a UDP session to `remote_port` carries as its state.
-    pub fn udp_class(&self, remote_port: u16) -> u8 {
-        self.udp_ports.iter().position(|p| *p == remote_port).map_or(0, |at| at as u8 + 1)
-    }
-}
-
-/// The clock of the sessions' timers: milliseconds, wrapping.
-#[inline(always)]
-pub fn tick(now: Nanos) -> u32 {
-    now.as_ms() as u32
 }

@@ -2,7 +2,7 @@
 //! It walks the slots at an even pace, the whole table in `PERIOD`, a few slots a turn.
 
 use super::Nat;
-use super::session::tick;
+use super::timeouts::tick;
 use crate::base::Nanos;
 use crate::packet::{Counters, Stat};
 
@@ -11,39 +11,58 @@ pub const PERIOD: Nanos = Nanos::from_s(8);
 /// At most so many slots a turn, however long the turn before took.
 const MOST: u64 = 512;
 
+/// The sweep looks at its pace this often at least.
+const PAUSE: Nanos = Nanos::from_ms(1);
+/// Slots that are called for ahead of their visit.
+const AHEAD: u32 = 8;
+
 /// Where the sweep stands.
 #[derive(Debug, Default)]
 pub(super) struct Sweep {
     cursor: u32,
     /// Up to when the pace is kept.
     paid: Nanos,
+    /// When there is something to do again.
+    next: Nanos,
 }
 
 impl Nat {
-    /// Removes sessions whose timer has run out, as many as the pace asks for since the last call.
-    pub fn expire(&mut self, now: Nanos, counters: &mut Counters) {
-        let used = u64::from(self.sessions.used());
-        let due = now.since(self.sweep.paid).0.saturating_mul(used) / PERIOD.0;
-        if due == 0 {
-            if used == 0 {
-                self.sweep.paid = now;
-            }
+    /// Removes sessions whose timer has run out, as many as the pace asks for since the last call, and takes every stamp
+    /// away that is not `stamp`.
+    pub fn expire(&mut self, now: Nanos, stamp: u16, counters: &mut Counters) {
+        if now < self.sweep.next {
             return;
         }
+        let used = u64::from(self.sessions.used());
+        if used == 0 {
+            self.sweep.paid = now;
+            self.sweep.next = now + PAUSE;
+            return;
+        }
+        let due = now.since(self.sweep.paid).0.saturating_mul(used) / PERIOD.0;
         // The fraction of a slot that is not due yet is kept, or the pace would halve at some turn lengths; what `MOST`
         // cuts off is forgone.
         let paid = Nanos(due.saturating_mul(PERIOD.0) / used);
         self.sweep.paid = if due > MOST { now } else { self.sweep.paid + paid };
+        // More slots may be used by then.
+        self.sweep.next = self.sweep.paid + Nanos(PERIOD.0 / used).min(PAUSE);
         for _ in 0..due.min(MOST).min(used) {
             let slot = self.sweep.cursor;
             self.sweep.cursor = if u64::from(slot) + 1 >= used { 0 } else { slot + 1 };
-            self.expire_slot(slot, now, counters);
+            self.expire_slot(slot, now, stamp, counters);
         }
     }
 
-    fn expire_slot(&mut self, slot: u32, now: Nanos, counters: &mut Counters) {
-        let session = self.sessions.get(slot);
-        if session.protocol != 0 && session.expired(&self.timeouts, tick(now)) {
+    #[inline(always)]
+    fn expire_slot(&mut self, slot: u32, now: Nanos, stamp: u16, counters: &mut Counters) {
+        self.sessions.prefetch(slot.wrapping_add(AHEAD));
+        let session = self.sessions.get_mut(slot);
+        for its in &mut session.stamps {
+            if *its != stamp && *its != 0 {
+                *its = 0;
+            }
+        }
+        if !session.is_free() && session.expired(&self.timeouts, tick(now)) {
             self.remove_session(slot, now, counters);
             counters.add(Stat::SessionsExpired, 1);
         }

@@ -2,11 +2,18 @@
 
 use std::net::Ipv4Addr;
 
-use super::session::{Key, Session, Timeouts};
+use super::session::{Ends, INSIDE, Key, OUTSIDE, Session};
 use super::tcp::TcpState;
+use super::timeouts::{ICMP, Timeouts, UDP, UDP_PORTS};
 use crate::base::{Nanos, WanId};
 use crate::packet::Tuple;
 use crate::wire::protocol;
+
+fn in_state(protocol: u8, state: u8) -> Session {
+    let mut session = session(protocol);
+    session.state = state;
+    session
+}
 
 fn timeouts() -> Timeouts {
     let s = Nanos::from_s;
@@ -16,22 +23,23 @@ fn timeouts() -> Timeouts {
 #[test]
 fn each_protocol_state_and_port_has_its_timer() {
     let t = timeouts();
-    let ms = |protocol, state| Session { protocol, state, ..Session::default() }.timeout_ms(&t);
+    let ms = |protocol, state| t.ms(in_state(protocol, state).state);
     for (port, span) in [(53, 10_000), (123, 20_000), (80, 300_000), (0, 300_000)] {
-        assert_eq!(ms(protocol::UDP, t.udp_class(port)), span, "port {port}");
+        assert_eq!(ms(protocol::UDP, t.first_state(protocol::UDP, port)), span, "port {port}");
     }
     for state in TcpState::ALL {
         let span = if state == TcpState::Established { 7_440_000 } else { 240_000 };
         assert_eq!(ms(protocol::TCP, state as u8), span, "{state:?}");
     }
-    assert_eq!(ms(protocol::ICMP, 0), 60_000);
+    assert_eq!(ms(protocol::ICMP, t.first_state(protocol::ICMP, 53)), 60_000);
 }
 
 #[test]
 fn x_7_a_timer_runs_out_exactly_and_across_the_wrap_of_the_clock() {
     let t = timeouts();
     for start in [0, 1, u32::MAX - 5, u32::MAX - 60_000, u32::MAX] {
-        let session = Session { protocol: protocol::ICMP, refreshed: start, ..Session::default() };
+        let mut session = in_state(protocol::ICMP, ICMP);
+        session.refreshed = start;
         for (later, over) in [(0, false), (59_999, false), (60_000, true), (60_001, true)] {
             assert_eq!(session.expired(&t, start.wrapping_add(later)), over, "{start} + {later}");
         }
@@ -39,15 +47,28 @@ fn x_7_a_timer_runs_out_exactly_and_across_the_wrap_of_the_clock() {
 }
 
 #[test]
-fn more_than_255_ports_of_their_own_and_endless_spans_do_no_harm() {
+fn more_ports_of_their_own_than_there_is_room_for_and_endless_spans_do_no_harm() {
     let many: Vec<_> = (1..=1000u16).map(|p| (p, Nanos::from_s(u64::from(p)))).collect();
     let t = Timeouts::new(Nanos::NEVER, Nanos::NEVER, Nanos::from_s(300), &many, Nanos::NEVER);
-    assert_eq!((t.udp_class(255), t.udp_class(256)), (255, 0));
-    let session = |state| Session { protocol: protocol::UDP, state, ..Session::default() };
-    assert_eq!(session(255).timeout_ms(&t), 255_000);
-    assert_eq!(session(0).timeout_ms(&t), 300_000);
-    let tcp = Session { protocol: protocol::TCP, state: TcpState::Established as u8, ..Session::default() };
+    let last = UDP_PORTS as u16;
+    let first = |port| t.first_state(protocol::UDP, port);
+    assert_eq!((first(last), first(last + 1)), (UDP + last as u8, UDP));
+    assert_eq!(t.ms(UDP + last as u8), u32::from(last) * 1000);
+    assert_eq!(t.ms(UDP), 300_000);
+    let tcp = in_state(protocol::TCP, TcpState::Established as u8);
     assert!(!tcp.expired(&t, 1 << 30));
+}
+
+fn session(protocol: u8) -> Session {
+    let a = |n| Ipv4Addr::new(10, 0, 0, n);
+    let remote_port = if protocol == protocol::ICMP { 0 } else { 7 };
+    Session::new(&Ends {
+        protocol,
+        inside: (a(1), 5),
+        outside: (a(2), 6),
+        remote: (a(3), remote_port),
+        wan: WanId(1),
+    })
 }
 
 #[test]
@@ -55,21 +76,28 @@ fn the_keys_of_a_session_are_those_of_its_packets() {
     let a = |n| Ipv4Addr::new(10, 0, 0, n);
     for protocol in [protocol::UDP, protocol::TCP, protocol::ICMP] {
         let icmp = protocol == protocol::ICMP;
-        let session = Session {
-            protocol,
-            inside: a(1),
-            inside_port: 5,
-            outside: a(2),
-            outside_port: 6,
-            remote: a(3),
-            remote_port: if icmp { 0 } else { 7 },
-            wan: WanId(1),
-            ..Session::default()
-        };
+        let session = session(protocol);
         let out = Tuple { protocol, src: a(1), src_port: 5, dst: a(3), dst_port: if icmp { 5 } else { 7 } };
         let back = Tuple { protocol, src: a(3), src_port: if icmp { 6 } else { 7 }, dst: a(2), dst_port: 6 };
-        assert_eq!(Key::outbound(&out), session.outbound_key());
-        assert_eq!(Key::inbound(WanId(1), &back), session.inbound_key());
-        assert_ne!(Key::inbound(WanId(0), &back), session.inbound_key());
+        assert_eq!(Key::outbound(&out), session.key(INSIDE));
+        assert_eq!(Key::inbound(WanId(1), &back), session.key(OUTSIDE));
+        assert_ne!(Key::inbound(WanId(0), &back), session.key(OUTSIDE));
+        assert_eq!(Key::outbound(&out).of_mapping(), Key::mapping(protocol, 0, a(1), 5));
     }
+}
+
+#[test]
+fn a_session_that_is_bound_anew_keeps_its_counts_and_loses_its_stamps() {
+    let mut session = session(protocol::UDP);
+    for side in [INSIDE, OUTSIDE] {
+        session.stamps[side] = 7;
+        session.count(side, u32::MAX);
+        session.count(side, 2);
+    }
+    session.bind((Ipv4Addr::new(10, 0, 1, 1), 9), WanId(0));
+    for side in [INSIDE, OUTSIDE] {
+        assert_eq!((session.stamps[side], session.packets(side), session.bytes(side)), (0, 2, (1 << 32) + 1));
+    }
+    assert_eq!((session.outside(), session.wan()), ((Ipv4Addr::new(10, 0, 1, 1), 9), WanId(0)));
+    assert_eq!(session.remote(), (Ipv4Addr::new(10, 0, 0, 3), 7));
 }

@@ -10,6 +10,9 @@ pub trait PacketBuf {
     fn bytes(&self) -> &[u8];
     /// The frame, to be rewritten in place.
     fn bytes_mut(&mut self) -> &mut [u8];
+    /// Calls for the first line of the frame, which is read soon.
+    #[inline]
+    fn prefetch(&self) {}
     /// Makes room for `n` bytes (of any content) before the frame. False, and nothing done, without that much headroom.
     #[must_use]
     fn prepend(&mut self, n: usize) -> bool;

@@ -230,6 +230,12 @@ impl Counters {
         self.values[reason as usize] += 1;
     }
 
+    /// `n` more drops.
+    #[inline(always)]
+    pub fn drop_many(&mut self, reason: DropReason, n: u64) {
+        self.values[reason as usize] += n;
+    }
+
     /// `n` more.
     #[inline(always)]
     pub fn add(&mut self, stat: Stat, n: u64) {

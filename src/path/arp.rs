@@ -5,6 +5,7 @@
 use super::{Notice, Router, View};
 use crate::base::{IfaceId, Nanos};
 use crate::packet::{DropReason, PacketBuf, Stat};
+use crate::table::neighbors::State;
 use crate::wire::arp::{self, Arp, Op};
 
 impl<B: PacketBuf> Router<B> {
@@ -43,7 +44,7 @@ impl<B: PacketBuf> Router<B> {
             };
             buf.bytes_mut().copy_from_slice(&reply.frame(iface.mac, arp.sender_mac));
             self.counters.add(Stat::Originated, 1);
-            self.out.push((ingress, buf));
+            self.out[ingress.index()].put(buf);
         }
     }
 
@@ -52,7 +53,7 @@ impl<B: PacketBuf> Router<B> {
         let (ip, mac, reply) = (arp.sender_ip, arp.sender_mac, arp.op == Op::Reply && for_us);
         let gateway = view.wans.iter().any(|w| w.iface == iface && w.gateway == ip);
         let news = match self.neighbors.find(iface, ip) {
-            Some(known) => known.mac != mac || (known.stale && for_us) || reply,
+            Some(known) => known.mac != mac || (known.state == State::Stale && for_us) || reply,
             None => for_us,
         };
         let pass = if gateway && reply {

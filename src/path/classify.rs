@@ -5,6 +5,7 @@
 use std::net::Ipv4Addr;
 
 use super::View;
+use super::places::{Kind, Place};
 use crate::base::{IfaceId, WanId};
 use crate::packet::{DropReason, Frame, PacketBuf, Transport};
 use crate::wire::icmp::kind;
@@ -33,44 +34,45 @@ pub enum Class {
     },
 }
 
-/// 0/8, 127/8, 240/4: no host has such an address (RFC 1812 5.3.7, RFC 6890).
-fn martian(ip: Ipv4Addr) -> bool {
-    matches!(ip.octets()[0], 0 | 127 | 240..)
-}
-
 /// Where an admitted packet goes.
 ///
 /// # Errors
 /// Why it goes nowhere.
 #[inline]
 pub fn classify<B: PacketBuf>(view: &View, frame: &Frame<B>) -> Result<Class, DropReason> {
-    let (src, dst) = (frame.ip.src, frame.ip.dst);
-    if dst == Ipv4Addr::BROADCAST || view.broadcast(dst) {
-        return Err(DropReason::Broadcast);
-    }
-    if dst.is_multicast() {
-        return Err(DropReason::Multicast);
-    }
-    if martian(dst) {
-        return Err(DropReason::MartianDestination);
+    let (src, dst) = (view.place(frame.ip.src), view.place(frame.ip.dst));
+    match dst.kind {
+        Kind::Broadcast => return Err(DropReason::Broadcast),
+        Kind::Multicast => return Err(DropReason::Multicast),
+        Kind::Martian => return Err(DropReason::MartianDestination),
+        Kind::Unicast => {}
     }
     if frame.link_group {
         return Err(DropReason::LinkBroadcast);
     }
-    if martian(src) || src.is_multicast() {
-        return Err(DropReason::MartianSource);
+    match src.kind {
+        Kind::Martian | Kind::Multicast => return Err(DropReason::MartianSource),
+        // 255.255.255.255 is in 240/4 as well.
+        Kind::Broadcast if frame.ip.src == Ipv4Addr::BROADCAST => return Err(DropReason::MartianSource),
+        Kind::Broadcast => return Err(DropReason::SpoofedSource),
+        Kind::Unicast => {}
     }
-    if view.own(src).is_some() || view.broadcast(src) {
+    if src.own.is_some() {
         return Err(DropReason::SpoofedSource);
     }
     match view.ifaces[frame.ingress.index()].wan {
-        Some(wan) => from_outside(view, frame, wan),
-        None => from_inside(view, frame),
+        Some(wan) => from_outside(view, frame, wan, &src),
+        None => from_inside(view, frame, &src, &dst),
     }
 }
 
-fn from_outside<B: PacketBuf>(view: &View, frame: &Frame<B>, wan: WanId) -> Result<Class, DropReason> {
-    if !view.on_link(frame.ingress, frame.ip.src) && view.routes.find(frame.ip.src).is_some() {
+fn from_outside<B: PacketBuf>(
+    view: &View,
+    frame: &Frame<B>,
+    wan: WanId,
+    src: &Place,
+) -> Result<Class, DropReason> {
+    if src.behind.is_some() && !view.on_link(frame.ingress, frame.ip.src) {
         return Err(DropReason::SpoofedSource);
     }
     if !view.owns(frame.ingress, frame.ip.dst) {
@@ -91,12 +93,16 @@ fn from_outside<B: PacketBuf>(view: &View, frame: &Frame<B>, wan: WanId) -> Resu
     }
 }
 
-fn from_inside<B: PacketBuf>(view: &View, frame: &Frame<B>) -> Result<Class, DropReason> {
-    let (src, dst) = (frame.ip.src, frame.ip.dst);
-    if view.routes.find(src).is_none_or(|r| r.iface != frame.ingress) {
+fn from_inside<B: PacketBuf>(
+    view: &View,
+    frame: &Frame<B>,
+    src: &Place,
+    dst: &Place,
+) -> Result<Class, DropReason> {
+    if src.behind != Some(frame.ingress) {
         return Err(DropReason::SpoofedSource);
     }
-    if let Some(owner) = view.own(dst) {
+    if let Some(owner) = dst.own {
         if frame.ip.is_fragment() {
             return Err(DropReason::Fragment);
         }
@@ -106,11 +112,8 @@ fn from_inside<B: PacketBuf>(view: &View, frame: &Frame<B>) -> Result<Class, Dro
         }
         return Ok(Class::Own);
     }
-    let pin = view.wan_on_link(dst);
-    // A route inside may be wider than a WAN's network: the longer prefix counts (RFC 1812 5.2.4.3).
-    let inside = view.routes.find(dst).filter(|r| pin.is_none_or(|(_, len)| r.net.len > len));
-    if let Some(route) = inside {
-        return Ok(Class::Inside { egress: route.iface, next_hop: route.via.unwrap_or(dst) });
+    if let Some(route) = dst.inside {
+        return Ok(Class::Inside { egress: route.iface, next_hop: route.via.unwrap_or(frame.ip.dst) });
     }
     if frame.ip.is_fragment() {
         return Err(DropReason::Fragment);
@@ -124,5 +127,5 @@ fn from_inside<B: PacketBuf>(view: &View, frame: &Frame<B>) -> Result<Class, Dro
     if view.wans.is_empty() {
         return Err(DropReason::NoRoute);
     }
-    Ok(Class::Outbound { pin: pin.map(|(wan, _)| wan) })
+    Ok(Class::Outbound { pin: dst.pin })
 }

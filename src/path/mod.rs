@@ -9,10 +9,13 @@ mod admit;
 mod arp;
 mod classify;
 mod errors;
+mod established;
 mod hold;
 mod limit;
 mod local;
 mod notice;
+mod out;
+mod places;
 mod resolve;
 mod view;
 
@@ -20,19 +23,22 @@ use std::net::Ipv4Addr;
 
 use crate::base::{IfaceId, Nanos, WanId};
 use crate::nat::rewrite::{End, rewrite};
-use crate::nat::session::Key;
+use crate::nat::session::{INSIDE, OUTSIDE};
 use crate::nat::{Env, Nat, Outbound, outbound::FromInside};
 use crate::nat::{Translation, inbound::FromOutside};
 use crate::packet::{Counters, DropReason, Frame, PacketBuf, Stat, Transport, Verdict};
 use crate::table::neighbors::Neighbors;
 use crate::wire::icmp::{kind, unreachable};
 use crate::wire::ipv4;
+use established::Marks;
+use out::Out;
 
 pub use admit::{Admitted, admit};
 pub use classify::{Class, classify};
 pub use hold::{HELD_FOR, Hold};
 pub use limit::Limit;
 pub use notice::Notice;
+pub use places::{Kind, Place, Places};
 pub use view::{IcmpPolicy, Iface, View, WanLink};
 
 /// A frame's end: at the way's end, or before it.
@@ -67,10 +73,14 @@ pub struct Router<B> {
     pub counters: Counters,
     /// By interface
     pub traffic: Vec<Traffic>,
-    /// Frames to be sent, in order: the engine takes them after each burst
-    pub out: Vec<(IfaceId, B)>,
+    /// Frames to be sent, by interface, in order: the engine takes them after each burst
+    pub out: Vec<Out<B>>,
     /// What the management thread must hear: the engine takes it after each burst
     pub notices: Vec<Notice>,
+    /// Of the burst that was looked up last
+    marks: Marks,
+    /// Changes with all that the verdict on a flow rests on: what bears another one must be judged anew. Never 0.
+    stamp: u16,
     errors: Limit,
     chatter: Limit,
     /// By interface: so that what happens on one WAN's link silences no other's gateway
@@ -91,12 +101,34 @@ impl<B: PacketBuf> Router<B> {
             hold: Hold::new(),
             counters: Counters::default(),
             traffic: vec![Traffic::default(); interfaces],
-            out: Vec::with_capacity(BURST * 4),
+            out: (0..interfaces).map(|_| Out::new()).collect(),
             notices: Vec::with_capacity(BURST * 4),
+            marks: Marks::default(),
+            stamp: 1,
             errors: Limit::new(icmp.errors_per_second),
             chatter: Limit::new(CHATTER),
             gateways: vec![Limit::new(GATEWAY_REPLIES); interfaces],
         }
+    }
+
+    /// Counts what came in.
+    #[inline(always)]
+    pub fn came(&mut self, ingress: IfaceId, packets: u64, bytes: u64) {
+        let traffic = &mut self.traffic[ingress.index()];
+        traffic.rx_packets += packets;
+        traffic.rx_bytes += bytes;
+        self.counters.add(Stat::Received, packets);
+    }
+
+    /// Another view is read from now on, or a hop means another neighbour: every flow is judged anew, by its next packet.
+    /// What bears an old stamp loses it to the sweep before stamps come round.
+    pub fn renew(&mut self) {
+        self.stamp = self.stamp.checked_add(1).unwrap_or(1);
+    }
+
+    /// A turn's share of the sweep.
+    pub fn expire(&mut self, now: Nanos) {
+        self.nat.expire(now, self.stamp, &mut self.counters);
     }
 
     /// A frame from the wire up to the point where its owner is known. `None`: it ended here.
@@ -107,10 +139,6 @@ impl<B: PacketBuf> Router<B> {
         buf: B,
         now: Nanos,
     ) -> Option<(Frame<B>, Class)> {
-        self.counters.add(Stat::Received, 1);
-        let traffic = &mut self.traffic[ingress.index()];
-        traffic.rx_packets += 1;
-        traffic.rx_bytes += buf.bytes().len() as u64;
         match admit(view, ingress, buf) {
             Ok(Admitted::Ip(frame)) => match classify(view, &frame) {
                 Ok(class) => return Some((frame, class)),
@@ -125,16 +153,6 @@ impl<B: PacketBuf> Router<B> {
             Err(reason) => self.counters.drop(reason),
         }
         None
-    }
-
-    /// Brings what a burst will look up into the cache, before its frames go on one by one.
-    #[inline]
-    pub fn warm(&self, burst: &[(Frame<B>, Class)]) {
-        self.nat.warm::<BURST>(burst.iter().filter_map(|(frame, class)| match class {
-            Class::Outbound { .. } => frame.tuple().map(|t| Key::outbound(&t)),
-            Class::Inbound { wan } => frame.tuple().map(|t| Key::inbound(*wan, &t)),
-            Class::Own | Class::Inside { .. } => None,
-        }));
     }
 
     /// The rest of the way, on the worker that owns the frame's host.
@@ -166,14 +184,17 @@ impl<B: PacketBuf> Router<B> {
         let Some(tuple) = frame.tuple() else { return Err(self.ended(DropReason::Protocol)) };
         let frame = self.age(view, frame, now)?;
         let tcp = if let Transport::Tcp(tcp) = frame.transport { Some(tcp) } else { None };
-        let packet = FromInside { tuple: &tuple, tcp, bytes: u64::from(frame.ip.total_len), pin };
+        let packet = FromInside { tuple: &tuple, tcp, bytes: u32::from(frame.ip.total_len), pin };
         let to = match self
             .nat
             .outbound(&packet, &mut Env { up: &view.uplinks, now, counters: &mut self.counters })
         {
             Outbound::Translate(to) => to,
             Outbound::Reset(reason) => return Err(self.reset(view, frame, reason, now)),
-            Outbound::Drop(reason) => return Err(self.refuse(view, frame, reason, now)),
+            Outbound::Drop(reason) => {
+                self.count_refused(reason);
+                return Err(self.refuse(view, frame, reason, now));
+            }
         };
         let link = &view.wans[to.wan.index()];
         let frame = self.fit(view, frame, link.iface, now)?;
@@ -184,13 +205,16 @@ impl<B: PacketBuf> Router<B> {
     fn inbound(&mut self, view: &View, frame: Frame<B>, wan: WanId, now: Nanos) -> Way {
         let Some(tuple) = frame.tuple() else { return Err(self.ended(DropReason::Protocol)) };
         let tcp = if let Transport::Tcp(tcp) = frame.transport { Some(tcp) } else { None };
-        let packet = FromOutside { wan, tuple: &tuple, tcp, bytes: u64::from(frame.ip.total_len) };
+        let packet = FromOutside { wan, tuple: &tuple, tcp, bytes: u32::from(frame.ip.total_len) };
         let to = match self
             .nat
             .inbound(&packet, &mut Env { up: &view.uplinks, now, counters: &mut self.counters })
         {
             Ok(to) => to,
-            Err(reason) => return Err(self.ended(reason)),
+            Err(reason) => {
+                self.count_refused(reason);
+                return Err(self.ended(reason));
+            }
         };
         // Not before: what nobody inside has asked for is not even told that its TTL ran out.
         let frame = self.age(view, frame, now)?;
@@ -221,7 +245,17 @@ impl<B: PacketBuf> Router<B> {
         let origin = hold::Origin::of(&frame, Some(end));
         let (l4, protocol) = (usize::from(frame.ip.header_len), frame.ip.protocol);
         rewrite(frame.packet_mut(), l4, protocol, end, to.addr, to.port);
-        self.resolve(view, egress, next_hop, frame.buf, Some(origin), now)
+        let ingress = frame.ingress;
+        let Some(hop) = self.neighbors.hop(egress, next_hop) else {
+            let held = hold::Held { egress, next_hop, since: now, origin: Some(origin), buf: frame.buf };
+            return self.wait(held, now);
+        };
+        let verdict = self.leave_by(view, hop, next_hop, frame.buf);
+        if verdict == Verdict::Sent {
+            let side = if end == End::Source { INSIDE } else { OUTSIDE };
+            self.nat.establish(to.slot, side, hop, ingress, self.stamp);
+        }
+        verdict
     }
 
     /// Whether the next link carries it whole.
@@ -264,6 +298,12 @@ impl<B: PacketBuf> Router<B> {
             self.error(view, frame, kind, code, 0, now);
         }
         Verdict::Dropped(reason)
+    }
+
+    fn count_refused(&mut self, reason: DropReason) {
+        if matches!(reason, DropReason::NatTableFull | DropReason::NatPortsExhausted) {
+            self.counters.add(Stat::SessionsRefused, 1);
+        }
     }
 
     fn ended(&mut self, reason: DropReason) -> Verdict {

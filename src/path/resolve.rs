@@ -6,6 +6,7 @@ use super::hold::{HELD_FOR, Held, Origin};
 use super::{Notice, Router, View};
 use crate::base::{IfaceId, Mac, Nanos};
 use crate::packet::{DropReason, Frame, PacketBuf, Stat, Transport, Verdict};
+use crate::table::neighbors::{Learned, State};
 use crate::wire::eth::{Eth, ethertype};
 use crate::wire::ipv4::Ipv4;
 
@@ -21,29 +22,32 @@ impl<B: PacketBuf> Router<B> {
         origin: Option<Origin>,
         now: Nanos,
     ) -> Verdict {
-        let Some(neighbor) = self.neighbors.find(egress, next_hop) else {
-            return self.wait(Held { egress, next_hop, since: now, origin, buf }, now);
-        };
-        let mac = neighbor.mac;
-        if neighbor.stale {
-            neighbor.stale = false;
-            self.notices.push(Notice::Resolve { iface: egress, ip: next_hop });
+        match self.neighbors.hop(egress, next_hop) {
+            Some(hop) => self.leave_by(view, hop, next_hop, buf),
+            None => self.wait(Held { egress, next_hop, since: now, origin, buf }, now),
         }
-        self.emit(view, egress, mac, buf)
     }
 
-    fn emit(&mut self, view: &View, egress: IfaceId, dst: Mac, mut buf: B) -> Verdict {
+    /// Sends an IP packet to a neighbour that is known.
+    #[inline]
+    pub(super) fn leave_by(&mut self, view: &View, hop: u16, next_hop: Ipv4Addr, mut buf: B) -> Verdict {
+        let neighbor = self.neighbors.get_mut(hop);
+        let (dst, egress) = (neighbor.mac, neighbor.iface);
+        if neighbor.state == State::Stale {
+            neighbor.state = State::Fresh;
+            self.notices.push(Notice::Resolve { iface: egress, ip: next_hop });
+        }
         let port = &view.ifaces[egress.index()];
         if !port.up {
             return self.ended(DropReason::LinkDown);
         }
         let src = port.mac;
         Eth { dst, src, ethertype: ethertype::IPV4 }.emit(buf.bytes_mut());
-        self.out.push((egress, buf));
+        self.out[egress.index()].put(buf);
         Verdict::Sent
     }
 
-    fn wait(&mut self, held: Held<B>, now: Nanos) -> Verdict {
+    pub(super) fn wait(&mut self, held: Held<B>, now: Nanos) -> Verdict {
         let (iface, ip) = (held.egress, held.next_hop);
         let (pushed_out, ask) = self.hold.push(held);
         if pushed_out {
@@ -59,10 +63,13 @@ impl<B: PacketBuf> Router<B> {
 
     /// Learns a next hop and sends what waited for it.
     pub fn learn(&mut self, view: &View, iface: IfaceId, ip: Ipv4Addr, mac: Mac) {
-        self.neighbors.set(iface, ip, mac);
+        if self.neighbors.set(iface, ip, mac) == Learned::Reused {
+            self.renew();
+        }
+        let Some(hop) = self.neighbors.hop(iface, ip) else { return };
         while let Some(held) = self.hold.take(iface, ip) {
             self.counters.sub(Stat::Held, 1);
-            self.emit(view, iface, mac, held.buf);
+            self.leave_by(view, hop, ip, held.buf);
         }
     }
 

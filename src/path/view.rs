@@ -2,6 +2,7 @@
 
 use std::net::Ipv4Addr;
 
+use super::places::{Place, Places};
 use crate::base::{Generation, IfaceId, Ipv4Net, Mac, WanId};
 use crate::nat::Uplinks;
 use crate::table::routes::Routes;
@@ -56,20 +57,33 @@ pub struct View {
     pub routes: Routes,
     /// ICMP
     pub icmp: IcmpPolicy,
+    /// What all of that says of an address: made by `indexed`
+    pub places: Places,
 }
 
 impl View {
-    /// The interface that has `ip` as the router's own address.
-    #[inline]
-    pub fn own(&self, ip: Ipv4Addr) -> Option<IfaceId> {
-        let at = self.ifaces.iter().position(|i| i.addresses.iter().any(|a| a.addr == ip))?;
-        Some(IfaceId(at as u8))
+    /// The same, to be read by the path: after the last change.
+    pub fn indexed(mut self) -> View {
+        self.places = Places::of(&self);
+        self
     }
 
-    /// Whether `ip` is one of the router's addresses on this interface.
+    /// What an address is.
     #[inline]
+    pub fn place(&self, ip: Ipv4Addr) -> Place {
+        self.places.find(ip)
+    }
+
+    /// The interface that has `ip` as the router's own address.
+    pub fn own(&self, ip: Ipv4Addr) -> Option<IfaceId> {
+        (0..self.ifaces.len()).map(|at| IfaceId(at as u8)).find(|iface| self.owns(*iface, ip))
+    }
+
+    /// Whether `ip` is one of the router's addresses on this interface, or one that it translates to there.
     pub fn owns(&self, iface: IfaceId, ip: Ipv4Addr) -> bool {
-        self.ifaces[iface.index()].addresses.iter().any(|a| a.addr == ip)
+        let iface = &self.ifaces[iface.index()];
+        let pool = iface.wan.and_then(|wan| self.uplinks.wans.get(wan.index()));
+        iface.addresses.iter().any(|a| a.addr == ip) || pool.is_some_and(|u| u.addresses.contains(&ip))
     }
 
     /// Whether `ip` is on the link of an interface.
@@ -79,13 +93,11 @@ impl View {
     }
 
     /// Whether `ip` is the directed broadcast address of one of the router's networks.
-    #[inline]
     pub fn broadcast(&self, ip: Ipv4Addr) -> bool {
         self.ifaces.iter().any(|i| i.addresses.iter().any(|a| a.broadcast() == Some(ip)))
     }
 
     /// The WAN whose link `ip` is on and the length of that prefix: the first fit one, else the first.
-    #[inline]
     pub fn wan_on_link(&self, ip: Ipv4Addr) -> Option<(WanId, u8)> {
         let mut found = None;
         for (at, link) in self.wans.iter().enumerate() {

@@ -113,7 +113,7 @@ pub(super) fn nat(top: &Section<'_>, report: &mut Report) -> Nat {
 }
 
 /// Ports with a timeout of their own, at most: a session has a byte to name its own.
-const UDP_PORTS: usize = 255;
+const UDP_PORTS: usize = 240;
 
 fn udp_ports(node: &Node, report: &mut Report) -> Vec<(u16, Nanos)> {
     let mut out = Vec::new();

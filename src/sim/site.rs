@@ -1,6 +1,6 @@
 //! A site: a router with a LAN and its WANs, on the virtual clock.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::rc::Rc;
@@ -49,7 +49,9 @@ pub struct Site {
     pub(super) manager: Manager,
     pub(super) lcores: Vec<Lcore<VecBuf>>,
     ports: Vec<SimPorts>,
-    wires: Rc<RefCell<Vec<Wire>>>,
+    pub(super) wires: Rc<RefCell<Vec<Wire>>>,
+    /// The time within a turn, which `now` stands still for
+    clock: Rc<Cell<Nanos>>,
     names: Vec<String>,
     base: Counters,
     faults: Vec<String>,
@@ -88,6 +90,7 @@ impl Site {
         let infos: Vec<PortInfo> = (0..count).map(|i| PortInfo { mac: mac(i), mtu: 1500 }).collect();
         let view = Arc::new(views::first(&profile, &infos, workers));
         let wires = Rc::new(RefCell::new((0..count).map(|_| Wire::new(workers)).collect::<Vec<_>>()));
+        let clock = Rc::new(Cell::new(now));
         let steer = Steer::new(workers);
         let (mut lcores, mut ports, mut lanes) = (Vec::new(), Vec::new(), Vec::new());
         for (w, hand_over) in hand_overs(workers).into_iter().enumerate() {
@@ -99,7 +102,7 @@ impl Site {
             let neighbors = Neighbors::new(NEIGHBORS as u32, key);
             let router = Router::new(nat, neighbors, count, &view.icmp);
             lcores.push(Lcore::new(id, steer, view.clone(), router, lcore_end, hand_over));
-            ports.push(SimPorts { queue: w, wires: wires.clone() });
+            ports.push(SimPorts { queue: w, wires: wires.clone(), clock: clock.clone() });
             lanes.push((w, manager_end));
         }
         let names = profile.interfaces.iter().map(|i| i.name.clone()).collect();
@@ -111,6 +114,7 @@ impl Site {
             lcores,
             ports,
             wires,
+            clock,
             names,
             base,
             faults,
@@ -128,7 +132,7 @@ impl Site {
         Ok(site)
     }
 
-    fn iface(&self, name: &str) -> IfaceId {
+    pub(super) fn iface(&self, name: &str) -> IfaceId {
         IfaceId(self.names.iter().position(|n| n == name).unwrap_or(0) as u8)
     }
 
@@ -210,7 +214,12 @@ impl Site {
             self.manager.step(self.now);
             let mut came = 0;
             for (lcore, ports) in self.lcores.iter_mut().zip(&mut self.ports) {
-                came += lcore.turn(ports, self.now);
+                self.clock.set(self.now);
+                let frames = lcore.turn(ports, self.now);
+                if frames > 0 {
+                    lcore.shared().latency.turn(self.clock.get().since(self.now).0);
+                }
+                came += frames;
                 let (had, made) = lcore.router.counters.balance();
                 if had != made {
                     self.faults.push(format!("X-1: {had} came, {made} went: {:?}", lcore.router.counters));

@@ -1,8 +1,9 @@
-//! What a site says when it is asked, as the control socket would.
+//! What a site says when it is asked, as the control socket would; and how slow its ports are.
 
 use serde_json::Value;
 
 use super::site::Site;
+use crate::base::Nanos;
 use crate::manage::Answer;
 use crate::manage::protocol::Request;
 
@@ -53,6 +54,12 @@ impl Site {
     pub fn restore(&mut self, overrides: &Value) {
         self.manager.restore(overrides, self.now);
         self.settle();
+    }
+
+    /// From now on each send on a link takes so long, within its turn. Latencies show it; no timer does.
+    pub fn set_send_takes(&mut self, link: &str, span: Nanos) {
+        let iface = self.iface(link);
+        self.wires.borrow_mut()[iface.index()].send_takes = span;
     }
 
     /// The events of a kind so far.

@@ -1,13 +1,13 @@
 //! A virtual link: the stations on it answer ARP for the router, everything else that reaches them is kept for the test.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, VecDeque};
 use std::net::Ipv4Addr;
 use std::rc::Rc;
 
 use arrayvec::ArrayVec;
 
-use crate::base::{IfaceId, Mac};
+use crate::base::{IfaceId, Mac, Nanos};
 use crate::engine::{BURST, Ports};
 use crate::packet::VecBuf;
 use crate::wire::arp::{Arp, Op};
@@ -30,6 +30,8 @@ pub(super) struct Wire {
     pub(super) sent: Vec<Vec<u8>>,
     /// Frames that the router may send before its queue is full
     pub(super) room: usize,
+    /// So long does a send take
+    pub(super) send_takes: Nanos,
 }
 
 impl Wire {
@@ -70,6 +72,8 @@ impl Wire {
 pub(super) struct SimPorts {
     pub(super) queue: usize,
     pub(super) wires: Rc<RefCell<Vec<Wire>>>,
+    /// The time within a turn
+    pub(super) clock: Rc<Cell<Nanos>>,
 }
 
 impl Ports for SimPorts {
@@ -87,6 +91,7 @@ impl Ports for SimPorts {
     fn send(&mut self, iface: IfaceId, from: &mut Vec<VecBuf>) {
         use crate::packet::PacketBuf;
         let wire = &mut self.wires.borrow_mut()[iface.index()];
+        self.clock.set(self.clock.get() + wire.send_takes);
         let fits = from.len().min(wire.room);
         wire.room = wire.room.saturating_sub(fits).max(if wire.room == usize::MAX { usize::MAX } else { 0 });
         for buf in from.drain(..fits) {
@@ -100,5 +105,9 @@ impl Ports for SimPorts {
 
     fn refused(&self) -> u64 {
         self.wires.borrow().iter().map(|wire| wire.refused[self.queue]).sum()
+    }
+
+    fn ticks(&self) -> u64 {
+        self.clock.get().0
     }
 }

@@ -1,16 +1,19 @@
 //! The index: hash -> slot, for keys that stand in the slots themselves.
 //!
-//! Buckets of one cache line hold eight 16-bit tags and eight slot numbers. A key has two buckets (the second one follows
+//! Buckets of one cache line hold eight tags of 15 bits and one that is set where there is an entry, compared at once, and eight slot numbers. A key has two buckets (the second one follows
 //! from the first and the tag, so that entries can move without their key: partial-key cuckoo hashing). An insert takes
-//! the emptier bucket; if both are full it moves one entry, by a search of bounded breadth. So a look-up reads two lines at most, an
+//! the home bucket while that has room, so that most look-ups read one line; then the other one; if both are full it moves one
+//! entry, by a search of bounded breadth. So a look-up reads two lines at most, an
 //! insert a bounded number, and nothing is ever rehashed. Who does not know the key of the hash cannot aim at a bucket.
+
+use super::store::{Store, equal8};
 
 const WAYS: usize = 8;
 /// Buckets that an insert looks at before it gives up.
 const SEARCH: usize = 64;
 
 #[derive(Clone, Copy)]
-#[repr(align(64))]
+#[repr(C, align(64))]
 struct Bucket {
     tags: [u16; WAYS],
     slots: [u32; WAYS],
@@ -22,19 +25,13 @@ impl Bucket {
     /// One bit per way whose tag is `tag`.
     #[inline(always)]
     fn matches(&self, tag: u16) -> u32 {
-        let mut mask = 0;
-        for (way, t) in self.tags.iter().enumerate() {
-            mask |= u32::from(*t == tag) << way;
-        }
-        mask
+        equal8(&self.tags, tag)
     }
 
+    #[inline(always)]
     fn free_way(&self) -> Option<usize> {
-        self.tags.iter().position(|t| *t == 0)
-    }
-
-    fn load(&self) -> usize {
-        self.tags.iter().filter(|t| **t != 0).count()
+        let free = self.matches(0);
+        (free != 0).then(|| free.trailing_zeros() as usize % WAYS)
     }
 }
 
@@ -44,7 +41,7 @@ pub struct Full;
 
 /// An index over slots.
 pub struct Index {
-    buckets: Box<[Bucket]>,
+    buckets: Store<Bucket>,
     mask: u32,
     len: usize,
 }
@@ -56,10 +53,10 @@ impl std::fmt::Debug for Index {
 }
 
 impl Index {
-    /// Room for `entries` at a load of at most 7/8.
-    pub fn new(entries: usize) -> Index {
+    /// Room for `entries` at a load of at most 7/8; `reserve` as in `Store::new`.
+    pub fn new(entries: usize, reserve: bool) -> Index {
         let buckets = (entries * 8 / 7 / WAYS + 1).next_power_of_two().max(2);
-        Index { buckets: vec![EMPTY; buckets].into_boxed_slice(), mask: buckets as u32 - 1, len: 0 }
+        Index { buckets: Store::new(buckets, EMPTY, reserve), mask: buckets as u32 - 1, len: 0 }
     }
 
     /// How many entries stand in it.
@@ -80,13 +77,44 @@ impl Index {
     #[inline(always)]
     fn home(&self, hash: u64) -> (usize, u16) {
         let tag = (hash >> 48) as u16;
-        ((hash as u32 & self.mask) as usize, if tag == 0 { 1 } else { tag })
+        ((hash as u32 & self.mask) as usize, tag | 1)
     }
 
     #[inline(always)]
     fn other(&self, bucket: usize, tag: u16) -> usize {
         let step = (u32::from(tag).wrapping_mul(0x9e37_79b1) >> 3 | 1) & self.mask;
         bucket ^ step as usize
+    }
+
+    /// Calls for the line that a look-up of this hash reads first.
+    #[inline(always)]
+    pub fn prefetch(&self, hash: u64) {
+        self.buckets.prefetch((hash as u32 & self.mask) as usize);
+    }
+
+    /// Calls for the line that a look-up of this hash reads if the first one does not have it.
+    #[inline(always)]
+    pub fn prefetch_other(&self, hash: u64) {
+        let (home, tag) = self.home(hash);
+        self.buckets.prefetch(self.other(home, tag));
+    }
+
+    /// A slot that may be the one of the key with this hash, from the first line alone: its tag is.
+    #[inline(always)]
+    pub fn guess(&self, hash: u64) -> Option<u32> {
+        let (home, tag) = self.home(hash);
+        let bucket = self.buckets.masked(home);
+        let hits = bucket.matches(tag);
+        (hits != 0).then(|| bucket.slots[hits.trailing_zeros() as usize % WAYS])
+    }
+
+    /// As `guess`, from the second line.
+    #[inline(always)]
+    pub fn guess_other(&self, hash: u64) -> Option<u32> {
+        let (home, tag) = self.home(hash);
+        let bucket = &self.buckets[self.other(home, tag)];
+        let hits = bucket.matches(tag);
+        (hits != 0).then(|| bucket.slots[hits.trailing_zeros() as usize % WAYS])
     }
 
     /// The slot of the key with this hash for which `is_it` says yes.
@@ -97,7 +125,7 @@ impl Index {
             let bucket = &self.buckets[bucket];
             let mut hits = bucket.matches(tag);
             while hits != 0 {
-                let slot = bucket.slots[(hits.trailing_zeros() & 7) as usize];
+                let slot = bucket.slots[hits.trailing_zeros() as usize % WAYS];
                 if is_it(slot) {
                     return Some(slot);
                 }
@@ -107,31 +135,24 @@ impl Index {
         None
     }
 
-    /// A slot that may be the one of the key with this hash: its tag is. Reads both lines without a branch between
-    /// them, so that a loop over many hashes has all its misses under way at once.
-    #[inline(always)]
-    pub fn guess(&self, hash: u64) -> Option<u32> {
-        let (home, tag) = self.home(hash);
-        let other = self.other(home, tag);
-        let hits = self.buckets[home].matches(tag) | self.buckets[other].matches(tag) << WAYS;
-        let way = hits.trailing_zeros() as usize;
-        let bucket = if way < WAYS { home } else { other };
-        (hits != 0).then(|| self.buckets[bucket].slots[way % WAYS])
-    }
-
     /// Adds an entry. The key must not be in yet.
     ///
     /// # Errors
     /// `Full`, with nothing changed.
+    #[inline]
     pub fn insert(&mut self, hash: u64, slot: u32) -> Result<(), Full> {
         let (home, tag) = self.home(hash);
-        let other = self.other(home, tag);
-        let first = if self.buckets[other].load() < self.buckets[home].load() { other } else { home };
-        if self.put(first, tag, slot) || self.make_room(home, other).is_some_and(|b| self.put(b, tag, slot)) {
+        if self.put(home, tag, slot) || self.put_elsewhere(home, tag, slot) {
             self.len += 1;
             return Ok(());
         }
         Err(Full)
+    }
+
+    #[inline(never)]
+    fn put_elsewhere(&mut self, home: usize, tag: u16, slot: u32) -> bool {
+        let other = self.other(home, tag);
+        self.put(other, tag, slot) || self.make_room(home, other).is_some_and(|b| self.put(b, tag, slot))
     }
 
     /// Adds two entries, or none.
@@ -145,6 +166,7 @@ impl Index {
         })
     }
 
+    #[inline(always)]
     fn put(&mut self, bucket: usize, tag: u16, slot: u32) -> bool {
         let bucket = &mut self.buckets[bucket];
         match bucket.free_way() {
@@ -236,7 +258,7 @@ mod tests {
     fn holds_its_entries_at_the_promised_load_and_finds_each() {
         let key = HashKey::draw(&mut StdRng::seed_from_u64(1));
         let n = 7 * 8192; // a load of 7/8 exactly
-        let mut index = Index::new(n - 8);
+        let mut index = Index::new(n - 8, false);
         assert_eq!(index.buckets.len(), 8192);
         for i in 0..n as u32 {
             assert_eq!(index.insert(key.hash(u64::from(i), 7), i), Ok(()), "entry {i}");
@@ -250,7 +272,7 @@ mod tests {
     #[test]
     fn a_full_index_refuses_and_loses_nothing() {
         let key = HashKey::draw(&mut StdRng::seed_from_u64(2));
-        let mut index = Index::new(100);
+        let mut index = Index::new(100, false);
         let mut kept = Vec::new();
         for i in 0..1000 {
             if index.insert(key.hash(i, 0), i as u32).is_ok() {
@@ -268,7 +290,7 @@ mod tests {
         #[test]
         fn behaves_as_a_map(ops in prop::collection::vec((any::<bool>(), 0u32..200), 0..2000)) {
             let key = HashKey::draw(&mut StdRng::seed_from_u64(3));
-            let mut index = Index::new(160);
+            let mut index = Index::new(160, false);
             let mut model = HashMap::new();
             for (insert, k) in ops {
                 let hash = key.hash(u64::from(k), 1);

@@ -1,64 +1,128 @@
-//! The external ports of one address and protocol that a worker may give out.
+//! The external ports of one address and protocol that a worker may give out, and who has each of them.
 //!
 //! Free ports stand in an array; a draw takes a random one and closes the gap with the last. So every free port is
 //! equally likely (RFC 6056, RFC 7857 REQ-9), a draw costs the same when one port is left as when all are, and the last
 //! port can be had. A port that comes back rests first: it is not given out again for `QUARANTINE` (RFC 6888 REQ-8), so
 //! that what is still under way to its former user reaches nobody else. A port freed by a tracked close skips the rest.
+//! Eight bytes a port, taken at once: a port is free, or rests, or has a user whose number stands in its cell.
 
 use rand::{Rng, RngExt};
-use std::collections::VecDeque;
 
+use super::store::Store;
 use crate::base::Nanos;
 
 /// How long a port rests after use.
 pub const QUARANTINE: Nanos = Nanos::from_s(120);
 
+/// Ports there are.
+const ALL: usize = 1 << 16;
+/// A cell without a user.
+const NOBODY: u32 = u32::MAX;
+
 /// A pool of ports.
 #[derive(Debug)]
 pub struct PortPool {
-    free: Vec<u16>,
-    resting: VecDeque<(Nanos, u16)>,
+    /// By port: its user, or while it rests until when (in ms, wrapping)
+    cells: Store<u32>,
+    free: Store<u16>,
+    frees: usize,
+    /// A ring of those that rest, oldest first
+    resting: Store<u16>,
+    oldest: usize,
+    rests: usize,
 }
 
 impl PortPool {
-    /// A pool of these ports, each once.
-    pub fn new(ports: impl Iterator<Item = u16>) -> PortPool {
-        let free: Vec<u16> = ports.collect();
-        PortPool { resting: VecDeque::with_capacity(free.len()), free }
+    /// A pool of these ports, each once; `reserve` as in `Store::new`.
+    pub fn new(ports: impl Iterator<Item = u16>, reserve: bool) -> PortPool {
+        let mut free = Store::new(ALL, 0u16, reserve);
+        let mut frees = 0;
+        for port in ports.take(ALL) {
+            free[frees] = port;
+            frees += 1;
+        }
+        PortPool {
+            cells: Store::new(ALL, NOBODY, reserve),
+            free,
+            frees,
+            resting: Store::new(ALL, 0, reserve),
+            oldest: 0,
+            rests: 0,
+        }
     }
 
-    /// Takes a random free port. `None` if all are in use or rest.
-    pub fn draw(&mut self, rng: &mut impl Rng, now: Nanos) -> Option<u16> {
+    fn push_free(&mut self, port: u16) {
+        self.cells[usize::from(port)] = NOBODY;
+        self.free[self.frees % ALL] = port;
+        self.frees += 1;
+    }
+
+    /// Takes a random free port for `user`. `None` if all are in use or rest.
+    #[inline]
+    pub fn draw(&mut self, rng: &mut impl Rng, now: Nanos, user: u32) -> Option<u16> {
         // Two back for one out: the queue drains faster than it can be used, in bounded steps.
         for _ in 0..2 {
-            match self.resting.front() {
-                Some((until, port)) if *until <= now => {
-                    self.free.push(*port);
-                    self.resting.pop_front();
-                }
-                _ => break,
+            if !self.rested(now) {
+                break;
             }
         }
-        if self.free.is_empty() {
-            return None;
+        let last = self.frees.checked_sub(1)?;
+        let at = rng.random_range(0..self.frees as u32) as usize;
+        let port = self.free[at];
+        self.free[at] = self.free[last];
+        self.frees = last;
+        self.cells[usize::from(port)] = user;
+        Some(port)
+    }
+
+    /// Ends the rest of the port that has rested longest, if it has rested enough.
+    fn rested(&mut self, now: Nanos) -> bool {
+        if self.rests == 0 {
+            return false;
         }
-        let at = rng.random_range(0..self.free.len());
-        Some(self.free.swap_remove(at))
+        let port = self.resting[self.oldest];
+        let over = (now.as_ms() as u32).wrapping_sub(self.cells[usize::from(port)]) < u32::MAX / 2;
+        if over {
+            self.oldest = (self.oldest + 1) % ALL;
+            self.rests -= 1;
+            self.push_free(port);
+        }
+        over
+    }
+
+    /// The user of a port, if it has one. What a resting port's cell holds is a time: whoever asks must check that the user is right.
+    #[inline]
+    pub fn user(&self, port: u16) -> Option<u32> {
+        Some(self.cells[usize::from(port)]).filter(|user| *user != NOBODY)
+    }
+
+    /// Notes that a port has another user, or that its user is known only now.
+    #[inline]
+    pub fn set_user(&mut self, port: u16, user: u32) {
+        self.cells[usize::from(port)] = user;
     }
 
     /// Gives a port back, which must have been drawn from here, to rest first.
     pub fn release(&mut self, port: u16, now: Nanos) {
-        self.resting.push_back((now + QUARANTINE, port));
+        // Up to the next whole millisecond: never a moment less.
+        self.cells[usize::from(port)] = (now + QUARANTINE + Nanos(999_999)).as_ms() as u32;
+        self.resting[(self.oldest + self.rests) % ALL] = port;
+        self.rests += 1;
     }
 
     /// Gives a port back, to be drawn again at once (RFC 6888 REQ-8 allows it after a tracked close).
     pub fn release_at_once(&mut self, port: u16) {
-        self.free.push(port);
+        self.push_free(port);
     }
 
     /// How many ports can be drawn now without waiting.
     pub fn free(&self) -> usize {
-        self.free.len()
+        self.frees
+    }
+
+    /// Bytes of memory.
+    pub fn bytes(&self) -> usize {
+        self.cells.bytes() + self.free.bytes() + self.resting.bytes()
     }
 }
 
@@ -71,29 +135,54 @@ mod tests {
     #[test]
     fn rfc6888_13_every_port_is_handed_out_once_before_refusal() {
         let mut rng = StdRng::seed_from_u64(1);
-        let mut pool = PortPool::new(1024..=65535);
-        let drawn: HashSet<u16> = std::iter::from_fn(|| pool.draw(&mut rng, Nanos::ZERO)).collect();
+        let mut pool = PortPool::new(1024..=65535, false);
+        let mut user = 0;
+        let drawn: HashSet<u16> = std::iter::from_fn(|| {
+            user += 1;
+            let port = pool.draw(&mut rng, Nanos::ZERO, user)?;
+            assert_eq!(pool.user(port), Some(user));
+            Some(port)
+        })
+        .collect();
         assert_eq!(drawn.len(), 64512);
     }
 
     #[test]
     fn rfc6888_8_a_freed_port_rests_for_two_minutes() {
         let mut rng = StdRng::seed_from_u64(1);
-        let mut pool = PortPool::new(5000..5001);
-        let port = pool.draw(&mut rng, Nanos::ZERO).unwrap();
+        let mut pool = PortPool::new(5000..5001, false);
+        let port = pool.draw(&mut rng, Nanos::ZERO, 1).unwrap();
         pool.release(port, Nanos::from_s(1));
-        assert_eq!(pool.draw(&mut rng, Nanos(Nanos::from_s(121).0 - 1)), None);
-        assert_eq!(pool.draw(&mut rng, Nanos::from_s(121)), Some(5000));
+        assert_eq!(pool.draw(&mut rng, Nanos(Nanos::from_s(121).0 - 1), 2), None);
+        assert_eq!(pool.draw(&mut rng, Nanos::from_s(121), 2), Some(5000));
         pool.release_at_once(5000);
-        assert_eq!(pool.draw(&mut rng, Nanos::from_s(121)), Some(5000));
+        assert_eq!(pool.user(5000), None);
+        assert_eq!(pool.draw(&mut rng, Nanos::from_s(121), 3), Some(5000));
+        pool.release(5000, Nanos(Nanos::from_s(200).0 + 1));
+        assert_eq!(pool.draw(&mut rng, Nanos::from_s(320), 2), None, "not a nanosecond too early");
+        assert_eq!(pool.draw(&mut rng, Nanos::from_ms(320_001), 2), Some(5000));
+    }
+
+    #[test]
+    fn all_ports_can_rest_and_come_back() {
+        let mut rng = StdRng::seed_from_u64(2);
+        let mut pool = PortPool::new(0..=65535, false);
+        for round in 0..3u64 {
+            let now = Nanos::from_s(round * 200);
+            let drawn: Vec<u16> = std::iter::from_fn(|| pool.draw(&mut rng, now, 1)).collect();
+            // The first draws of a round wake two sleepers each.
+            assert_eq!(drawn.len(), ALL, "round {round}");
+            drawn.iter().for_each(|port| pool.release(*port, now));
+            assert_eq!(pool.draw(&mut rng, now, 1), None);
+        }
     }
 
     #[test]
     fn rfc6888_15_successive_draws_do_not_tell_the_next() {
         let mut rng = StdRng::seed_from_u64(7);
-        let mut pool = PortPool::new(1024..=65535);
+        let mut pool = PortPool::new(1024..=65535, false);
         let draws: Vec<i32> =
-            (0..10_000).map(|_| i32::from(pool.draw(&mut rng, Nanos::ZERO).unwrap())).collect();
+            (0..10_000).map(|_| i32::from(pool.draw(&mut rng, Nanos::ZERO, 1).unwrap())).collect();
         let deltas: HashSet<i32> = draws.windows(2).map(|w| w[1] - w[0]).collect();
         // Uniform draws give some 9 600 different steps; a counter or a stride would give a handful.
         assert!(deltas.len() > 9_000, "{}", deltas.len());

@@ -30,6 +30,11 @@ impl Routes {
         Routes { sorted: routes }
     }
 
+    /// All of them, the longest first.
+    pub fn iter(&self) -> impl Iterator<Item = &Route> {
+        self.sorted.iter()
+    }
+
     /// The longest route that holds `dst`.
     #[inline]
     pub fn find(&self, dst: Ipv4Addr) -> Option<&Route> {

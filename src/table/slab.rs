@@ -1,35 +1,42 @@
 //! Slots of a fixed number of values, found by number, with a list of the free ones.
 
-/// A slab of at most `capacity` values.
+use super::store::Store;
+
+/// A slab of values.
 #[derive(Debug)]
-pub struct Slab<T> {
-    values: Vec<T>,
-    free: Vec<u32>,
-    capacity: u32,
+pub struct Slab<T: Copy> {
+    values: Store<T>,
+    /// The free ones below `used`, as a stack: the one freed last is warm.
+    free: Store<u32>,
+    frees: u32,
+    used: u32,
 }
 
-impl<T: Default> Slab<T> {
-    /// Room for `capacity` values, taken at once.
-    pub fn new(capacity: u32) -> Slab<T> {
+impl<T: Copy + Default> Slab<T> {
+    /// Room for `capacity` values, taken at once; `reserve` as in `Store::new`.
+    pub fn new(capacity: u32, reserve: bool) -> Slab<T> {
+        let len = capacity as usize;
         Slab {
-            values: Vec::with_capacity(capacity as usize),
-            free: Vec::with_capacity(capacity as usize),
-            capacity,
+            values: Store::new(len, T::default(), reserve),
+            free: Store::new(len, 0, reserve),
+            frees: 0,
+            used: 0,
         }
     }
 
     /// Puts a value into a free slot. `None` if there is none.
     #[inline]
     pub fn insert(&mut self, value: T) -> Option<u32> {
-        if let Some(slot) = self.free.pop() {
-            self.values[slot as usize] = value;
-            return Some(slot);
-        }
-        let slot = self.values.len() as u32;
-        if slot >= self.capacity {
+        let slot = if let Some(top) = self.frees.checked_sub(1) {
+            self.frees = top;
+            self.free[top as usize]
+        } else if self.used < self.capacity() {
+            self.used += 1;
+            self.used - 1
+        } else {
             return None;
-        }
-        self.values.push(value);
+        };
+        self.values[slot as usize] = value;
         Some(slot)
     }
 
@@ -37,13 +44,14 @@ impl<T: Default> Slab<T> {
     #[inline]
     pub fn remove(&mut self, slot: u32) -> T {
         let value = std::mem::take(&mut self.values[slot as usize]);
-        self.free.push(slot);
+        self.free[self.frees as usize] = slot;
+        self.frees += 1;
         value
     }
 
     /// How many slots are taken.
     pub fn len(&self) -> usize {
-        self.values.len() - self.free.len()
+        (self.used - self.frees) as usize
     }
 
     /// No slot is taken.
@@ -53,21 +61,32 @@ impl<T: Default> Slab<T> {
 
     /// How many slots there are.
     pub fn capacity(&self) -> u32 {
-        self.capacity
+        self.values.len() as u32
+    }
+
+    /// Bytes of memory for each slot.
+    pub const fn slot_bytes() -> usize {
+        size_of::<T>() + size_of::<u32>()
     }
 
     /// How many slots were ever used: the free ones among them hold a default value.
     pub fn used(&self) -> u32 {
-        self.values.len() as u32
+        self.used
     }
 
-    /// The value in a slot that was used.
+    /// Calls for the line of a value.
+    #[inline(always)]
+    pub fn prefetch(&self, slot: u32) {
+        self.values.prefetch(slot as usize);
+    }
+
+    /// The value in a slot; in one that is not taken, a default one.
     #[inline(always)]
     pub fn get(&self, slot: u32) -> &T {
         &self.values[slot as usize]
     }
 
-    /// The value in a slot that was used.
+    /// The value in a slot; in one that is not taken, a default one.
     #[inline(always)]
     pub fn get_mut(&mut self, slot: u32) -> &mut T {
         &mut self.values[slot as usize]

@@ -15,6 +15,8 @@ const HUGE: usize = 2 << 20;
 pub struct Store<T: Copy> {
     base: NonNull<T>,
     len: usize,
+    /// The greatest power of two that is at most `len`, less one
+    mask: usize,
     /// Of the mapping
     bytes: usize,
 }
@@ -37,22 +39,25 @@ impl<T: Copy> Store<T> {
     pub fn new(len: usize, value: T, reserve: bool) -> Store<T> {
         const { assert!(align_of::<T>() <= 4096 && size_of::<T>() > 0) };
         let layout = std::alloc::Layout::array::<T>(len.max(1)).unwrap_or(std::alloc::Layout::new::<T>());
-        let bytes = layout.size().next_multiple_of(HUGE);
+        // A small table on a huge page of its own would waste it.
+        let large = layout.size() >= HUGE;
+        let bytes = layout.size().next_multiple_of(if large { HUGE } else { 4096 });
         if layout.size() < size_of::<T>() * len {
             std::alloc::handle_alloc_error(layout);
         }
-        let huge = (reserve && bytes > HUGE).then(|| map(bytes, libc::MAP_HUGETLB)).flatten();
+        let huge = (reserve && large).then(|| map(bytes, libc::MAP_HUGETLB)).flatten();
         let Some(base) = huge.or_else(|| map(bytes, 0)) else { std::alloc::handle_alloc_error(layout) };
-        if huge.is_none() {
+        if large && huge.is_none() {
             // SAFETY: exactly the mapping just made. A hint: where it is refused, pages are small.
             unsafe { libc::madvise(base.as_ptr().cast(), bytes, libc::MADV_HUGEPAGE) };
         }
         let base = base.cast::<T>();
-        for at in 0..len {
-            // SAFETY: len * size_of::<T>() <= bytes, the mapping is aligned to pages and writable, and T needs no drop.
+        for at in 0..len.max(1) {
+            // SAFETY: len.max(1) * size_of::<T>() <= bytes, the mapping is aligned to pages and writable, and T needs no drop.
             unsafe { base.add(at).write(value) };
         }
-        Store { base, len, bytes }
+        let mask = (len.max(1) + 1).next_power_of_two() / 2 - 1;
+        Store { base, len, mask, bytes }
     }
 
     /// How many values.
@@ -69,6 +74,14 @@ impl<T: Copy> Store<T> {
     /// Bytes of memory, the last page's rest included.
     pub fn bytes(&self) -> usize {
         self.bytes
+    }
+
+    /// The value at `at` modulo the number of values, which is a power of two (else modulo the power below it).
+    #[inline(always)]
+    pub fn masked(&self, at: usize) -> &T {
+        // SAFETY: `mask` is below `len` (see `new`), and with it every number that is masked; no value: `new` left room
+        // for one, written. `&self` keeps writers out.
+        unsafe { &*self.base.as_ptr().add(at & self.mask) }
     }
 
     /// Calls for the cache line of a value, which is used soon. Any number will do.
@@ -88,6 +101,20 @@ pub fn prefetch<T>(at: *const T) {
     }
     #[cfg(not(target_arch = "x86_64"))]
     let _ = at;
+}
+
+/// One bit for each of eight words that is `word`, compared at once.
+#[inline(always)]
+pub fn equal8(words: &[u16; 8], word: u16) -> u32 {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: SSE2 is a part of every x86_64 (its baseline); the load is of the 16 bytes of `words`, aligned or not.
+    unsafe {
+        use std::arch::x86_64::*;
+        let equal = _mm_cmpeq_epi16(_mm_loadu_si128(words.as_ptr().cast()), _mm_set1_epi16(word as i16));
+        _mm_movemask_epi8(_mm_packs_epi16(equal, _mm_setzero_si128())) as u32
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    words.iter().enumerate().map(|(at, w)| u32::from(*w == word) << at).sum()
 }
 
 /// Fresh zeroed memory, aligned to its pages.
@@ -141,6 +168,26 @@ mod tests {
             }
             assert!((0..len).all(|at| store[at] == [at as u64; 8]));
             store.prefetch(usize::MAX);
+        }
+    }
+
+    #[test]
+    fn a_masked_number_is_always_one_of_its_values() {
+        for (len, mask) in [(0, 0), (1, 0), (2, 1), (3, 1), (4, 3), (1000, 511), (1024, 1023)] {
+            let mut store = Store::new(len, u64::MAX, false);
+            (0..len).for_each(|at| store[at] = at as u64);
+            assert_eq!(store.mask, mask);
+            for at in [0, 1, 2, 511, 512, 1023, usize::MAX] {
+                assert_eq!(*store.masked(at), if len == 0 { u64::MAX } else { (at & mask) as u64 });
+            }
+        }
+    }
+
+    #[test]
+    fn eight_words_are_compared_at_once_as_one_by_one() {
+        for n in 0..=256u32 {
+            let words = [0, 1, 2, 3, 4, 5, 6, 7].map(|i| if n >> i & 1 == 1 { 0xff01 } else { n as u16 });
+            assert_eq!(equal8(&words, 0xff01), n & 255);
         }
     }
 

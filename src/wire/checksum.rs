@@ -27,6 +27,57 @@ pub const fn fold(mut sum: u32) -> u16 {
     sum as u16
 }
 
+/// What a rewrite adds to a checksum's complement, in the byte order of the wire, which a one's complement sum does not
+/// mind (RFC 1071 2 B): fields and checksums are taken and put as they lie there.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RawDelta(u16);
+
+impl RawDelta {
+    /// Of a rewrite that changes nothing.
+    pub const NONE: RawDelta = RawDelta(0);
+    /// With a word that changes from `old` to `new`.
+    #[inline(always)]
+    pub const fn word(self, old: u16, new: u16) -> RawDelta {
+        RawDelta(fold(self.0 as u32 + !old as u32 + new as u32))
+    }
+
+    /// With an address that changes.
+    #[inline(always)]
+    pub const fn addr(self, old: u32, new: u32) -> RawDelta {
+        let old = !old;
+        RawDelta(fold(self.0 as u32 + (old & 0xffff) + (old >> 16) + (new & 0xffff) + (new >> 16)))
+    }
+
+    /// Of the way back if `flip` is all ones, the same if it is 0.
+    #[inline(always)]
+    pub const fn flipped(self, flip: u16) -> RawDelta {
+        RawDelta(self.0 ^ flip)
+    }
+
+    /// The checksum after the change (RFC 1624, equation 3).
+    #[inline(always)]
+    pub const fn apply(self, sum: u16) -> u16 {
+        !fold(!sum as u32 + self.0 as u32)
+    }
+
+    /// As `apply`, for an IP header whose TTL becomes one less as well.
+    #[inline(always)]
+    pub const fn apply_aged(self, sum: u16) -> u16 {
+        // The word of TTL and protocol less one is one's complement plus !1.
+        !fold(!sum as u32 + self.0 as u32 + !1u16 as u32)
+    }
+
+    /// As `apply`, for UDP: 0 means that there is no checksum, and stays (RFC 768).
+    #[inline(always)]
+    pub const fn apply_udp(self, sum: u16) -> u16 {
+        match (sum, self.apply(sum)) {
+            (0, _) => 0,
+            (_, 0) => 0xffff,
+            (_, sum) => sum,
+        }
+    }
+}
+
 /// One's complement sum of `bytes`, an odd last byte padded with zero. Up to 128 KiB.
 pub fn sum(bytes: &[u8]) -> u16 {
     let mut total = 0u64;

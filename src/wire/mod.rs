@@ -48,3 +48,31 @@ pub fn put16(bytes: &mut [u8], at: usize, value: u16) {
         b.copy_from_slice(&value.to_be_bytes());
     }
 }
+
+macro_rules! little_endian {
+    ($($int:ident $read:ident $write:ident;)*) => { $(
+        /// Reads a field as it lies, little-endian; 0 past the end.
+        #[inline(always)]
+        pub fn $read<const N: usize>(bytes: &[u8; N], at: usize) -> $int {
+            match bytes.get(at..).and_then(|b| b.first_chunk()) {
+                Some(b) => $int::from_le_bytes(*b),
+                None => 0,
+            }
+        }
+        /// Writes a field as `
+        #[doc = stringify!($read)]
+        /// ` reads it; nothing past the end.
+        #[inline(always)]
+        pub fn $write<const N: usize>(bytes: &mut [u8; N], at: usize, value: $int) {
+            if let Some(b) = bytes.get_mut(at..).and_then(|b| b.first_chunk_mut()) {
+                *b = value.to_le_bytes();
+            }
+        }
+    )* };
+}
+
+little_endian! {
+    u16 le16 put_le16;
+    u32 le32 put_le32;
+    u64 le64 put_le64;
+}

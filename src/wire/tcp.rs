@@ -37,6 +37,10 @@ impl Flags {
     pub const fn ack(self) -> bool {
         self.0 & Self::ACK != 0
     }
+    /// Neither SYN nor FIN nor RST: nothing that changes an established connection.
+    pub const fn is_plain(self) -> bool {
+        self.0 & (Self::SYN | Self::FIN | Self::RST) == 0
+    }
     /// The first segment of a connection: SYN and neither ACK nor RST.
     pub const fn opens(self) -> bool {
         self.0 & (Self::SYN | Self::ACK | Self::RST) == Self::SYN

@@ -1,9 +1,13 @@
 //! The worker thread: one core, its DPDK queues, and `engine::Lcore` turning between them until it is told to stop.
 //!
 //! Idle is a policy: on NICs it polls without end; on Linux ports, where a peer may need the very core, it naps once a few
-//! turns brought nothing. The clock is CLOCK_MONOTONIC, the management thread's, read once a turn; busy time is counted
-//! in TSC cycles. At the end the lcore and its frames go before the queues, the queues before their ports.
+//! turns brought nothing. The clock is CLOCK_MONOTONIC, the management thread's, told by the cycle counter, which is read once
+//! a turn; busy time and latencies are counted in cycles. At the end the lcore and its frames go before the queues, the queues before their ports.
 #![forbid(unsafe_code)]
+
+mod clock;
+
+pub use clock::Clock;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -14,7 +18,7 @@ use arrayvec::ArrayVec;
 use nix::time::{ClockId, clock_gettime};
 
 use crate::base::{IfaceId, Nanos};
-use crate::dpdk::{DpdkError, Eal, Mbuf, Pool, Queue, set_timer_slack_ns, tsc};
+use crate::dpdk::{DpdkError, Eal, Mbuf, Pool, Queue, set_timer_slack_ns, tsc, tsc_hz};
 use crate::engine::{BURST, Lcore, Load, Ports};
 use crate::packet::BufPool;
 
@@ -46,12 +50,14 @@ pub fn now() -> Nanos {
 pub struct Queues {
     queues: Vec<Queue>,
     pool: Pool,
+    /// The cycle counter at the start of the turn
+    began: u64,
 }
 
 impl Queues {
     /// These queues, by `IfaceId`.
     pub fn new(queues: Vec<Queue>, pool: Pool) -> Queues {
-        Queues { queues, pool }
+        Queues { queues, pool, began: 0 }
     }
 }
 
@@ -72,6 +78,14 @@ impl Ports for Queues {
 
     fn refused(&self) -> u64 {
         self.queues.iter().map(|queue| queue.stats().rx_too_long).sum()
+    }
+
+    fn ticks(&self) -> u64 {
+        tsc()
+    }
+
+    fn began(&self) -> u64 {
+        self.began
     }
 }
 
@@ -107,16 +121,21 @@ impl Worker {
             // Without it a nap takes 50 us more.
             set_timer_slack_ns(1);
         }
+        let hz = tsc_hz(&eal).max(1);
+        lcore.shared().latency.set_ticks_per_second(hz);
         let mut load = Load::default();
+        let mut clock = Clock::new(hz, tsc());
         let (mut last, mut shown, mut quiet) = (now(), Nanos::ZERO, 0u32);
         while !stop.load(Relaxed) {
-            let (at, start) = (now(), tsc());
+            queues.began = tsc();
+            let at = clock.at(queues.began);
             let frames = lcore.turn(&mut queues, at);
             load.total_ns += at.since(last).0;
             last = at;
             if frames > 0 {
-                load.busy_cycles += tsc().wrapping_sub(start);
-                load.busy_ns += now().since(at).0;
+                let cycles = tsc().wrapping_sub(queues.began);
+                lcore.shared().latency.turn(cycles);
+                load.busy_cycles += cycles;
                 load.packets += frames as u64;
                 quiet = 0;
             } else {
@@ -128,6 +147,7 @@ impl Worker {
                 }
             }
             if at.since(shown) >= SHOW {
+                load.busy_ns = (u128::from(load.busy_cycles) * 1_000_000_000 / u128::from(hz)) as u64;
                 lcore.shared().show_load(load);
                 shown = at;
             }

@@ -1,0 +1,79 @@
+//! What the established path asks of the NAT: one step of a look-up at a time, so that a burst takes each step together.
+//! `call_` means: the line that the next step reads is called for.
+
+use super::session::{INSIDE, Key, Session};
+use super::{Env, Nat, Outbound, Timeouts};
+use crate::base::{IfaceId, WanId};
+use crate::packet::Tuple;
+
+impl Nat {
+    /// The hash of a key; calls for its first line of the index.
+    #[inline(always)]
+    pub fn call_index(&self, key: Key) -> u64 {
+        let hash = self.hash(key);
+        self.index.prefetch(hash);
+        hash
+    }
+
+    /// The entry (slot * 2 + side) that may be the key's by the first line; calls for its session.
+    #[inline(always)]
+    pub fn call_session(&self, hash: u64) -> Option<u32> {
+        let entry = self.index.guess(hash)?;
+        self.sessions.prefetch(entry >> 1);
+        Some(entry)
+    }
+
+    /// Calls for the second line of the index, and for the mapping that a new session from inside needs.
+    pub fn call_further(&self, hash: u64, key: Key) {
+        self.index.prefetch_other(hash);
+        self.mapping_index.prefetch(self.hash(key.of_mapping()));
+    }
+
+    /// As `call_session`, by the second line.
+    pub fn call_far_session(&self, hash: u64) -> Option<u32> {
+        let entry = self.index.guess_other(hash)?;
+        self.sessions.prefetch(entry >> 1);
+        Some(entry)
+    }
+
+    /// A session, whosever it is.
+    #[inline(always)]
+    pub fn session(&mut self, slot: u32) -> (&mut Session, &Timeouts) {
+        (self.sessions.get_mut(slot), &self.timeouts)
+    }
+
+    /// The session of a packet from inside with this hash: that which is there, or a new one.
+    ///
+    /// # Errors
+    /// As `outbound`, and then nothing has changed.
+    #[inline]
+    pub fn find_or_open(
+        &mut self,
+        tuple: &Tuple,
+        key: Key,
+        pin: Option<WanId>,
+        hash: u64,
+        env: &mut Env<'_>,
+    ) -> Result<u32, Outbound> {
+        match self.find_hashed(hash, key, INSIDE) {
+            Some(slot) => Ok(slot),
+            None => self.open(tuple, pin, hash, env),
+        }
+    }
+
+    /// A packet of this side came in at `ingress`, passed every check, and went to `hop`: so may those that follow, as
+    /// long as `stamp` stands. Not what only outside has spoken in.
+    #[inline]
+    pub fn establish(&mut self, slot: u32, side: usize, hop: u16, ingress: IfaceId, stamp: u16) {
+        let session = self.sessions.get_mut(slot);
+        if !session.spoken() {
+            return;
+        }
+        // Outside the WAN says it, which is a part of the key.
+        if side == INSIDE {
+            session.ingress = ingress;
+        }
+        session.hops[side & 1] = hop;
+        session.stamps[side & 1] = stamp;
+    }
+}

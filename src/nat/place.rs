@@ -1,0 +1,119 @@
+//! Mappings: where an inside endpoint stands on a WAN, how it gets there, moves, and leaves.
+
+use super::mapping::Mapping;
+use super::{Env, Nat};
+use crate::base::{Nanos, WanId};
+use crate::packet::{Counters, DropReason, Stat, Tuple};
+use crate::table::ports::PortPool;
+use crate::wire::protocol;
+
+/// How many more addresses of a WAN are tried when that of the host has no port left.
+const OTHERS: usize = 3;
+
+fn pool_of(protocol: u8) -> usize {
+    match protocol {
+        protocol::UDP => 0,
+        protocol::TCP => 1,
+        _ => 2,
+    }
+}
+
+impl Nat {
+    fn pool(&mut self, wan: WanId, address: u16, protocol: u8) -> Option<&mut PortPool> {
+        Some(&mut self.ports.get_mut(wan.index())?.get_mut(usize::from(address))?[pool_of(protocol)])
+    }
+
+    /// The mapping that has the outside endpoint which a packet from outside is for.
+    pub(super) fn find_mapping_outside(&self, wan: WanId, t: &Tuple, env: &Env<'_>) -> Option<u32> {
+        let address = env.up.get(wan)?.addresses.iter().position(|a| *a == t.dst)?;
+        let slot = self.ports.get(wan.index())?.get(address)?[pool_of(t.protocol)].user(t.dst_port)?;
+        let m = (slot < self.mappings.capacity()).then(|| self.mappings.get(slot))?;
+        let its = m.sessions > 0
+            && (m.wan, usize::from(m.address), m.outside_port) == (wan, address, t.dst_port)
+            && m.protocol == t.protocol;
+        its.then_some(slot)
+    }
+
+    /// Puts a mapping whose WAN was left onto the one that carries now.
+    pub(super) fn settle(&mut self, slot: u32, env: &mut Env<'_>) -> Result<(), DropReason> {
+        let old = *self.mappings.get(slot);
+        if !env.up.left(old.wan, old.epoch) {
+            return Ok(());
+        }
+        let new = self.place(slot, old, env)?;
+        self.release_port(&old, false, env.now);
+        *self.mappings.get_mut(slot) = new;
+        env.counters.add(Stat::MappingsMoved, 1);
+        Ok(())
+    }
+
+    /// Gives a mapping its WAN and a port there. A host keeps to one address of a WAN (RFC 4787 REQ-2) as long as that
+    /// has ports.
+    fn place(&mut self, slot: u32, mapping: Mapping, env: &mut Env<'_>) -> Result<Mapping, DropReason> {
+        let pin = mapping.pin.checked_sub(1).map(WanId);
+        // What is on the link of a WAN that is down may be reached by another one all the same.
+        let wan = pin.filter(|w| env.up.fit(*w)).or(env.up.carrying).ok_or(DropReason::WanNone)?;
+        let uplink = env.up.get(wan).filter(|u| u.fit).ok_or(DropReason::WanDown)?;
+        let pools = self.ports.get_mut(wan.index()).map(Vec::as_mut_slice).unwrap_or_default();
+        let n = pools.len().min(uplink.addresses.len());
+        let first = match n {
+            0 | 1 => 0,
+            n => ((self.key.hash(u64::from(mapping.inside.to_bits()), 0) >> 32) as usize * n) >> 32,
+        };
+        for at in (first..n).chain(0..first).take(1 + OTHERS) {
+            let pool = &mut pools[at][pool_of(mapping.protocol)];
+            if let Some(outside_port) = pool.draw(&mut self.rng, env.now, slot) {
+                return Ok(Mapping { outside_port, address: at as u16, wan, epoch: uplink.epoch, ..mapping });
+            }
+        }
+        Err(DropReason::NatPortsExhausted)
+    }
+
+    /// Makes a mapping for an inside endpoint.
+    #[inline(always)]
+    pub(super) fn map(
+        &mut self,
+        t: &Tuple,
+        pin: Option<WanId>,
+        hash: u64,
+        env: &mut Env<'_>,
+    ) -> Result<u32, DropReason> {
+        let blank = Mapping {
+            inside: t.src,
+            inside_port: t.src_port,
+            protocol: t.protocol,
+            pin: pin.map_or(0, |w| w.0 + 1),
+            ..Mapping::default()
+        };
+        let slot = self.mappings.insert(blank).ok_or(DropReason::NatTableFull)?;
+        let mapping = self.place(slot, blank, env).inspect_err(|_| {
+            self.mappings.remove(slot);
+        })?;
+        if self.mapping_index.insert(hash, slot).is_err() {
+            self.mappings.remove(slot);
+            self.release_port(&mapping, true, env.now);
+            return Err(DropReason::NatTableFull);
+        }
+        *self.mappings.get_mut(slot) = mapping;
+        env.counters.add(Stat::MappingsCreated, 1);
+        Ok(slot)
+    }
+
+    /// Ends a mapping.
+    pub(super) fn remove_mapping(&mut self, slot: u32, closed: bool, now: Nanos, counters: &mut Counters) {
+        let mapping = *self.mappings.get(slot);
+        self.mapping_index.remove(self.hash(mapping.key()), slot);
+        self.mappings.remove(slot);
+        self.release_port(&mapping, closed, now);
+        counters.add(Stat::MappingsRemoved, 1);
+    }
+
+    fn release_port(&mut self, mapping: &Mapping, closed: bool, now: Nanos) {
+        let Some(pool) = self.pool(mapping.wan, mapping.address, mapping.protocol) else { return };
+        if closed {
+            pool.release_at_once(mapping.outside_port);
+        } else {
+            pool.release(mapping.outside_port, now);
+        }
+    }
+}

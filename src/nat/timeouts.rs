@@ -1,0 +1,73 @@
+//! How long sessions live without traffic: one table, by the session's state.
+
+use super::tcp::TcpState;
+use crate::base::Nanos;
+use crate::wire::protocol;
+
+/// How long a session lives at most that outside has opened and inside has not answered: it is made again by the
+/// stranger's next packet, so nothing is lost, and memory is not his to hold.
+const STRANGER_MS: u32 = 10_000;
+/// The state of sessions of ICMP, and of all that is not UDP and not TCP. Below it are the states of TCP.
+pub const ICMP: u8 = 7;
+/// The state of UDP that outside has opened and inside has not answered.
+pub const STRANGER: u8 = 8;
+/// The first state of UDP: that of ports without a timeout of their own.
+pub const UDP: u8 = 9;
+/// Ports that can have a UDP timeout of their own.
+pub const UDP_PORTS: usize = 240;
+
+/// The timeouts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Timeouts {
+    ms: [u32; 256],
+    udp_ports: Vec<u16>,
+}
+
+impl Timeouts {
+    /// From spans; at most `UDP_PORTS` ports with a timeout of their own count.
+    pub fn new(
+        tcp: Nanos,
+        tcp_transitory: Nanos,
+        udp: Nanos,
+        udp_ports: &[(u16, Nanos)],
+        icmp: Nanos,
+    ) -> Timeouts {
+        let to_ms = |n: Nanos| u32::try_from(n.as_ms()).unwrap_or(u32::MAX / 2).min(u32::MAX / 2);
+        let mut ms = [to_ms(udp); 256];
+        ms[..usize::from(ICMP)].fill(to_ms(tcp_transitory));
+        ms[TcpState::Established as usize] = to_ms(tcp);
+        ms[usize::from(ICMP)] = to_ms(icmp);
+        let own = udp_ports.iter().take(UDP_PORTS);
+        for (slot, (_, span)) in ms[usize::from(UDP) + 1..].iter_mut().zip(own.clone()) {
+            *slot = to_ms(*span);
+        }
+        let shortest = ms[usize::from(UDP)..].iter().copied().min().unwrap_or(0);
+        ms[usize::from(STRANGER)] = shortest.min(STRANGER_MS);
+        Timeouts { ms, udp_ports: own.map(|(port, _)| *port).collect() }
+    }
+
+    /// The timeout of a state, in ms.
+    #[inline(always)]
+    pub fn ms(&self, state: u8) -> u32 {
+        self.ms[usize::from(state)]
+    }
+
+    /// The state of a session whose first packet comes from inside.
+    #[inline]
+    pub fn first_state(&self, protocol: u8, remote_port: u16) -> u8 {
+        match protocol {
+            protocol::UDP => {
+                let own = self.udp_ports.iter().position(|port| *port == remote_port);
+                UDP + own.map_or(0, |at| at as u8 + 1)
+            }
+            protocol::TCP => TcpState::SynOut as u8,
+            _ => ICMP,
+        }
+    }
+}
+
+/// The clock of the sessions' timers: milliseconds, wrapping.
+#[inline(always)]
+pub fn tick(now: Nanos) -> u32 {
+    now.as_ms() as u32
+}

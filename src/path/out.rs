@@ -1,0 +1,49 @@
+//! Frames on their way out of one interface, in order, and how many bytes they have.
+
+use super::BURST;
+use crate::packet::PacketBuf;
+
+/// The frames that a burst has put out on an interface.
+#[derive(Debug)]
+pub struct Out<B> {
+    frames: Vec<B>,
+    bytes: u64,
+}
+
+impl<B: PacketBuf> Out<B> {
+    pub(super) fn new() -> Out<B> {
+        Out { frames: Vec::with_capacity(BURST * 4), bytes: 0 }
+    }
+
+    /// Puts a frame of `len` bytes at the end.
+    #[inline(always)]
+    pub(super) fn push(&mut self, buf: B, len: usize) {
+        self.bytes += len as u64;
+        self.frames.push(buf);
+    }
+
+    /// Puts a frame at the end.
+    pub fn put(&mut self, buf: B) {
+        let len = buf.bytes().len();
+        self.push(buf, len);
+    }
+
+    /// Nothing is on its way.
+    #[inline(always)]
+    pub fn is_empty(&self) -> bool {
+        self.frames.is_empty()
+    }
+
+    /// Has `send` take frames from the front; drops the rest. Gives packets and bytes that it took, and how many packets were dropped.
+    pub fn drain(&mut self, send: impl FnOnce(&mut Vec<B>)) -> (u64, u64, u64) {
+        let packets = self.frames.len();
+        let mut bytes = std::mem::take(&mut self.bytes);
+        send(&mut self.frames);
+        let left = self.frames.len();
+        if left > 0 {
+            bytes -= self.frames.iter().map(|b| b.bytes().len() as u64).sum::<u64>();
+            self.frames.clear();
+        }
+        ((packets - left) as u64, bytes, left as u64)
+    }
+}
