@@ -9,7 +9,7 @@ use std::process::ExitCode;
 
 use turnout::cli::{self, BenchCommand, CheckArgs, DemoArgs, Hooks, RunArgs};
 #[cfg(feature = "dpdk")]
-use turnout::cli::{NatArgs, StallArgs};
+use turnout::cli::{GeneratorArgs, HandoverArgs, NatArgs, StallArgs};
 use turnout::demo::{self, DemoOptions};
 use turnout::profile;
 
@@ -56,20 +56,18 @@ fn bench(command: BenchCommand) -> Result<(), String> {
     match command {
         BenchCommand::Nat(args) => bench_nat(&args),
         BenchCommand::Stalls(args) => bench_stalls(&args),
+        BenchCommand::Generator(args) => bench_generator(args),
+        BenchCommand::Handover(args) => bench_handover(&args),
     }
 }
 
 #[cfg(feature = "dpdk")]
 fn bench_nat(args: &NatArgs) -> Result<(), String> {
-    use turnout::bench::{self, Direction, Frames, NatOptions, Order, Row, Wires};
+    use turnout::bench::{self, Frames, NatOptions, Order, Row, Wires};
     let options = NatOptions {
         sessions: args.sessions.iter().map(|n| *n as u32).collect(),
         workers: usize::from(args.workers),
-        direction: match args.direction {
-            cli::Direction::Up => Direction::Up,
-            cli::Direction::Down => Direction::Down,
-            cli::Direction::Both => Direction::Both,
-        },
+        direction: way(args.direction),
         order: match args.order {
             cli::Order::Shuffled => Order::Shuffled,
             cli::Order::Created => Order::Created,
@@ -111,6 +109,54 @@ fn bench_stalls(args: &StallArgs) -> Result<(), String> {
     }
     print(&Stall::head(args.sessions, args.rounds.into()))?;
     print(&stalls.iter().map(Stall::line).collect::<String>())
+}
+
+#[cfg(feature = "dpdk")]
+fn bench_handover(args: &HandoverArgs) -> Result<(), String> {
+    let options = turnout::bench::HandoverOptions {
+        sessions: args.sessions as u32,
+        direction: way(args.direction),
+        bytes: usize::from(args.bytes),
+        packets: args.packets,
+    };
+    let row = turnout::bench::handover(&options).map_err(|e| e.to_string())?.json();
+    if args.json {
+        return print(&format!("{row}\n"));
+    }
+    let lines = row.as_object().into_iter().flatten().map(|(name, value)| format!("{name:>20}  {value}\n"));
+    print(&lines.collect::<String>())
+}
+
+#[cfg(feature = "dpdk")]
+fn way(direction: cli::Direction) -> turnout::bench::Direction {
+    use turnout::bench::Direction;
+    match direction {
+        cli::Direction::Up => Direction::Up,
+        cli::Direction::Down => Direction::Down,
+        cli::Direction::Both => Direction::Both,
+    }
+}
+
+#[cfg(feature = "dpdk")]
+fn bench_generator(args: GeneratorArgs) -> Result<(), String> {
+    let options = turnout::bench::GeneratorOptions {
+        lan: args.lan,
+        wan: args.wan,
+        lan_router: args.lan_router,
+        wan_router: args.wan_router,
+        plain: args.plain,
+        sessions: args.sessions as u32,
+        directions: args.direction.into_iter().map(way).collect(),
+        seconds: args.seconds as f64,
+        bytes: usize::from(args.bytes),
+        linger: std::time::Duration::from_secs(args.linger),
+        core: usize::from(args.core),
+    };
+    let show = |count: &turnout::bench::Count| match args.json {
+        true => print(&format!("{}\n", count.json())),
+        false => print(&format!("{count}\n")),
+    };
+    turnout::bench::generator(&options, show).map_err(|e| e.to_string())
 }
 
 /// A reader that has left is no failure.

@@ -60,7 +60,7 @@ pub(super) struct Lane<P> {
     pub(super) writer: Writer,
     pub(super) flows: Vec<Flow>,
     ports: P,
-    sent: Vec<Mbuf>,
+    pub(super) sent: Vec<Mbuf>,
 }
 
 impl<P: Bed> Lane<P> {

@@ -5,6 +5,8 @@
 //! `reference` is the yardstick that the path is held against in the same process.
 #![forbid(unsafe_code)]
 
+mod generator;
+mod handover;
 mod lane;
 mod nat;
 mod reference;
@@ -14,6 +16,8 @@ mod stalls;
 mod tally;
 mod traffic;
 
+pub use generator::{Count, GeneratorOptions, generator};
+pub use handover::{HandoverOptions, HandoverRow, handover};
 pub use nat::{Direction, NatOptions, Order, Wires, nat};
 pub use reference::{Endpoint, Entry, Reference};
 pub use row::Row;

@@ -4,8 +4,9 @@ use std::net::Ipv4Addr;
 use std::path::PathBuf;
 
 use clap::builder::PossibleValuesParser;
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand};
 
+use super::bench_args::BenchCommand;
 use crate::manage::protocol::SessionFilter;
 
 const PROFILE: &str = "/etc/turnout/profile.yaml";
@@ -125,30 +126,6 @@ Examples:
         /// The shell
         shell: clap_complete::Shell,
     },
-}
-
-/// What `turnout bench` measures.
-#[derive(Debug, Subcommand)]
-pub enum BenchCommand {
-    /// Translation: packets a second, cycles a packet, sessions set up a second
-    #[command(after_long_help = "Numbers take K, M and G.
-
-Examples:
-  turnout bench nat
-  turnout bench nat --sessions 1000,64512,1032192 --compare
-  turnout bench nat --sessions 1M --order shuffled --direction down
-  turnout bench nat --sessions 100K --workers 2 --json")]
-    Nat(NatArgs),
-    /// The longest turn of a worker, while something else happens at a full table
-    #[command(after_long_help = "At rest, during a listing, a reload, a flood of SYNs, a failover and the
-expiry of all sessions: how long one turn held its burst. Everything is done
-several times over; of each turn the shortest time counts, so that what the
-kernel or a neighbour interrupted is not taken for the path's.
-
-Examples:
-  turnout bench stalls
-  turnout bench stalls --sessions 64512 --json")]
-    Stalls(StallArgs),
 }
 
 #[derive(Debug, Subcommand)]
@@ -276,103 +253,6 @@ pub struct DemoArgs {
     pub json: bool,
 }
 
-/// Options of `turnout bench nat`.
-#[derive(Clone, Debug, PartialEq, Eq, Args)]
-pub struct NatArgs {
-    /// So many sessions, all alive; several numbers give a row each
-    #[arg(long, value_name = "N,..", value_parser = count, value_delimiter = ',', default_value = "64512")]
-    pub sessions: Vec<u64>,
-    /// So many workers, a core each
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=128), default_value = "1")]
-    pub workers: u16,
-    /// LAN to WAN, WAN to LAN, or both in turn
-    #[arg(long, value_enum, default_value_t = Direction::Both)]
-    pub direction: Direction,
-    /// In which order the packets take the sessions
-    #[arg(long, value_enum, default_value_t = Order::Shuffled)]
-    pub order: Order,
-    /// Length of a frame without its checksum, 60 to 1514; or `imix`: 60, 590 and 1514 as 7 : 4 : 1
-    #[arg(long, value_name = "N", value_parser = frames, default_value = "60")]
-    pub bytes: Frames,
-    /// Packets in a burst
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=32), default_value = "32")]
-    pub burst: u16,
-    /// Packets to measure, for each worker
-    #[arg(long, value_name = "N", value_parser = positive, default_value = "10M")]
-    pub packets: u64,
-    /// Also measure the reference loop, the least that translates a packet, and print the ratio
-    #[arg(long)]
-    pub compare: bool,
-    /// What the packets come from and go into: arrays, so that the path alone is measured, or DPDK's net_ring, to take
-    /// a driver's receive and send in
-    #[arg(long, value_enum, default_value_t = Wires::Arrays)]
-    pub port: Wires,
-    /// Print one JSON object a line
-    #[arg(long)]
-    pub json: bool,
-}
-
-/// Options of `turnout bench stalls`.
-#[derive(Clone, Debug, PartialEq, Eq, Args)]
-pub struct StallArgs {
-    /// So many sessions, which fill the table
-    #[arg(long, value_name = "N", value_parser = count, default_value = "1M")]
-    pub sessions: u64,
-    /// How often everything is done
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=20), default_value = "3")]
-    pub rounds: u8,
-    /// Print one JSON object a line
-    #[arg(long)]
-    pub json: bool,
-}
-
-/// Which way the packets of a measurement go.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Direction {
-    /// LAN to WAN.
-    Up,
-    /// WAN to LAN.
-    Down,
-    /// Both in turn.
-    Both,
-}
-
-/// In which order the packets of a measurement take the sessions.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Order {
-    /// By chance: every packet misses the caches.
-    Shuffled,
-    /// As they were created: the kindest.
-    Created,
-}
-
-/// How long the frames of a measurement are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Frames {
-    /// All of them, in bytes.
-    Fixed(u16),
-    /// The usual mix.
-    Imix,
-}
-
-/// What the packets of a measurement come from and go into.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Wires {
-    /// Arrays in memory.
-    Arrays,
-    /// DPDK's `net_ring`.
-    #[value(name = "net_ring")]
-    Rings,
-}
-
-fn frames(text: &str) -> Result<Frames, String> {
-    match text.parse() {
-        _ if text == "imix" => Ok(Frames::Imix),
-        Ok(bytes @ 60..=1514) => Ok(Frames::Fixed(bytes)),
-        _ => Err("60 to 1514, or imix".to_owned()),
-    }
-}
-
 /// A number that may end in K, M or G.
 pub(super) fn number(text: &str) -> Result<u64, String> {
     let (digits, unit) = match text.as_bytes().last() {
@@ -387,11 +267,11 @@ pub(super) fn number(text: &str) -> Result<u64, String> {
 }
 
 /// A number of sessions.
-fn count(text: &str) -> Result<u64, String> {
+pub(super) fn count(text: &str) -> Result<u64, String> {
     let most = u64::from(u32::MAX / 4);
     positive(text).and_then(|n| if n > most { Err(format!("at most {most}")) } else { Ok(n) })
 }
 
-fn positive(text: &str) -> Result<u64, String> {
+pub(super) fn positive(text: &str) -> Result<u64, String> {
     number(text).and_then(|n| if n == 0 { Err("at least 1".to_owned()) } else { Ok(n) })
 }

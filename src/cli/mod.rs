@@ -10,6 +10,7 @@
 #![forbid(unsafe_code)]
 
 mod args;
+mod bench_args;
 mod control;
 mod events;
 mod latency;
@@ -21,8 +22,9 @@ mod table;
 #[cfg(test)]
 mod tests;
 
-pub use args::{
-    BenchCommand, CheckArgs, Cli, DemoArgs, Direction, Frames, NatArgs, Order, RunArgs, StallArgs, Wires,
+pub use args::{CheckArgs, Cli, DemoArgs, RunArgs};
+pub use bench_args::{
+    BenchCommand, Direction, Frames, GeneratorArgs, HandoverArgs, NatArgs, Order, StallArgs, Wires,
 };
 
 use std::ffi::OsString;

@@ -47,6 +47,13 @@ fn options_parse_into_their_structs() {
     };
     assert_eq!((args.name.as_str(), args.force, args.talk.json), ("x", true, true));
     assert_eq!(args.talk.socket, PathBuf::from("/run/turnout/turnout.sock"));
+    let Ok(Command::Bench(BenchCommand::Generator(generator))) =
+        parse("turnout bench generator --lan net_ring0 --wan net_ring1 --plain --direction down,up")
+    else {
+        panic!("not a generator")
+    };
+    assert_eq!((generator.sessions, generator.plain, generator.bytes), (64_512, true, 60));
+    assert_eq!(generator.direction, [Direction::Down, Direction::Up]);
     let Ok(Command::Bench(BenchCommand::Nat(nat))) = parse(
         "turnout bench nat --sessions 1K,1M --workers 2 --direction up --order created --bytes 128 --burst 16 --packets 5000 --compare --port net_ring",
     ) else {

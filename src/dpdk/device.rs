@@ -17,6 +17,10 @@ use super::port_types::{Caps, LinkState, PortConfig, PortSource, PortStats};
 use super::steering::{self, RssRule, Steering};
 use crate::base::{Mac, PortId};
 
+/// Its control sockets are served by DPDK's interrupt thread, which outlives `rte_eal_cleanup` (22.11) and would read
+/// what that unmaps, as soon as a peer connects or goes. The memory of a process that ends goes without it.
+const MEMIF: &str = "net_memif";
+
 pub(super) struct PortInner {
     device: Device,
     /// DPDK's number.
@@ -144,6 +148,9 @@ impl PortInner {
         // SAFETY: DPDK gave this port's number; `info` is a writable struct of the type that the callee fills.
         self.check("rte_eth_dev_info_get", unsafe { ffi::turnout_port_info(self.port, &mut info) })?;
         self.caps = caps_of(&info);
+        if self.caps.driver == MEMIF {
+            self.eal.watched.store(true, Ordering::Release);
+        }
         if config.queues == 0 || config.queues > self.caps.queues {
             let port = self.name.clone();
             return Err(DpdkError::Queues { port, max: self.caps.queues, asked: config.queues });

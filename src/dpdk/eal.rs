@@ -78,6 +78,8 @@ pub(super) struct EalInner {
     pub(super) open: Mutex<HashSet<Device>>,
     /// The pools that there are, and who needs that to be one.
     pub(super) census: Mutex<Census>,
+    /// DPDK's interrupt thread may look at its memory to the end of the process.
+    pub(super) watched: AtomicBool,
 }
 
 /// What a port is to the machine: two names of one interface are one device.
@@ -131,7 +133,13 @@ impl Eal {
             return Err(DpdkError::Start { text: text(code), code });
         }
         Ok(Eal {
-            inner: Arc::new(EalInner { allowed, prefix, open: Mutex::default(), census: Mutex::default() }),
+            inner: Arc::new(EalInner {
+                allowed,
+                prefix,
+                open: Mutex::default(),
+                census: Mutex::default(),
+                watched: AtomicBool::new(false),
+            }),
         })
     }
 
@@ -159,9 +167,11 @@ impl Eal {
 
 impl Drop for EalInner {
     fn drop(&mut self) {
-        // SAFETY: the last handle goes: no port, pool or registered thread is left (each holds an Arc), and a leaked
-        // pool leaks its Arc too, so then this is never reached. The EAL was started, once, and is cleaned up once.
-        unsafe { ffi::rte_eal_cleanup() };
+        if !self.watched.load(Ordering::Acquire) {
+            // SAFETY: the last handle goes: no port, pool or registered thread is left (each holds an Arc), and a leaked
+            // pool leaks its Arc too, so then this is never reached. The EAL was started, once, and is cleaned up once.
+            unsafe { ffi::rte_eal_cleanup() };
+        }
         for base in runtime_folders() {
             // Empty by now; the EAL leaves the folder itself.
             let _ = fs::remove_dir(base.join(&self.prefix));
