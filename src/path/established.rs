@@ -29,6 +29,8 @@ use crate::wire::{eth, le16, le32, le64, protocol, put_le16, put_le32, put_le64}
 const HEADERS: usize = 54;
 
 const MAC: u64 = (1 << 48) - 1;
+/// No frame is for it.
+const NOBODY: u64 = u64::MAX;
 /// IPv4 in the place of an ethertype, read little-endian.
 const IPV4: u64 = 0x0008;
 
@@ -113,7 +115,7 @@ impl<B: PacketBuf> Router<B> {
     #[inline(always)]
     pub fn look_up(&mut self, view: &View, ingress: IfaceId, burst: &[B]) -> u64 {
         let port = &view.ifaces[ingress.index()];
-        let (own, scope) = (mac_bits(port.mac), scope_of(port));
+        let (own, scope) = (if self.long_way { NOBODY } else { mac_bits(port.mac) }, scope_of(port));
         let Marks { hashes, entries } = &mut self.marks;
         let mut bytes = 0;
         for (at, (buf, hash)) in burst.iter().zip(hashes.iter_mut()).enumerate() {

@@ -81,6 +81,8 @@ pub struct Router<B> {
     marks: Marks,
     /// Changes with all that the verdict on a flow rests on: what bears another one must be judged anew. Never 0.
     stamp: u16,
+    /// Nothing is looked up ahead, so that every frame takes the long way
+    long_way: bool,
     errors: Limit,
     chatter: Limit,
     /// By interface: so that what happens on one WAN's link silences no other's gateway
@@ -105,6 +107,7 @@ impl<B: PacketBuf> Router<B> {
             notices: Vec::with_capacity(BURST * 4),
             marks: Marks::default(),
             stamp: 1,
+            long_way: false,
             errors: Limit::new(icmp.errors_per_second),
             chatter: Limit::new(CHATTER),
             gateways: vec![Limit::new(GATEWAY_REPLIES); interfaces],
@@ -124,6 +127,11 @@ impl<B: PacketBuf> Router<B> {
     /// What bears an old stamp loses it to the sweep before stamps come round.
     pub fn renew(&mut self) {
         self.stamp = self.stamp.checked_add(1).unwrap_or(1);
+    }
+
+    /// From now on every frame takes the long way. For simulations, which hold the established path against it.
+    pub fn long_way(&mut self) {
+        self.long_way = true;
     }
 
     /// A turn's share of the sweep.
