@@ -268,6 +268,8 @@ impl<B: PacketBuf> Router<B> {
         self.marks.entries[at % BURST] = slot * 2;
         let (session, _) = self.nat.session(slot);
         if session.stamps[INSIDE] != self.stamp {
+            // It is fit, and so has its link. If it is not the pin, it is because none of those is fit that `dst` is on
+            // the link of.
             let link = &view.wans[session.wan().index()];
             let next_hop = if to.pin == Some(session.wan()) { dst } else { link.gateway };
             let Some(hop) = self.neighbors.hop(link.iface, next_hop) else { return false };
