@@ -5,7 +5,7 @@ use super::place::{address_of, pool_of};
 use super::session::{INSIDE, Key, Session};
 use super::{Env, Nat, Outbound, Timeouts, Uplinks};
 use crate::base::{IfaceId, WanId};
-use crate::packet::Tuple;
+use crate::packet::{DropReason, Tuple};
 
 impl Nat {
     /// The hash of a key; calls for its first line of the index.
@@ -73,6 +73,8 @@ impl Nat {
     ) -> Result<u32, Outbound> {
         match self.find_hashed(hash, key, INSIDE) {
             Some(slot) => Ok(slot),
+            // `open` would find that out only when it has made a mapping.
+            None if self.sessions.is_full() => Err(Outbound::Drop(DropReason::NatTableFull)),
             None => self.open(tuple, pin, hash, env),
         }
     }

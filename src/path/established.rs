@@ -29,6 +29,8 @@ use crate::wire::{eth, le16, le32, le64, protocol, put_le16, put_le32, put_le64}
 const HEADERS: usize = 54;
 
 const MAC: u64 = (1 << 48) - 1;
+/// No frame is for it.
+const NOBODY: u64 = u64::MAX;
 /// IPv4 in the place of an ethertype, read little-endian.
 const IPV4: u64 = 0x0008;
 
@@ -113,7 +115,8 @@ impl<B: PacketBuf> Router<B> {
     #[inline(always)]
     pub fn from(&self, view: &View, ingress: IfaceId, now: Nanos) -> From {
         let port = &view.ifaces[ingress.index()];
-        From { ingress, own: port.mac.bits(), scope: port.wan.map_or(0, outside_scope), tick: tick(now) }
+        let own = if self.long_way { NOBODY } else { port.mac.bits() };
+        From { ingress, own, scope: port.wan.map_or(0, outside_scope), tick: tick(now) }
     }
 
     /// Stages 1 and 2. Gives how many bytes the burst has.
@@ -269,6 +272,8 @@ impl<B: PacketBuf> Router<B> {
         self.marks.entries[at % BURST] = slot * 2;
         let (session, _) = self.nat.session(slot);
         if session.stamps[INSIDE] != self.stamp {
+            // It is fit, and so has its link. If it is not the pin, it is because none of those is fit that `dst` is on
+            // the link of.
             let link = &view.wans[session.wan().index()];
             let next_hop = if to.pin == Some(session.wan()) { dst } else { link.gateway };
             let Some(hop) = self.recall_hop(link.iface, next_hop) else { return false };

@@ -84,6 +84,8 @@ pub struct Router<B> {
     last_hop: ((u16, IfaceId, Ipv4Addr), u16),
     /// Changes with all that the verdict on a flow rests on: what bears another one must be judged anew. Never 0.
     stamp: u16,
+    /// Nothing is looked up ahead, so that every frame takes the long way
+    long_way: bool,
     errors: Limit,
     chatter: Limit,
     /// By interface: so that what happens on one WAN's link silences no other's gateway
@@ -109,6 +111,7 @@ impl<B: PacketBuf> Router<B> {
             marks: Marks::default(),
             last_hop: ((0, IfaceId(0), Ipv4Addr::UNSPECIFIED), 0),
             stamp: 1,
+            long_way: false,
             errors: Limit::new(icmp.errors_per_second),
             chatter: Limit::new(CHATTER),
             gateways: vec![Limit::new(GATEWAY_REPLIES); interfaces],
@@ -128,6 +131,11 @@ impl<B: PacketBuf> Router<B> {
     /// What bears an old stamp loses it to the sweep before stamps come round.
     pub fn renew(&mut self) {
         self.stamp = self.stamp.checked_add(1).unwrap_or(1);
+    }
+
+    /// From now on every frame takes the long way. For simulations, which hold the established path against it.
+    pub fn long_way(&mut self) {
+        self.long_way = true;
     }
 
     /// A turn's share of the sweep.

@@ -59,6 +59,12 @@ impl<T: Copy + Default> Slab<T> {
         self.len() == 0
     }
 
+    /// Every slot is taken.
+    #[inline(always)]
+    pub fn is_full(&self) -> bool {
+        self.frees == 0 && self.used == self.capacity()
+    }
+
     /// How many slots there are.
     pub fn capacity(&self) -> u32 {
         self.values.len() as u32
