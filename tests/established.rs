@@ -439,14 +439,15 @@ fn a_known_flow_takes_the_established_path_both_ways_and_with_the_switch_it_does
         let (_, x) = udp_out(&mut site, (H1, 5000), (E1, 80)).unwrap();
         assert_eq!(udp_in(&mut site, "isp1", (E1, 80), x), Some((H1, 5000)));
         let view = site.view().clone();
-        let tick = turnout::nat::timeouts::tick(site.now());
+        let now = site.now();
         for (at, link, packet) in
             [(0, "lan", Packet::udp((H1, 5000), (E1, 80), b"x")), (1, "isp1", Packet::udp((E1, 80), x, b"x"))]
         {
             let frame = VecBuf::new(&site.frame_of(link, &packet));
             let router = &mut site.lcores()[0].router;
-            router.look_up(&view, IfaceId(at), std::slice::from_ref(&frame));
-            let back = router.established(&view, IfaceId(at), frame, 0, tick);
+            let from = router.from(&view, IfaceId(at), now);
+            router.look_up(&view, &from, std::slice::from_ref(&frame));
+            let back = router.established(&view, &from, frame, 0);
             assert_eq!(back.is_some(), long, "{link}");
             router.out.iter_mut().for_each(|out| _ = out.drain(|_| ()));
         }
