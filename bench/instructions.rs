@@ -71,6 +71,7 @@ fn view() -> Option<Arc<View>> {
         routes: Routes::new(vec![Route { net, iface: LAN, via: None }]),
         icmp: IcmpPolicy { errors_per_second: 1000, time_exceeded: true },
         places: Places::default(),
+        lent: Arc::default(),
     };
     Some(Arc::new(view.indexed()))
 }

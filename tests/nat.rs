@@ -171,8 +171,8 @@ fn rfc6888_13_the_whole_pool_can_be_had_and_rfc6888_11_then_the_next_is_refused_
         let n = u32::from_be_bytes(seen.data().try_into().unwrap());
         assert_eq!(ends.insert(seen.src(), n), None, "rfc4787_3: no overloading");
     }
-    // What a host may have is its worker's slice: the two differ by a few per cent.
-    assert!(ends.len() > 62_000, "{}", ends.len());
+    // The slices of the two workers differ by a few per cent, and what they lend each other may come a moment late.
+    assert!(ends.len() > 63_000, "{}", ends.len());
     let out = flood(&mut site, "lan", flows(64_000, 70_000));
     for (_, seen) in out.iter().filter(|(link, _)| link == "isp1") {
         assert_eq!(ends.insert(seen.src(), u32::from_be_bytes(seen.data().try_into().unwrap())), None);

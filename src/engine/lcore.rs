@@ -107,6 +107,7 @@ impl<B: PacketBuf> Lcore<B> {
         self.router.expire(now);
         self.router.give_up_old(&self.view, now);
         self.list(now);
+        self.want_ports();
         self.flush(ports);
         // After receiving: what a probe sent now brings back is stamped by a later turn.
         if self.messages(ports, now) {
@@ -168,7 +169,7 @@ impl<B: PacketBuf> Lcore<B> {
             }
         }
         let Some((frame, class)) = self.router.receive(&self.view, ingress, buf, now) else { return };
-        match self.steer.owner(&frame, class) {
+        match self.steer.owner(&self.view, &frame, class) {
             Some(owner) if owner != self.id && hands => self.hand(frame, owner),
             _ => {
                 self.router.forward(&self.view, frame, class, now);
@@ -256,6 +257,15 @@ impl<B: PacketBuf> Lcore<B> {
                 ToWorker::Send { iface, frame, probe } => self.send(ports, iface, &frame, probe, now),
                 ToWorker::List(rows) if self.listings.len() < LISTINGS => self.listings.push_back((rows, 0)),
                 ToWorker::List(rows) => self.tell(ToManager::Listed(rows)),
+                ToWorker::LendPorts(mut loan) => {
+                    let foreign = |port| self.steer.port(port) != self.id;
+                    self.router.nat.lend(&mut loan, foreign, now, &mut self.router.counters);
+                    self.tell(ToManager::PortsLent(loan));
+                }
+                ToWorker::TakePorts(mut loan) => {
+                    self.router.nat.take_in(&mut loan, &mut self.router.counters);
+                    self.tell(ToManager::PortsTaken(loan));
+                }
             }
         }
         true
@@ -291,6 +301,17 @@ impl<B: PacketBuf> Lcore<B> {
         self.transmit(ports);
         if let (Some(wan), true) = (probe, self.router.counters.get(Stat::Sent) > before) {
             self.tell(ToManager::ProbeSent { wan, at: now });
+        }
+    }
+
+    /// Asks for ports where a pool runs low. What finds the ring full asks again next turn.
+    #[inline]
+    fn want_ports(&mut self) {
+        while let Some((pool, free)) = self.router.nat.wants_ports() {
+            if self.end.to_manager.push(ToManager::PortsLow { pool, free }).is_err() {
+                break;
+            }
+            self.router.nat.told();
         }
     }
 

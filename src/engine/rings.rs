@@ -11,7 +11,9 @@ use rtrb::{Consumer, Producer, RingBuffer};
 use super::shared::Shared;
 use crate::base::{Generation, IfaceId, Mac, Nanos, WanId, WorkerId};
 use crate::nat::Session;
+use crate::nat::lots::Loan;
 use crate::path::{Notice, View};
+use crate::table::lent::PoolId;
 use crate::wire::arp;
 
 /// Length of a frame that the management thread has sent.
@@ -74,6 +76,10 @@ pub enum ToWorker {
     },
     /// Put all sessions into this ring, a few each turn, and give it back.
     List(Producer<SessionRow>),
+    /// Fill this loan with ports, and give it back.
+    LendPorts(Box<Loan>),
+    /// Take these ports in, which are yours from now on, and give the box back. None: nobody has any to lend.
+    TakePorts(Box<Loan>),
 }
 
 /// To the management thread.
@@ -99,6 +105,17 @@ pub enum ToManager {
     },
     /// A listing is complete, or nobody listens any more.
     Listed(Producer<SessionRow>),
+    /// A pool of external ports runs low. Told once until it is answered by `TakePorts`.
+    PortsLow {
+        /// The pool
+        pool: PoolId,
+        /// Free ports that are left
+        free: u32,
+    },
+    /// What the worker lends: the ports are in no pool now.
+    PortsLent(Box<Loan>),
+    /// The ports are taken in; the box goes back.
+    PortsTaken(Box<Loan>),
 }
 
 /// The worker's end.

@@ -1,16 +1,17 @@
 //! Who owns a packet: an inside host belongs to one worker, with all its mappings; an outside port belongs to the worker
-//! whose slice it is in. Both follow from the packet alone, so any worker that receives one knows its owner.
+//! whose slice it is in, or to the one that has borrowed it (`table::lent`). So any worker that receives one knows its owner.
 //!
 //! Hosts go to workers by address, ports in blocks of 64, both mixed, so that neither neighbouring hosts nor a range of
 //! ports fall on one worker. `rss` has the rule, in which a NIC delivers to the owner at once; everywhere else the
-//! hand-over rings make it right.
+//! hand-over rings make it right. A NIC knows nothing of loans: packets to a borrowed port come to the worker of the rule,
+//! which hands them over.
 
 use std::net::Ipv4Addr;
 
 use super::rss;
 use crate::base::WorkerId;
 use crate::packet::{Frame, PacketBuf};
-use crate::path::Class;
+use crate::path::{Class, View};
 
 /// The rule for a number of workers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,14 +49,17 @@ impl Steer {
 
     /// The owner of a classified packet. `None`: whoever has it.
     #[inline(always)]
-    pub fn owner<B: PacketBuf>(&self, frame: &Frame<B>, class: Class) -> Option<WorkerId> {
+    pub fn owner<B: PacketBuf>(&self, view: &View, frame: &Frame<B>, class: Class) -> Option<WorkerId> {
         if self.workers == 1 {
             return None;
         }
         match class {
             Class::Own | Class::Inside { .. } => None,
             Class::Outbound { .. } => Some(self.host(frame.ip.src)),
-            Class::Inbound { .. } => frame.tuple().map(|t| self.port(t.dst_port)),
+            Class::Inbound { wan } => frame.tuple().map(|t| {
+                let lent = view.borrower(wan, t.protocol, (t.dst, t.dst_port));
+                lent.unwrap_or_else(|| self.port(t.dst_port))
+            }),
         }
     }
 }

@@ -36,6 +36,9 @@ impl Manager {
             }
             // Freed here, not by the worker.
             ToManager::Listed(rows) => drop(rows),
+            ToManager::PortsLow { pool, free } => self.ports.low(lane, pool, free, now),
+            ToManager::PortsLent(loan) => self.ports.lent(loan, now),
+            ToManager::PortsTaken(loan) => drop(loan),
         }
     }
 

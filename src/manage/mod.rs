@@ -11,6 +11,7 @@ mod events;
 mod hearing;
 mod neighbors;
 mod overrides;
+mod ports;
 pub mod protocol;
 mod report;
 mod transaction;
@@ -88,6 +89,7 @@ pub struct Manager {
     links: Vec<bool>,
     lanes: Vec<Lane>,
     neighbors: neighbors::Neighbors,
+    ports: ports::Ports,
     events: events::Events,
     announcements: Vec<Announcement>,
     neighbors_due: Nanos,
@@ -108,6 +110,7 @@ impl Manager {
             taken_at: now,
             gauge: report::Gauge::default(),
         };
+        let count = lanes.len();
         let mut manager = Manager {
             name: profile.name.clone(),
             started: now,
@@ -115,6 +118,7 @@ impl Manager {
             links: vec![true; view.ifaces.len()],
             lanes: lanes.into_iter().map(lane).collect(),
             neighbors: neighbors::Neighbors::default(),
+            ports: ports::Ports::new(count, view.lent.clone()),
             events: events::Events::default(),
             announcements: Vec::new(),
             neighbors_due: now,
@@ -123,7 +127,6 @@ impl Manager {
             orders: 0,
             view,
         };
-        let count = manager.lanes.len();
         manager.events.add(now, "start", json!({ "version": env!("CARGO_PKG_VERSION"), "workers": count }));
         for iface in 0..manager.links.len() {
             manager.announce_addresses(IfaceId(iface as u8));
@@ -172,6 +175,8 @@ impl Manager {
             }
         }
         self.push_views();
+        let lanes = &mut self.lanes;
+        self.ports.step(now, &mut |worker, message| lanes[worker].end.to_worker.push(message));
         self.announce(now);
     }
 

@@ -1,13 +1,18 @@
 //! Views: what the workers read, made from the profile, the ports and the WANs' standing.
 
 use std::net::Ipv4Addr;
+use std::sync::Arc;
 
 use crate::base::{Generation, IfaceId, Mac, Nanos, WanId};
 use crate::nat::{NatConfig, Timeouts, Uplink, Uplinks};
 use crate::path::{IcmpPolicy, Iface, Places, View, WanLink};
 use crate::profile::Profile;
+use crate::table::lent::Lent;
 use crate::table::routes::{Route, Routes};
 use crate::wan;
+
+/// Addresses of a WAN that are translated to.
+const ADDRESSES: usize = 1;
 
 /// What a port says of itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,6 +62,7 @@ pub fn first(profile: &Profile, ports: &[PortInfo], workers: usize) -> View {
         icmp: icmp_policy(profile, workers),
         ifaces,
         places: Places::default(),
+        lent: Arc::new(Lent::new(profile.wans.iter().map(|_| ADDRESSES))),
     }
     .indexed()
 }
@@ -93,7 +99,7 @@ pub fn nat_config(profile: &Profile, workers: usize, seed: u64) -> NatConfig {
     NatConfig {
         sessions: u32::try_from(sessions).unwrap_or(u32::MAX),
         timeouts: Timeouts::new(t.tcp, t.tcp_transitory, t.udp, &t.udp_ports, t.icmp),
-        wans: vec![1; profile.wans.len()],
+        wans: vec![ADDRESSES; profile.wans.len()],
         reserve: profile.engine.hugepages != crate::profile::Hugepages::Never,
         seed,
     }

@@ -1,7 +1,7 @@
 //! What the established path asks of the NAT: one step of a look-up at a time, so that a burst takes each step together.
 //! `call_` means: the line that the next step reads is called for.
 
-use super::place::{address_of, pool_of};
+use super::place::address_of;
 use super::session::{INSIDE, Key, Session};
 use super::{Env, Nat, Outbound, Timeouts, Uplinks};
 use crate::base::{IfaceId, WanId};
@@ -38,7 +38,7 @@ impl Nat {
         let Some((wan, uplink)) = up.carrying.and_then(|wan| Some((wan, up.get(wan)?))) else { return };
         let pools = self.ports.get_mut(wan.index()).map(Vec::as_mut_slice).unwrap_or_default();
         let at = address_of(&self.key, key.source().0, pools.len().min(uplink.addresses.len()));
-        let Some(port) = pools.get_mut(at).and_then(|pools| pools[pool_of(key.protocol())].peek()) else {
+        let Some(port) = pools.get_mut(at).and_then(|pools| pools[class_of(key.protocol())].peek()) else {
             return;
         };
         let Some(outside) = uplink.addresses.get(at) else { return };

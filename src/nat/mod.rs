@@ -1,7 +1,8 @@
 //! Network address translation: endpoint-independent mapping per WAN (RFC 4787, 5382, 5508), and what a failover does to it.
 //!
 //! `Nat` is one worker's: the hosts it owns, their mappings, sessions and its slice of every WAN's ports. Its doors are
-//! `outbound`, `inbound` and `expire`; `rewrite` puts a result into the bytes. Invariants:
+//! `outbound`, `inbound` and `expire`; `rewrite` puts a result into the bytes; `lots` lends ports to other workers and
+//! takes them in. Invariants:
 //! - a live mapping's outside endpoint belongs to it alone (RFC 4787 REQ-3);
 //! - a packet from outside without mapping changes nothing;
 //! - no mapping is made on a WAN that is not fit, nothing stale translates: a failover needs no walk over sessions, each
@@ -10,6 +11,7 @@
 
 mod established;
 pub mod inbound;
+pub mod lots;
 pub mod mapping;
 pub mod outbound;
 mod place;
@@ -31,10 +33,12 @@ use crate::base::{Nanos, WanId};
 use crate::packet::{Counters, DropReason, Stat};
 use crate::table::hash::HashKey;
 use crate::table::index::Index;
+use crate::table::lent::CLASSES;
 use crate::table::ports::PortPool;
 use crate::table::slab::Slab;
 use crate::table::store::Store;
 use crate::wire::protocol;
+use lots::Lots;
 use mapping::Mapping;
 pub use session::Session;
 use session::{INSIDE, Key, OUTSIDE, Root};
@@ -145,6 +149,10 @@ impl<F: Fn(u16) -> bool> PortSlice for F {
 
 /// The lowest outside port given out for UDP and TCP.
 pub const FIRST_PORT: u16 = 1024;
+/// The lowest of each class of ports (`table::lent`); echo identifiers are given out all.
+pub const FIRST_PORTS: [u16; CLASSES] = [FIRST_PORT, FIRST_PORT, 0];
+/// Ports there are.
+const ALL_PORTS: usize = 1 << 16;
 
 /// One worker's translation state.
 #[derive(Debug)]
@@ -160,7 +168,8 @@ pub struct Nat {
     /// One entry a mapping, by its inside endpoint; by its outside endpoint it stands in `ports`
     mapping_index: Index,
     /// [wan][address][udp, tcp, icmp]
-    ports: Vec<Vec<[PortPool; 3]>>,
+    ports: Vec<Vec<[PortPool; CLASSES]>>,
+    lots: Lots,
     timeouts: Timeouts,
     sweep: sweep::Sweep,
     /// Live sessions per WAN
@@ -173,16 +182,13 @@ impl Nat {
     /// Empty, with all its memory taken.
     pub fn new(config: &NatConfig, slice: &impl PortSlice) -> Nat {
         let mut rng = StdRng::seed_from_u64(config.seed);
-        // A mapping has a port of its own: there are no more of them than ports.
-        let per_address: usize = [FIRST_PORT, FIRST_PORT, 0]
-            .map(|first| (first..=u16::MAX).filter(|p| slice.holds(*p)).count())
-            .iter()
-            .sum();
+        // A mapping has a port of its own: there are no more of them than ports, of which other workers may lend all.
+        let per_address: usize = FIRST_PORTS.map(|first| ALL_PORTS - usize::from(first)).iter().sum();
         let addresses: usize = config.wans.iter().sum();
         let mappings = (addresses * per_address).min(config.sessions as usize).max(1);
         let reserve = config.reserve;
         let pool = |first: u16| PortPool::new((first..=u16::MAX).filter(|p| slice.holds(*p)), reserve);
-        let pools = |n: &usize| (0..*n).map(|_| [pool(FIRST_PORT), pool(FIRST_PORT), pool(0)]).collect();
+        let pools = |n: &usize| (0..*n).map(|_| FIRST_PORTS.map(pool)).collect();
         Nat {
             key: HashKey::draw(&mut rng),
             rng,
@@ -192,6 +198,7 @@ impl Nat {
             index: Index::new(config.sessions as usize * 2, reserve),
             mapping_index: Index::new(mappings, reserve),
             ports: config.wans.iter().map(pools).collect(),
+            lots: Lots::new(&config.wans, slice),
             timeouts: config.timeouts.clone(),
             sweep: sweep::Sweep::default(),
             per_wan: vec![0; config.wans.len()],

@@ -7,19 +7,11 @@ use super::{Env, Nat};
 use crate::base::{Nanos, WanId};
 use crate::packet::{Counters, DropReason, Stat, Tuple};
 use crate::table::hash::HashKey;
+use crate::table::lent::{PoolId, class_of as pool_of};
 use crate::table::ports::PortPool;
-use crate::wire::protocol;
 
 /// How many more addresses of a WAN are tried when that of the host has no port left.
 const OTHERS: usize = 3;
-
-pub(super) fn pool_of(protocol: u8) -> usize {
-    match protocol {
-        protocol::UDP => 0,
-        protocol::TCP => 1,
-        _ => 2,
-    }
-}
 
 /// Which of `n` addresses of a WAN a host keeps to.
 #[inline]
@@ -31,7 +23,7 @@ pub(super) fn address_of(key: &HashKey, host: Ipv4Addr, n: usize) -> usize {
 }
 
 impl Nat {
-    fn pool(&mut self, wan: WanId, address: u16, protocol: u8) -> Option<&mut PortPool> {
+    pub(super) fn pool(&mut self, wan: WanId, address: u16, protocol: u8) -> Option<&mut PortPool> {
         Some(&mut self.ports.get_mut(wan.index())?.get_mut(usize::from(address))?[pool_of(protocol)])
     }
 
@@ -71,7 +63,12 @@ impl Nat {
         let first = address_of(&self.key, mapping.inside, n);
         for at in (first..n).chain(0..first).take(1 + OTHERS) {
             let pool = &mut pools[at][pool_of(mapping.protocol)];
-            if let Some(outside_port) = pool.draw(&mut self.rng, env.now, slot) {
+            let drawn = pool.draw(&mut self.rng, env.now, slot);
+            if pool.free() < self.lots.low {
+                let id = PoolId { wan, address: at as u16, protocol: mapping.protocol };
+                self.lots.runs_low(id, pool, env.now);
+            }
+            if let Some(outside_port) = drawn {
                 return Ok(Mapping { outside_port, address: at as u16, wan, epoch: uplink.epoch, ..mapping });
             }
         }

@@ -185,6 +185,10 @@ counters! {
         MappingsRemoved = "mappings_removed",
         /// Mappings made on a WAN that was already left; must stay 0.
         MappingsOnLeftWan = "mappings_on_left_wan",
+        /// External ports that a worker has lent to another one.
+        PortsLent = "ports_lent",
+        /// External ports that a worker has borrowed of another one.
+        PortsBorrowed = "ports_borrowed",
         /// TCP resets sent to inside hosts.
         TcpResetsSent = "tcp_resets_sent",
         /// ICMP errors sent.

@@ -1,10 +1,12 @@
 //! What the path reads and never writes: one immutable value, made by the management thread, taken between two bursts.
 
 use std::net::Ipv4Addr;
+use std::sync::Arc;
 
 use super::places::{Place, Places};
-use crate::base::{Generation, IfaceId, Ipv4Net, Mac, WanId};
+use crate::base::{Generation, IfaceId, Ipv4Net, Mac, WanId, WorkerId};
 use crate::nat::Uplinks;
+use crate::table::lent::{Lent, PoolId};
 use crate::table::routes::Routes;
 
 /// An interface of the router.
@@ -59,6 +61,8 @@ pub struct View {
     pub icmp: IcmpPolicy,
     /// What all of that says of an address: made by `indexed`
     pub places: Places,
+    /// Ports that are not with the worker whose slice they are in; every view has the same
+    pub lent: Arc<Lent>,
 }
 
 impl View {
@@ -66,6 +70,15 @@ impl View {
     pub fn indexed(mut self) -> View {
         self.places = Places::of(&self);
         self
+    }
+
+    /// Who has the outside port that a packet to `dst` on a WAN is for, if it is lent.
+    pub fn borrower(&self, wan: WanId, protocol: u8, dst: (Ipv4Addr, u16)) -> Option<WorkerId> {
+        if !self.lent.any() {
+            return None;
+        }
+        let address = self.uplinks.wans.get(wan.index())?.addresses.iter().position(|a| *a == dst.0)?;
+        self.lent.holder(PoolId { wan, address: address as u16, protocol }, dst.1)
     }
 
     /// What an address is.

@@ -1,4 +1,5 @@
-//! The tables that the packet path looks things up in: a keyed index, slots, external ports, neighbours, routes.
+//! The tables that the packet path looks things up in: a keyed index, slots, external ports and who has them,
+//! neighbours, routes.
 //!
 //! All have a fixed capacity, taken when they are made: no allocation, no rehash and no unbounded chain afterwards.
 //! `store` is their memory; the only file outside `dpdk` that may hold unsafe code.
@@ -6,6 +7,7 @@
 
 pub mod hash;
 pub mod index;
+pub mod lent;
 pub mod neighbors;
 pub mod ports;
 pub mod routes;

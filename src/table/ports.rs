@@ -114,19 +114,59 @@ impl PortPool {
         Some(self.ready[(self.next + self.peeked - 1) % AHEAD])
     }
 
+    /// Whether the port that has rested longest has rested enough: the next draw frees it.
+    pub fn ripe(&self, now: Nanos) -> bool {
+        let until = self.cells[usize::from(self.resting[self.oldest])];
+        self.rests > 0 && (now.as_ms() as u32).wrapping_sub(until) < u32::MAX / 2
+    }
+
     /// Ends the rest of the port that has rested longest, if it has rested enough.
     fn rested(&mut self, now: Nanos) -> bool {
-        if self.rests == 0 {
-            return false;
-        }
-        let port = self.resting[self.oldest];
-        let over = (now.as_ms() as u32).wrapping_sub(self.cells[usize::from(port)]) < u32::MAX / 2;
+        let over = self.ripe(now);
         if over {
+            let port = self.resting[self.oldest];
             self.oldest = (self.oldest + 1) % ALL;
             self.rests -= 1;
             self.push_free(port);
         }
         over
+    }
+
+    /// Ends the rest of up to `most` ports that have rested enough.
+    pub fn wake(&mut self, now: Nanos, most: usize) {
+        for _ in 0..most {
+            if !self.rested(now) {
+                break;
+            }
+        }
+    }
+
+    /// Takes a random free port out for good, of two the one that is `foreign`. `None` if none is free.
+    pub fn give_away(&mut self, rng: &mut impl Rng, foreign: impl Fn(u16) -> bool) -> Option<u16> {
+        let last = self.frees.checked_sub(1)?;
+        let mut random = || rng.random_range(0..self.frees as u32) as usize;
+        let (one, other) = (random(), random());
+        let at = if foreign(self.free[other]) { other } else { one };
+        let port = self.free[at];
+        self.free[at] = self.free[last];
+        self.frees = last;
+        Some(port)
+    }
+
+    /// Takes in a port that is in no pool.
+    pub fn take_in(&mut self, port: u16) {
+        self.push_free(port);
+    }
+
+    /// Every port that it has, once for each place where it stands: for checks, as it walks all of them.
+    pub fn all(&self) -> Vec<u16> {
+        let resting = (0..self.rests).map(|n| self.resting[(self.oldest + n) % ALL]);
+        let ready = (0..self.readies).map(|n| self.ready[(self.next + n) % AHEAD]);
+        let mut all: Vec<u16> = (0..self.frees).map(|n| self.free[n]).chain(ready).chain(resting).collect();
+        let mut idle = vec![false; ALL];
+        all.iter().for_each(|port| idle[usize::from(*port)] = true);
+        all.extend((0..=u16::MAX).filter(|p| !idle[usize::from(*p)] && self.user(*p).is_some()));
+        all
     }
 
     /// The user of a port, if it has one. What a resting port's cell holds is a time: whoever asks must check that the user is right.
