@@ -188,7 +188,7 @@ fn rfc6888_13_the_whole_pool_can_be_had_and_rfc6888_11_then_the_next_is_refused_
     // a port in use serves another remote all the same
     assert!(udp_out(&mut site, (host(0), 0), (E2, 80)).is_some());
     let moved = ["drop_nat_ports_exhausted", "sessions_refused", "icmp_errors_sent", "icmp_errors_limited"];
-    site.finish(&and(&[&OPENED, &moved])).unwrap();
+    site.finish(&and(&[&OPENED, &moved, &["ports_lent", "ports_borrowed"]])).unwrap();
 }
 
 #[test]

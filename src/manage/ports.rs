@@ -203,7 +203,7 @@ mod tests {
         /// A step of the management thread, and what the workers do with what they get. Gives how many messages went.
         fn step(&mut self, rng: &mut impl Rng, full: f64) -> usize {
             let mut messages = Vec::new();
-            self.now = self.now + Nanos::from_ms(1);
+            self.now += Nanos::from_ms(1);
             self.ports.step(self.now, &mut |worker, message| {
                 if rng.random_bool(full) {
                     return Err(PushError::Full(message));
