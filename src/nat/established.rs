@@ -6,6 +6,7 @@ use super::session::{INSIDE, Key, Session};
 use super::{Env, Nat, Outbound, Timeouts, Uplinks};
 use crate::base::{IfaceId, WanId};
 use crate::packet::{DropReason, Tuple};
+use crate::table::lent::class_of;
 
 impl Nat {
     /// The hash of a key; calls for its first line of the index.
