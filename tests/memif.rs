@@ -108,3 +108,11 @@ fn a_generator_without_a_router_says_who_is_missing() {
     assert!(!out.status.success());
     assert!(String::from_utf8_lossy(&out.stderr).contains("nobody is at the other end"));
 }
+
+#[test]
+fn a_router_that_is_the_client_of_nobody_says_who_comes_first() {
+    let dir = tempfile::tempdir().unwrap();
+    assert!(!router(dir.path(), "client").wait().unwrap().success());
+    let log = fs::read_to_string(dir.path().join("log")).unwrap();
+    assert!(log.contains("start the memif server first"), "{log}");
+}

@@ -97,7 +97,13 @@ impl PortInner {
             return Err(self.state("it starts once: close it and open it again"));
         }
         // SAFETY: the port is open and set up; `control` keeps other steering calls away.
-        self.check("rte_eth_dev_start", unsafe { ffi::rte_eth_dev_start(self.port) })?;
+        let code = unsafe { ffi::rte_eth_dev_start(self.port) };
+        // The driver says EPERM of this; a client is what it is by default.
+        if code < 0 && self.caps.driver == MEMIF && !self.name.contains("role=server") {
+            let what = "nobody is at the other end: start the memif server first, or have this side be it (role=server)";
+            return Err(self.state(what));
+        }
+        self.check("rte_eth_dev_start", code)?;
         self.started.store(true, Ordering::Release);
         // SAFETY: as above. Virtual ports know no such mode: their refusal does not matter.
         let _ = unsafe { ffi::rte_eth_promiscuous_disable(self.port) };
