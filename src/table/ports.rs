@@ -14,6 +14,9 @@ use crate::base::Nanos;
 /// How long a port rests after use.
 pub const QUARANTINE: Nanos = Nanos::from_s(120);
 
+/// The same in ms, up to the next whole one.
+const REST_MS: u32 = QUARANTINE.as_ms() as u32 + 1;
+
 /// Ports there are.
 const ALL: usize = 1 << 16;
 /// A cell without a user.
@@ -81,7 +84,9 @@ impl PortPool {
             return false;
         }
         let port = self.resting[self.oldest];
-        let over = (now.as_ms() as u32).wrapping_sub(self.cells[usize::from(port)]) < u32::MAX / 2;
+        // Not "later than": nobody may have drawn for weeks, in which the clock comes round.
+        let left = self.cells[usize::from(port)].wrapping_sub(now.as_ms() as u32);
+        let over = left == 0 || left > REST_MS;
         if over {
             self.oldest = (self.oldest + 1) % ALL;
             self.rests -= 1;
@@ -94,12 +99,6 @@ impl PortPool {
     #[inline]
     pub fn user(&self, port: u16) -> Option<u32> {
         Some(self.cells[usize::from(port)]).filter(|user| *user != NOBODY)
-    }
-
-    /// Notes that a port has another user, or that its user is known only now.
-    #[inline]
-    pub fn set_user(&mut self, port: u16, user: u32) {
-        self.cells[usize::from(port)] = user;
     }
 
     /// Gives a port back, which must have been drawn from here, to rest first.
@@ -161,6 +160,21 @@ mod tests {
         pool.release(5000, Nanos(Nanos::from_s(200).0 + 1));
         assert_eq!(pool.draw(&mut rng, Nanos::from_s(320), 2), None, "not a nanosecond too early");
         assert_eq!(pool.draw(&mut rng, Nanos::from_ms(320_001), 2), Some(5000));
+    }
+
+    #[test]
+    fn a_pool_that_nobody_draws_from_for_weeks_has_all_its_ports_back() {
+        for days in [1, 24, 25, 30, 49, 50, 75] {
+            let mut rng = StdRng::seed_from_u64(1);
+            let mut pool = PortPool::new(5000..5010, false);
+            let begin = Nanos::from_s(1_000_000);
+            let draw_all = |pool: &mut PortPool, rng: &mut StdRng, now| {
+                std::iter::from_fn(|| pool.draw(rng, now, 1)).collect::<Vec<u16>>()
+            };
+            draw_all(&mut pool, &mut rng, begin).into_iter().for_each(|port| pool.release(port, begin));
+            let later = begin + Nanos::from_s(days * 86_400);
+            assert_eq!(draw_all(&mut pool, &mut rng, later).len(), 10, "after {days} days");
+        }
     }
 
     #[test]
