@@ -1,7 +1,8 @@
 //! What `ci/instructions` counts: so many bursts of one kind through a worker's turn, without DPDK, clock or chance.
 //!
 //! `instructions KIND`: sessions are opened, then `measured` is called, and callgrind counts what happens inside it. It prints how
-//! many packets that were. Kinds: `up`, `down`, `tcp`, `setup`, `idle`.
+//! many packets that were. Kinds: `up`, `down`, `tcp`, `setup`, `handshake` (the first three segments of connections),
+//! `idle` (turns without a packet).
 
 use std::collections::VecDeque;
 use std::net::Ipv4Addr;
@@ -161,20 +162,32 @@ impl Bed {
 fn run(kind: &str) -> Option<usize> {
     let mut bed = Bed::new()?;
     let flows = BURST * BURSTS;
-    let tcp = kind == "tcp";
+    let handshake = kind == "handshake";
+    let tcp = handshake || kind == "tcp";
     let flags = |bits: u8| tcp.then_some(bits);
     let up = |n: usize, bits| frame(LAN, (HOST, 20_000 + n as u16), (REMOTE, 4000), flags(bits));
+    let back = |buf: &VecBuf, bits| {
+        let (to, port) = (Ipv4Addr::from_bits(be32(buf.bytes(), 26)), be16(buf.bytes(), 34));
+        frame(WAN, (REMOTE, 4000), (to, port), flags(bits))
+    };
     if kind == "idle" {
         bed.measured(BURSTS);
         return Some(BURSTS);
     }
+    if handshake {
+        bed.put(LAN, (0..flows).map(|n| up(n, 0x02)));
+        bed.measured(BURSTS);
+        let opened = bed.taken(WAN);
+        bed.put(WAN, opened.iter().map(|buf| back(buf, 0x12)));
+        bed.measured(BURSTS);
+        bed.put(LAN, (0..flows).map(|n| up(n, 0x10)));
+        bed.measured(BURSTS);
+        let came = [opened.len(), bed.taken(LAN).len(), bed.taken(WAN).len()];
+        return (came == [flows; 3]).then_some(3 * flows);
+    }
     if kind != "setup" {
         bed.put(LAN, (0..flows).map(|n| up(n, 0x02)));
         bed.turns();
-        let back = |buf: &VecBuf, bits| {
-            let (to, port) = (Ipv4Addr::from_bits(be32(buf.bytes(), 26)), be16(buf.bytes(), 34));
-            frame(WAN, (REMOTE, 4000), (to, port), flags(bits))
-        };
         let opened = bed.taken(WAN);
         // The first answer takes the long way, as the first packet did.
         for _ in 0..2 {

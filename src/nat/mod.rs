@@ -230,8 +230,13 @@ impl Nat {
 
     /// Bytes of memory that sessions take, with their index.
     pub fn session_bytes(&self) -> usize {
-        self.sessions.capacity() as usize * (Slab::<Session>::slot_bytes() + size_of::<Root>())
-            + self.index.bytes()
+        Nat::bytes_for(self.sessions.capacity())
+    }
+
+    /// Bytes of memory that so many sessions take, with their index.
+    pub const fn bytes_for(sessions: u32) -> usize {
+        let sessions = sessions as usize;
+        sessions * (Slab::<Session>::slot_bytes() + size_of::<Root>()) + Index::bytes_for(sessions * 2)
     }
 
     #[inline(always)]

@@ -5,8 +5,10 @@ use std::net::Ipv4Addr;
 use super::session::{Ends, INSIDE, Key, OUTSIDE, Session};
 use super::tcp::TcpState;
 use super::timeouts::{ICMP, Timeouts, UDP, UDP_PORTS};
+use super::{Nat, NatConfig};
 use crate::base::{Nanos, WanId};
 use crate::packet::Tuple;
+use crate::table::index::Index;
 use crate::wire::protocol;
 
 fn in_state(protocol: u8, state: u8) -> Session {
@@ -101,4 +103,17 @@ fn a_session_that_is_bound_anew_keeps_its_counts_and_loses_its_stamps() {
     }
     assert_eq!((session.outside(), session.wan()), ((Ipv4Addr::new(10, 0, 1, 1), 9), WanId(0)));
     assert_eq!(session.remote(), (Ipv4Addr::new(10, 0, 0, 3), 7));
+}
+
+#[test]
+fn a_session_is_one_line_and_takes_at_most_128_bytes_with_its_index_however_many_there_are() {
+    assert_eq!(size_of::<Session>(), 64);
+    for sessions in [64_512, 1_032_192, 16_515_072] {
+        let each = Nat::bytes_for(sessions) as f64 / f64::from(sessions);
+        assert!((64.0..=128.0).contains(&each), "{sessions}: {each}");
+    }
+    let timeouts = Timeouts::new(Nanos::ZERO, Nanos::ZERO, Nanos::ZERO, &[], Nanos::ZERO);
+    let config = NatConfig { sessions: 64_512, timeouts, wans: vec![1], reserve: false, seed: 7 };
+    let nat = Nat::new(&config, &|_: u16| true);
+    assert_eq!(nat.index.bytes(), Index::bytes_for(2 * 64_512));
 }

@@ -55,8 +55,18 @@ impl std::fmt::Debug for Index {
 impl Index {
     /// Room for `entries` at a load of at most 7/8; `reserve` as in `Store::new`.
     pub fn new(entries: usize, reserve: bool) -> Index {
-        let buckets = (entries * 8 / 7 / WAYS + 1).next_power_of_two().max(2);
+        let buckets = Index::buckets(entries);
         Index { buckets: Store::new(buckets, EMPTY, reserve), mask: buckets as u32 - 1, len: 0 }
+    }
+
+    const fn buckets(entries: usize) -> usize {
+        let least = (entries * 8 / 7 / WAYS + 1).next_power_of_two();
+        if least < 2 { 2 } else { least }
+    }
+
+    /// Bytes of memory of one with room for `entries`.
+    pub const fn bytes_for(entries: usize) -> usize {
+        Index::buckets(entries) * size_of::<Bucket>()
     }
 
     /// How many entries stand in it.

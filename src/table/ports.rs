@@ -15,6 +15,9 @@ use crate::base::Nanos;
 /// How long a port rests after use.
 pub const QUARANTINE: Nanos = Nanos::from_s(120);
 
+/// The same in ms, up to the next whole one.
+const REST_MS: u32 = QUARANTINE.as_ms() as u32 + 1;
+
 /// Ports there are.
 const ALL: usize = 1 << 16;
 /// A cell without a user.
@@ -116,8 +119,9 @@ impl PortPool {
 
     /// Whether the port that has rested longest has rested enough: the next draw frees it.
     pub fn ripe(&self, now: Nanos) -> bool {
-        let until = self.cells[usize::from(self.resting[self.oldest])];
-        self.rests > 0 && (now.as_ms() as u32).wrapping_sub(until) < u32::MAX / 2
+        // Not "later than": nobody may have drawn for weeks, in which the clock comes round.
+        let left = self.cells[usize::from(self.resting[self.oldest])].wrapping_sub(now.as_ms() as u32);
+        self.rests > 0 && (left == 0 || left > REST_MS)
     }
 
     /// Ends the rest of the port that has rested longest, if it has rested enough.
@@ -173,12 +177,6 @@ impl PortPool {
     #[inline]
     pub fn user(&self, port: u16) -> Option<u32> {
         Some(self.cells[usize::from(port)]).filter(|user| *user != NOBODY)
-    }
-
-    /// Notes that a port has another user, or that its user is known only now.
-    #[inline]
-    pub fn set_user(&mut self, port: u16, user: u32) {
-        self.cells[usize::from(port)] = user;
     }
 
     /// Gives a port back, which must have been drawn from here, to rest first.
@@ -253,6 +251,21 @@ mod tests {
             let told: Vec<u16> = (0..n).map(|_| pool.peek().unwrap()).collect();
             let drawn: Vec<u16> = (0..n).map(|_| pool.draw(&mut rng, Nanos::ZERO, 1).unwrap()).collect();
             assert_eq!(told, drawn);
+        }
+    }
+
+    #[test]
+    fn a_pool_that_nobody_draws_from_for_weeks_has_all_its_ports_back() {
+        for days in [1, 24, 25, 30, 49, 50, 75] {
+            let mut rng = StdRng::seed_from_u64(1);
+            let mut pool = PortPool::new(5000..5010, false);
+            let begin = Nanos::from_s(1_000_000);
+            let draw_all = |pool: &mut PortPool, rng: &mut StdRng, now| {
+                std::iter::from_fn(|| pool.draw(rng, now, 1)).collect::<Vec<u16>>()
+            };
+            draw_all(&mut pool, &mut rng, begin).into_iter().for_each(|port| pool.release(port, begin));
+            let later = begin + Nanos::from_s(days * 86_400);
+            assert_eq!(draw_all(&mut pool, &mut rng, later).len(), 10, "after {days} days");
         }
     }
 
