@@ -147,7 +147,12 @@ impl PortPool {
 
     /// Takes a random free port out for good, of two the one that is `foreign`. `None` if none is free.
     pub fn give_away(&mut self, rng: &mut impl Rng, foreign: impl Fn(u16) -> bool) -> Option<u16> {
-        let last = self.frees.checked_sub(1)?;
+        let Some(last) = self.frees.checked_sub(1) else {
+            // What was drawn ahead is free as well; the one that would be used last.
+            self.readies = self.readies.checked_sub(1)?;
+            self.peeked = self.peeked.min(self.readies);
+            return Some(self.ready[(self.next + self.readies) % AHEAD]);
+        };
         let mut random = || rng.random_range(0..self.frees as u32) as usize;
         let (one, other) = (random(), random());
         let at = if foreign(self.free[other]) { other } else { one };
