@@ -200,6 +200,21 @@ mod tests {
     }
 
     #[test]
+    fn a_pool_that_nobody_draws_from_lends_what_has_rested_and_not_what_rests() {
+        let counters = &mut Counters::default();
+        let mut lender = nat(|port| (2000..2100).contains(&port));
+        let pool = lender.pool(POOL.wan, 0, POOL.protocol).unwrap();
+        let rng = &mut <rand::rngs::StdRng as rand::SeedableRng>::seed_from_u64(1);
+        let drawn: Vec<u16> = std::iter::from_fn(|| pool.draw(rng, Nanos::from_s(1), 1)).collect();
+        drawn.iter().for_each(|port| pool.release(*port, Nanos::from_s(1)));
+        for (at, given) in [(120, 0), (121, 50)] {
+            let mut loan = loan(0, 0, 256);
+            lender.lend(&mut loan, |_| false, Nanos::from_s(at), counters);
+            assert_eq!(loan.lot.len(), given, "after {at} s");
+        }
+    }
+
+    #[test]
     fn a_worker_that_has_all_ports_asks_nobody() {
         assert_eq!(nat(|_| true).lots.low, 0);
         assert_eq!(nat(|port| port % 2 == 0).lots.low, LOW);
