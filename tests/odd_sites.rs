@@ -131,6 +131,7 @@ fn rfc1812_5_2_4_3b_without_a_route_and_without_a_wan_the_sender_is_told() {
     let frame = site.frame_of("lan", &Packet::udp((H1, 5000), (E1, 80), b"x"));
     let now = site.now();
     let router = &mut site.lcores()[0].router;
+    router.came(IfaceId(0), 1, frame.len() as u64);
     assert!(router.receive(&view, IfaceId(0), VecBuf::new(&frame), now).is_none());
     assert_eq!(router.counters.dropped(DropReason::NoRoute), 1);
     site.run_ms(1);
