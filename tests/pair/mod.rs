@@ -100,7 +100,7 @@ impl Pair {
     }
 
     /// What a host inside sends, and the link that it is on.
-    fn from_inside(&mut self) -> (usize, u8, End, End) {
+    fn inside(&mut self) -> (usize, u8, End, End) {
         let (link, host) = self.one_of(&[(0, H1), (0, H1), (0, H2), (0, NOBODY), (0, FAR), (1, DMZ)]);
         let remote = self.one_of(&[E1, E1, E2, NEAR]);
         let port = 1000 + self.rng.random_range(0..self.kind.ports);
@@ -110,7 +110,7 @@ impl Pair {
     }
 
     /// What comes back, or tries to get in.
-    fn from_outside(&mut self, wan: usize) -> (usize, u8, End, End) {
+    fn outside(&mut self, wan: usize) -> (usize, u8, End, End) {
         let mut its = self.known.iter().filter(|k| k.0 == wan).copied().collect::<Vec<_>>();
         if its.is_empty() || self.chance(4) {
             its = vec![(
@@ -129,13 +129,13 @@ impl Pair {
     fn frame(&mut self, link: usize) -> Vec<u8> {
         let (home, protocol, src, dst) = match link {
             0 | 1 => loop {
-                let from = self.from_inside();
+                let from = self.inside();
                 // Some are on the wrong link, which must not pass for theirs.
                 if from.0 == link || self.chance(5) {
                     break from;
                 }
             },
-            wan => self.from_outside(wan),
+            wan => self.outside(wan),
         };
         let length = match self.rng.random_range(0..20) {
             0 => self.rng.random_range(1440..1500),
