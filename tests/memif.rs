@@ -73,8 +73,15 @@ fn wait_for(path: &Path) {
     }
 }
 
+/// Each of these keeps both cores busy, polling: they run one after the other.
+fn alone() -> std::sync::MutexGuard<'static, ()> {
+    static ONE: std::sync::Mutex<()> = std::sync::Mutex::new(());
+    ONE.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
 #[test]
 fn every_session_is_opened_and_answered_and_a_second_peer_is_served_like_the_first() {
+    let _alone = alone();
     let dir = tempfile::tempdir().unwrap();
     let router = router(dir.path(), "server");
     wait_for(&dir.path().join("1.sock"));
@@ -89,6 +96,7 @@ fn every_session_is_opened_and_answered_and_a_second_peer_is_served_like_the_fir
 
 #[test]
 fn a_router_that_is_the_client_connects_by_itself_and_both_end_in_good_order() {
+    let _alone = alone();
     let dir = tempfile::tempdir().unwrap();
     let generator =
         generator(dir.path(), "server").stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
@@ -103,6 +111,7 @@ fn a_router_that_is_the_client_connects_by_itself_and_both_end_in_good_order() {
 
 #[test]
 fn a_generator_without_a_router_says_who_is_missing() {
+    let _alone = alone();
     let dir = tempfile::tempdir().unwrap();
     let out = generator(dir.path(), "client").arg("--plain").output().unwrap();
     assert!(!out.status.success());
@@ -111,6 +120,7 @@ fn a_generator_without_a_router_says_who_is_missing() {
 
 #[test]
 fn a_router_that_is_the_client_of_nobody_says_who_comes_first() {
+    let _alone = alone();
     let dir = tempfile::tempdir().unwrap();
     assert!(!router(dir.path(), "client").wait().unwrap().success());
     let log = fs::read_to_string(dir.path().join("log")).unwrap();

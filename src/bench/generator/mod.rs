@@ -25,7 +25,7 @@ type Failure = Box<dyn std::error::Error + Send + Sync>;
 /// Mbufs: both ports' rings both ways, and what is under way.
 const MBUFS: u32 = 8192;
 /// How long a memif's server is waited for.
-const PATIENCE: Duration = Duration::from_secs(5);
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// What is sent where.
 #[derive(Clone, Debug)]
