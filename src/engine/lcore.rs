@@ -12,7 +12,7 @@ use super::steer::Steer;
 use super::{BURST, Ports};
 use crate::base::{IfaceId, Nanos, WanId, WorkerId};
 use crate::packet::{DropReason, Frame, PacketBuf, Stat};
-use crate::path::{Router, View};
+use crate::path::{From, Router, View};
 use crate::table::neighbors::State;
 
 /// Messages taken in one turn.
@@ -148,7 +148,7 @@ impl<B: PacketBuf> Lcore<B> {
         let bytes = self.router.look_up(&self.view, &from, burst);
         for (at, buf) in burst.drain(..).enumerate() {
             if let Some(buf) = self.router.established(&self.view, &from, buf, at) {
-                self.route_anew(ingress, buf, at, now, hands);
+                self.route_anew(ingress, &from, buf, at, now, hands);
             }
         }
         bytes
@@ -156,14 +156,13 @@ impl<B: PacketBuf> Lcore<B> {
 
     /// The way of a frame that is of no flow that is known: a new one, or anything else.
     #[inline(never)]
-    fn route_anew(&mut self, ingress: IfaceId, mut buf: B, at: usize, now: Nanos, hands: bool) {
+    fn route_anew(&mut self, ingress: IfaceId, from: &From, mut buf: B, at: usize, now: Nanos, hands: bool) {
         let source = self.router.opener(&self.view, ingress, &buf, at);
         let alone = !hands || self.steer.workers() == 1;
         if source.is_some_and(|host| alone || self.steer.host(host) == self.id)
             && self.router.open(&self.view, ingress, &buf, at, now)
         {
-            let from = self.router.from(&self.view, ingress, now);
-            match self.router.established(&self.view, &from, buf, at) {
+            match self.router.established(&self.view, from, buf, at) {
                 Some(back) => buf = back,
                 None => return,
             }

@@ -7,7 +7,7 @@ use super::{Env, Nat};
 use crate::base::{Nanos, WanId};
 use crate::packet::{Counters, DropReason, Stat, Tuple};
 use crate::table::hash::HashKey;
-use crate::table::lent::{PoolId, class_of as pool_of};
+use crate::table::lent::{PoolId, class_of};
 use crate::table::ports::PortPool;
 
 /// How many more addresses of a WAN are tried when that of the host has no port left.
@@ -24,13 +24,13 @@ pub(super) fn address_of(key: &HashKey, host: Ipv4Addr, n: usize) -> usize {
 
 impl Nat {
     pub(super) fn pool(&mut self, wan: WanId, address: u16, protocol: u8) -> Option<&mut PortPool> {
-        Some(&mut self.ports.get_mut(wan.index())?.get_mut(usize::from(address))?[pool_of(protocol)])
+        Some(&mut self.ports.get_mut(wan.index())?.get_mut(usize::from(address))?[class_of(protocol)])
     }
 
     /// The mapping that has the outside endpoint which a packet from outside is for.
     pub(super) fn find_mapping_outside(&self, wan: WanId, t: &Tuple, env: &Env<'_>) -> Option<u32> {
         let address = env.up.get(wan)?.addresses.iter().position(|a| *a == t.dst)?;
-        let slot = self.ports.get(wan.index())?.get(address)?[pool_of(t.protocol)].user(t.dst_port)?;
+        let slot = self.ports.get(wan.index())?.get(address)?[class_of(t.protocol)].user(t.dst_port)?;
         let m = (slot < self.mappings.capacity()).then(|| self.mappings.get(slot))?;
         let its = m.sessions > 0
             && (m.wan, usize::from(m.address), m.outside_port) == (wan, address, t.dst_port)
@@ -62,7 +62,7 @@ impl Nat {
         let n = pools.len().min(uplink.addresses.len());
         let first = address_of(&self.key, mapping.inside, n);
         for at in (first..n).chain(0..first).take(1 + OTHERS) {
-            let pool = &mut pools[at][pool_of(mapping.protocol)];
+            let pool = &mut pools[at][class_of(mapping.protocol)];
             let drawn = pool.draw(&mut self.rng, env.now, slot);
             if pool.free() < self.lots.low {
                 let id = PoolId { wan, address: at as u16, protocol: mapping.protocol };
