@@ -13,9 +13,10 @@ use arrayvec::ArrayVec;
 use turnout::base::{Generation, IfaceId, Ipv4Net, Mac, Nanos, WanId, WorkerId};
 use turnout::engine::steer::Steer;
 use turnout::engine::{BURST, Lcore, Ports, connect, hand_overs};
-use turnout::nat::{Nat, NatConfig, Timeouts, Uplink, Uplinks};
+use turnout::nat::rules::FILTERING;
+use turnout::nat::{Addresses, Nat, NatConfig, Timeouts, Uplink, Uplinks};
 use turnout::packet::{PacketBuf, VecBuf};
-use turnout::path::{IcmpPolicy, Iface, Places, Router, View, WanLink};
+use turnout::path::{Clamp, IcmpPolicy, Iface, Places, Router, View, WanLink};
 use turnout::table::hash::HashKey;
 use turnout::table::neighbors::Neighbors;
 use turnout::table::routes::{Route, Routes};
@@ -57,7 +58,15 @@ impl Ports for Lists {
 fn view() -> Option<Arc<View>> {
     let iface = |at: usize, ip, len, wan| {
         let addresses = vec![Ipv4Net::new(ip, len)?];
-        Some(Iface { name: at.to_string(), mac: ROUTER[at], mtu: 1500, up: true, addresses, wan })
+        Some(Iface {
+            name: at.to_string(),
+            mac: ROUTER[at],
+            mtu: 1500,
+            up: true,
+            addresses,
+            wan,
+            silent: Addresses::default(),
+        })
     };
     let lan = iface(0, Ipv4Addr::new(192, 168, 10, 1), 24, None)?;
     let net = lan.addresses[0];
@@ -66,10 +75,13 @@ fn view() -> Option<Arc<View>> {
         ifaces: vec![lan, iface(1, OUTSIDE, 29, Some(WanId(0)))?],
         wans: vec![WanLink { iface: WAN, gateway: GATEWAY }],
         uplinks: Uplinks {
-            wans: vec![Uplink { addresses: vec![OUTSIDE], epoch: 0, fit: true }],
+            wans: vec![Uplink { addresses: Addresses::one(OUTSIDE), epoch: 0, fit: true }],
             carrying: Some(WanId(0)),
         },
         routes: Routes::new(vec![Route { net, iface: LAN, via: None }]),
+        rules: Arc::default(),
+        clamp: Clamp::default(),
+        clamping: false,
         icmp: IcmpPolicy { errors_per_second: 1000, time_exceeded: true },
         places: Places::default(),
         lent: Arc::default(),
@@ -121,8 +133,10 @@ impl Bed {
     fn new() -> Option<Bed> {
         let view = view()?;
         let s = Nanos::from_s;
-        let timeouts = Timeouts::new(s(7440), s(240), s(300), &[(53, s(10)), (123, s(30))], s(60));
-        let config = NatConfig { sessions: 1 << 16, timeouts, wans: vec![1], reserve: false, seed: 7 };
+        let timeouts = Timeouts::new(s(7440), s(240), s(300), &[(53, s(10)), (123, s(30))], s(60), s(600));
+        let filtering = FILTERING;
+        let config =
+            NatConfig { sessions: 1 << 16, timeouts, wans: vec![1], filtering, reserve: false, seed: 7 };
         let nat = Nat::new(&config, &|_: u16| true);
         let key = HashKey::draw(&mut <rand::rngs::StdRng as rand::SeedableRng>::seed_from_u64(7));
         let router = Router::new(nat, Neighbors::new(16, key), 2, &view.icmp);

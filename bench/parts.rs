@@ -12,13 +12,14 @@ use std::net::Ipv4Addr;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use rand::seq::SliceRandom;
-use turnout::base::{Mac, Nanos, WanId};
+use turnout::base::{IfaceId, Mac, Nanos, WanId};
 use turnout::bench::{Endpoint, Entry, Reference};
 use turnout::dpdk::tsc;
 use turnout::nat::inbound::FromOutside;
 use turnout::nat::outbound::FromInside;
 use turnout::nat::rewrite::{End, rewrite};
-use turnout::nat::{Env, Nat, NatConfig, Outbound, Timeouts, Uplink, Uplinks};
+use turnout::nat::rules::FILTERING;
+use turnout::nat::{Addresses, Env, Nat, NatConfig, Outbound, Rules, Timeouts, Uplink, Uplinks};
 use turnout::packet::{Counters, PacketBuf, Tuple, VecBuf};
 use turnout::table::hash::HashKey;
 use turnout::table::index::Index;
@@ -194,19 +195,32 @@ fn measure(entries: u32) -> Vec<Part> {
     });
     part("nat: rewrite, TTL", changed, Some(rewritten));
 
-    let (mut counters, now) = (Counters::default(), Nanos::from_s(1001));
+    let (mut counters, now, rules) = (Counters::default(), Nanos::from_s(1001), Rules::default());
     let three = parse + look_up + rewritten;
     let out = median(|first| {
         let tuples: [Tuple; BURST] = std::array::from_fn(|n| flows[at(first + n)].up());
-        let mut env = Env { up: &up, now, counters: &mut counters };
+        let mut env = Env { up: &up, rules: &rules, now, counters: &mut counters };
         cycles(|| tuples.iter().filter(|t| outbound(&mut nat, t, &mut env).is_some()).count())
     });
     part("nat: outbound, established", out, Some(three));
     let back = median(|first| {
         let tuples: [Tuple; BURST] = std::array::from_fn(|n| flows[at(first + n)].down());
-        let mut env = Env { up: &up, now, counters: &mut counters };
-        let mut one =
-            |tuple| nat.inbound(&FromOutside { wan: WanId(0), tuple, tcp: None, bytes: 46 }, &mut env);
+        let mut env = Env { up: &up, rules: &rules, now, counters: &mut counters };
+        let mut one = |tuple| {
+            nat.inbound(
+                &FromOutside {
+                    wan: WanId(0),
+                    ingress: IfaceId(1),
+                    tuple,
+                    tcp: None,
+                    bytes: 46,
+                    target: None,
+                    reply: false,
+                    hairpin: false,
+                },
+                &mut env,
+            )
+        };
         cycles(|| tuples.iter().filter(|t| one(t).is_ok()).count())
     });
     part("nat: inbound, established", back, Some(three));
@@ -233,7 +247,8 @@ fn headers(buf: &VecBuf) -> Option<(Ipv4, Udp)> {
 }
 
 fn outbound(nat: &mut Nat, tuple: &Tuple, env: &mut Env<'_>) -> Option<Endpoint> {
-    match nat.outbound(&FromInside { tuple, tcp: None, bytes: 46, pin: None }, env) {
+    let ingress = IfaceId(0);
+    match nat.outbound(&FromInside { ingress, tuple, tcp: None, reply: false, bytes: 46, pin: None }, env) {
         Outbound::Translate(to) => Some((to.addr, to.port)),
         _ => None,
     }
@@ -242,17 +257,18 @@ fn outbound(nat: &mut Nat, tuple: &Tuple, env: &mut Env<'_>) -> Option<Endpoint>
 /// A NAT with a session for each flow, which learns its outside endpoint; cycles of a new session.
 fn filled(flows: &mut [Flow]) -> (Nat, f64, Uplinks) {
     let s = Nanos::from_s;
-    let timeouts = Timeouts::new(s(7440), s(240), UDP_TIMEOUT, &[], s(60));
-    let config = NatConfig { sessions: flows.len() as u32, timeouts, wans: vec![1], reserve: true, seed: 1 };
+    let timeouts = Timeouts::new(s(7440), s(240), UDP_TIMEOUT, &[], s(60), s(600));
+    let (sessions, filtering) = (flows.len() as u32, FILTERING);
+    let config = NatConfig { sessions, timeouts, wans: vec![1], filtering, reserve: true, seed: 1 };
     let mut nat = Nat::new(&config, &|_| true);
     let up = Uplinks {
-        wans: vec![Uplink { addresses: vec![OUTSIDE], epoch: 0, fit: true }],
+        wans: vec![Uplink { addresses: Addresses::one(OUTSIDE), epoch: 0, fit: true }],
         carrying: Some(WanId(0)),
     };
-    let mut counters = Counters::default();
+    let (mut counters, rules) = (Counters::default(), Rules::default());
     let mut bursts = Vec::new();
     for burst in flows.chunks_mut(BURST) {
-        let mut env = Env { up: &up, now: s(1000), counters: &mut counters };
+        let mut env = Env { up: &up, rules: &rules, now: s(1000), counters: &mut counters };
         let spent = cycles(|| {
             for flow in burst.iter_mut() {
                 if let Some(outside) = outbound(&mut nat, &flow.up(), &mut env) {

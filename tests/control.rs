@@ -106,7 +106,7 @@ fn what_is_no_question_is_answered_by_an_error_in_one_line() {
 fn slow_and_silent_clients_hold_up_nobody() {
     let (_dir, path) = socket();
     let mut control = Control::bind(&path).unwrap();
-    let mut site = Site::new(&DUAL_WAN.replace("4096", "40000"), 2).unwrap();
+    let mut site = Site::new(&unlimited(40_000, ""), 2).unwrap();
     flood(&mut site, "lan", (0..15_000).map(|p| Packet::udp((H1, p), (E1, 80), b"")));
     let live = live(&mut site);
     let client = path.clone();
@@ -138,7 +138,7 @@ fn slow_and_silent_clients_hold_up_nobody() {
 fn listings_at_the_same_time_under_load_are_each_whole_and_without_doubles() {
     let (_dir, path) = socket();
     let mut control = Control::bind(&path).unwrap();
-    let mut site = site(2);
+    let mut site = Site::new(&unlimited(4096, ""), 2).unwrap();
     meet(&mut site);
     let both =
         (0..1500u16).flat_map(|p| [Packet::udp((H1, p), (E1, 80), b""), Packet::udp((H2, p), (E1, 80), b"")]);

@@ -226,7 +226,7 @@ fn what_is_on_the_link_of_a_wan_leaves_there_and_by_the_other_once_it_is_dead() 
 #[test]
 fn a_failover_costs_the_same_with_ten_sessions_and_with_four_thousand() {
     let cost = |sessions: u16| {
-        let mut site = Site::new(&DUAL_WAN.replace("4096", "16384"), 2).unwrap();
+        let mut site = Site::new(&unlimited(16_384, ""), 2).unwrap();
         site.run_ms(600);
         flood(&mut site, "lan", (0..sessions).map(|p| Packet::udp((H1, p), (E1, 80), b"")));
         // the same moment of the probes' rhythm

@@ -184,7 +184,7 @@ fn x_9_a_hundred_thousand_hostile_frames_into_each_port_break_nothing() {
         let link = PORTS[seed as usize % 3];
         let mut rng = StdRng::seed_from_u64(seed);
         // Of two workers each has room for 50 000 sessions: that the table is full is another test.
-        let profile = DUAL_WAN.replace("4096", "100000") + "nat: { timeouts: { icmp: 5m } }\n";
+        let profile = unlimited(100_000, "timeouts: { icmp: 5m }");
         let mut site = Site::new(&profile, 2).unwrap();
         let living = living(&mut site);
         let rx = site.moved("rx_packets");

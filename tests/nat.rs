@@ -67,7 +67,7 @@ fn rfc4787_10_addresses_in_the_payload_are_left_alone() {
 
 #[test]
 fn rfc4787_11a_the_mapping_class_is_the_same_when_nearly_full_and_after_a_failover() {
-    let mut site = Site::new(&DUAL_WAN.replace("4096", "1024"), 1).unwrap();
+    let mut site = Site::new(&unlimited(1024, ""), 1).unwrap();
     let class = |site: &mut Site, port: u16| {
         let ends: BTreeSet<End> = [(E1, 80), (E1, 81), (E2, 80)]
             .iter()
@@ -139,7 +139,7 @@ fn x_5_what_nobody_asked_for_changes_nothing() {
 
 #[test]
 fn x_6_a_full_table_refuses_the_new_and_harms_nobody_and_rfc5508_8() {
-    let mut site = Site::new(&DUAL_WAN.replace("4096", "1024"), 1).unwrap();
+    let mut site = Site::new(&unlimited(1024, ""), 1).unwrap();
     let (_, first) = udp_out(&mut site, (H1, 1), (E1, 80)).unwrap();
     flood(&mut site, "lan", (1..1024).map(|p| Packet::udp((H2, p), (E1, 80), b"")));
     let before = digest(&mut site);
@@ -159,7 +159,7 @@ fn x_6_a_full_table_refuses_the_new_and_harms_nobody_and_rfc5508_8() {
 
 #[test]
 fn rfc6888_13_the_whole_pool_can_be_had_and_rfc6888_11_then_the_next_is_refused_and_nobody_evicted() {
-    let mut site = Site::new(&DUAL_WAN.replace("4096", "200000"), 2).unwrap();
+    let mut site = Site::new(&unlimited(200_000, ""), 2).unwrap();
     meet(&mut site);
     let host = |n: u32| Ipv4Addr::from_bits(0xc0a8_0a0a + n % 2);
     let flows = |from: u32, to: u32| {

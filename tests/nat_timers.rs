@@ -103,7 +103,7 @@ fn rfc7857_7r_a_stranger_keeps_no_mapping_alive_whatever_ports_it_sends_from() {
 
 #[test]
 fn strangers_cannot_fill_the_table_of_those_who_are_spoken_to() {
-    let mut site = Site::new(&DUAL_WAN.replace("4096", "1024"), 1).unwrap();
+    let mut site = Site::new(&unlimited(1024, ""), 1).unwrap();
     meet(&mut site);
     let (_, x) = udp_out(&mut site, IN, OUT).unwrap();
     let delivered = (0..1100u16).filter(|n| udp_in(&mut site, "isp1", (E2, 1000 + n), x).is_some()).count();
@@ -178,7 +178,7 @@ fn rfc5508_2_an_echo_is_waited_for_a_minute() {
 fn x_7_memory_of_expired_sessions_is_back_within_ten_seconds_whatever_the_pace() {
     // Steps between two turns for which the sweep's share of slots is no whole number.
     for (sessions, step) in [(3u16, 1), (100, 250), (1500, 10), (1999, 8), (4000, 4)] {
-        let mut site = Site::new(&DUAL_WAN.replace("4096", "8192"), 1).unwrap();
+        let mut site = Site::new(&unlimited(8192, ""), 1).unwrap();
         flood(&mut site, "lan", (0..sessions).map(|p| Packet::udp((H1, p), (E1, 80), b"")));
         assert_eq!(live(&mut site), usize::from(sessions));
         idle(&mut site, 300_000);
@@ -191,7 +191,7 @@ fn x_7_memory_of_expired_sessions_is_back_within_ten_seconds_whatever_the_pace()
 
 /// A pool of which nothing is left but what comes back.
 fn drained(closed_tcp: bool) -> (Site, BTreeSet<u16>) {
-    let mut site = Site::new(&DUAL_WAN.replace("4096", "70000"), 1).unwrap();
+    let mut site = Site::new(&unlimited(70_000, ""), 1).unwrap();
     meet(&mut site);
     let make = |host, port| match closed_tcp {
         true => Packet::tcp((host, port), (E1, 80), SYN, 1, 0, b""),

@@ -31,7 +31,7 @@ const PERHAPS: [&str; 6] = [
 ];
 
 fn wide(workers: usize) -> Site {
-    let text = DUAL_WAN.replace("192.168.10.1/24", "10.0.0.1/16").replace("4096", "400000");
+    let text = unlimited(400_000, "").replace("192.168.10.1/24", "10.0.0.1/16");
     Site::new(&text, workers).unwrap()
 }
 

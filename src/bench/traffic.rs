@@ -14,9 +14,9 @@ use crate::base::{Generation, IfaceId, Ipv4Net, Mac, WanId, WorkerId};
 use crate::dpdk::{Mbuf, Pool, tsc};
 use crate::engine::steer::Steer;
 use crate::engine::{BURST, Ports};
-use crate::nat::{Uplink, Uplinks};
+use crate::nat::{Addresses, Uplink, Uplinks};
 use crate::packet::{BufPool, PacketBuf};
-use crate::path::{IcmpPolicy, Iface, Places, View, WanLink};
+use crate::path::{Clamp, IcmpPolicy, Iface, Places, View, WanLink};
 use crate::table::routes::{Route, Routes};
 use crate::wire::eth::{self, Eth, ethertype};
 use crate::wire::ipv4::{self, Ipv4};
@@ -82,6 +82,7 @@ pub(super) fn view(wans: usize, sessions: u32) -> Option<Arc<View>> {
         up: true,
         addresses: vec![net],
         wan,
+        silent: Addresses::default(),
     };
     let mut ifaces = vec![iface(0, lan, None)];
     for (wan, outside) in OUTSIDE.iter().enumerate().take(wans) {
@@ -89,7 +90,8 @@ pub(super) fn view(wans: usize, sessions: u32) -> Option<Arc<View>> {
     }
     let pool = |wan: usize| {
         let more = (0xc612_8000 + ((wan as u32) << 16)..).map(Ipv4Addr::from_bits);
-        std::iter::once(OUTSIDE[wan]).chain(more).take(addresses(sessions)).collect()
+        let all = std::iter::once(OUTSIDE[wan]).chain(more).take(addresses(sessions));
+        Addresses::new(all.map(|ip| (ip, ip)))
     };
     let view = View {
         generation: Generation(0),
@@ -103,6 +105,9 @@ pub(super) fn view(wans: usize, sessions: u32) -> Option<Arc<View>> {
             Route { net: lan, iface: LAN, via: None },
             Route { net: hosts, iface: LAN, via: Some(SWITCH) },
         ]),
+        rules: Arc::default(),
+        clamp: Clamp::default(),
+        clamping: false,
         icmp: IcmpPolicy { errors_per_second: 1000, time_exceeded: true },
         places: Places::default(),
         lent: Arc::default(),

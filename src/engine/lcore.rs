@@ -7,12 +7,12 @@ use arrayvec::ArrayVec;
 use rtrb::Producer;
 
 use super::latency::Watch;
-use super::rings::{HandOver, LcoreEnd, PROBE_LEN, SessionRow, ToManager, ToWorker};
+use super::rings::{HandOver, Handed, LcoreEnd, PROBE_LEN, SessionRow, ToManager, ToWorker};
 use super::steer::Steer;
 use super::{BURST, Ports};
 use crate::base::{IfaceId, Nanos, WanId, WorkerId};
 use crate::packet::{DropReason, Frame, PacketBuf, Stat};
-use crate::path::{From, Router, View};
+use crate::path::{Class, From, Router, View};
 use crate::table::neighbors::State;
 
 /// Messages taken in one turn.
@@ -106,6 +106,7 @@ impl<B: PacketBuf> Lcore<B> {
         }
         self.router.expire(now);
         self.router.give_up_old(&self.view, now);
+        self.router.tell_unasked(&self.view, now);
         self.list(now);
         self.want_ports();
         self.flush(ports);
@@ -169,16 +170,31 @@ impl<B: PacketBuf> Lcore<B> {
         }
         let Some((frame, class)) = self.router.receive(&self.view, ingress, buf, now) else { return };
         match self.steer.owner(&self.view, &frame, class) {
-            Some(owner) if owner != self.id && hands => self.hand(frame, owner),
+            Some(owner) if owner != self.id && hands => self.hand(frame, owner, false),
+            _ => {
+                self.router.forward(&self.view, frame, class, now);
+                if let Some((frame, class)) = self.router.turned.take() {
+                    self.turn_in(frame, class, now);
+                }
+            }
+        }
+    }
+
+    /// The second half of a hairpin: from outside, to the owner of where it goes.
+    #[cold]
+    fn turn_in(&mut self, frame: Frame<B>, class: Class, now: Nanos) {
+        match self.steer.owner(&self.view, &frame, class) {
+            Some(owner) if owner != self.id => self.hand(frame, owner, true),
             _ => {
                 self.router.forward(&self.view, frame, class, now);
             }
         }
     }
 
-    fn hand(&mut self, frame: Frame<B>, owner: WorkerId) {
+    fn hand(&mut self, frame: Frame<B>, owner: WorkerId, turned: bool) {
         let ring = self.hand_over.to.get_mut(owner.index()).and_then(Option::as_mut);
-        match ring.map(|ring| ring.push((frame.buf, frame.ingress))) {
+        let handed = Handed { buf: frame.buf, ingress: frame.ingress, turned };
+        match ring.map(|ring| ring.push(handed)) {
             Some(Ok(())) => self.router.counters.add(Stat::HandedOut, 1),
             _ => self.router.counters.drop(DropReason::HandOverFull),
         }
@@ -190,14 +206,21 @@ impl<B: PacketBuf> Lcore<B> {
         for ring in 0..self.hand_over.from.len() {
             let mut burst = ArrayVec::<B, BURST>::new();
             let mut ingress = IfaceId(0);
-            while !burst.is_full()
-                && let Some(ring) = self.hand_over.from.get_mut(ring)
-                && let Ok((_, from)) = ring.peek()
-                && (burst.is_empty() || *from == ingress)
-            {
-                let Ok((buf, from)) = ring.pop() else { break };
-                ingress = from;
-                burst.push(buf);
+            for _ in 0..BURST {
+                let Some(ring) = self.hand_over.from.get_mut(ring) else { break };
+                let Ok(next) = ring.peek() else { break };
+                if !burst.is_empty() && (next.ingress != ingress || next.turned) {
+                    break;
+                }
+                let Ok(next) = ring.pop() else { break };
+                if next.turned {
+                    came += 1;
+                    self.router.counters.add(Stat::HandedIn, 1);
+                    self.router.come_in(&self.view, next.ingress, next.buf, now);
+                    continue;
+                }
+                ingress = next.ingress;
+                burst.push(next.buf);
             }
             if !burst.is_empty() {
                 came += burst.len();

@@ -149,8 +149,16 @@ pub fn connect(interfaces: usize, wans: usize) -> (ManagerEnd, LcoreEnd) {
     (ManagerEnd { to_worker, from_worker, shared }, lcore)
 }
 
-/// A frame on its way to its owner, as it came, and where.
-pub type Handed<B> = (B, IfaceId);
+/// A frame on its way to its owner, and where it came in: as it came, or turned by the worker that had its first half (`hairpin`).
+#[derive(Debug)]
+pub struct Handed<B> {
+    /// The frame
+    pub buf: B,
+    /// Where it came in
+    pub ingress: IfaceId,
+    /// Was turned
+    pub turned: bool,
+}
 
 /// One worker's rings to and from all others, by `WorkerId`; none to itself.
 #[derive(Debug)]

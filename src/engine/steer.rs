@@ -55,8 +55,14 @@ impl Steer {
         }
         match class {
             Class::Own | Class::Inside { .. } => None,
-            Class::Outbound { .. } => Some(self.host(frame.ip.src)),
-            Class::Inbound { wan } => frame.tuple().map(|t| {
+            // Without ports nothing that comes from outside tells the host.
+            Class::Outbound { .. } | Class::Hairpin { .. } if frame.portless().is_some() => {
+                Some(self.host(frame.ip.dst))
+            }
+            Class::Outbound { .. } | Class::Hairpin { .. } => Some(self.host(frame.ip.src)),
+            Class::Inbound { .. } if frame.portless().is_some() => Some(self.host(frame.ip.src)),
+            Class::Inbound { target: Some(target), .. } => Some(self.host(target.inside)),
+            Class::Inbound { wan, target: None, .. } => frame.tuple().map(|t| {
                 let lent = view.borrower(wan, t.protocol, (t.dst, t.dst_port));
                 lent.unwrap_or_else(|| self.port(t.dst_port))
             }),

@@ -11,6 +11,9 @@ use crate::path::Notice;
 use crate::wan::Input;
 use crate::wire::arp::Arp;
 
+/// Addresses besides its own that an interface announces, at most.
+const ANNOUNCED: usize = 64;
+
 impl Manager {
     pub(super) fn message(&mut self, lane: usize, message: ToManager, now: Nanos) {
         match message {
@@ -22,6 +25,14 @@ impl Manager {
                 let probed = self.view.wans.iter().position(|w| w.iface == iface && w.gateway == ip);
                 if let Some(wan) = probed.filter(|_| reply) {
                     self.input(now, Input::ProbeReply { wan: WanId(wan as u8), at });
+                }
+            }
+            ToManager::Notice(Notice::Refused { reason }) => {
+                self.refused.retain(|(_, at)| now.since(*at) < ODD_EVERY);
+                if !self.refused.iter().any(|(known, _)| *known == reason) {
+                    self.refused.push((reason, now));
+                    let fields = json!({ "reason": reason.name(), "meaning": reason.meaning().trim() });
+                    self.events.add(now, "nat_full", fields);
                 }
             }
             ToManager::Notice(Notice::Conflict { iface, ip, mac }) => {
@@ -88,8 +99,15 @@ impl Manager {
     pub(super) fn announce_addresses(&mut self, iface: IfaceId) {
         let view = self.view.clone();
         let port = &view.ifaces[iface.index()];
-        for address in &port.addresses {
-            self.send(iface, Arp::announcement(port.mac, address.addr), None);
+        let own = port.addresses.iter().map(|address| address.addr);
+        let pool =
+            port.wan.and_then(|wan| view.uplinks.wans.get(wan.index())).map(|uplink| &uplink.addresses);
+        let pool = pool.into_iter().flat_map(|pool| (0..pool.len()).map_while(|at| pool.get(at)));
+        let others = port.wan.into_iter().flat_map(|wan| view.rules.statics.outside(wan)).chain(pool);
+        let others = others.filter(|ip| !view.main(iface, *ip) && view.answers(iface, *ip));
+        // Of many the first: the others are found when they are asked for.
+        for address in own.chain(others.take(ANNOUNCED)) {
+            self.send(iface, Arp::announcement(port.mac, address), None);
         }
     }
 

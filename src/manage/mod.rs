@@ -14,6 +14,7 @@ mod overrides;
 mod ports;
 pub mod protocol;
 mod report;
+mod rules;
 mod transaction;
 pub mod views;
 
@@ -26,6 +27,7 @@ use serde_json::{Value, json};
 
 use crate::base::{Generation, IfaceId, Nanos, WanId};
 use crate::engine::{ManagerEnd, SessionRow, ToWorker};
+use crate::packet::DropReason;
 use crate::path::View;
 use crate::profile::Profile;
 use crate::wan::{self, Input, Selection, Wans};
@@ -95,6 +97,8 @@ pub struct Manager {
     neighbors_due: Nanos,
     gauges_due: Nanos,
     odd_told: Vec<(IfaceId, Ipv4Addr, Nanos)>,
+    /// For want of what flows were refused lately, and when that was told.
+    refused: Vec<(DropReason, Nanos)>,
     /// Overrides taken so far.
     orders: u64,
 }
@@ -124,6 +128,7 @@ impl Manager {
             neighbors_due: now,
             gauges_due: now,
             odd_told: Vec::new(),
+            refused: Vec::new(),
             orders: 0,
             view,
         };

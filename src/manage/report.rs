@@ -85,7 +85,7 @@ impl Manager {
                 "admin": status.admin,
                 "link": status.link.unwrap_or(false),
                 "carrying": status.carrying,
-                "address": self.view.uplinks.wans[id.index()].addresses.first(),
+                "address": self.view.source(link.iface, link.gateway),
                 "gateway": link.gateway,
                 "rtt_us": status.rtt_us,
                 "jitter_us": status.jitter_us,

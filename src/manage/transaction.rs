@@ -56,8 +56,7 @@ impl Manager {
         let mac = self.view.ifaces[link.iface.index()].mac;
         // After a miss everybody is asked: the gateway may have another MAC by now.
         let known = self.neighbors.mac(link.iface, link.gateway).filter(|_| self.wans.get(wan).misses == 0);
-        let own = self.view.uplinks.wans[wan.index()].addresses.first().copied();
-        let own = own.unwrap_or(std::net::Ipv4Addr::UNSPECIFIED);
+        let own = self.view.source(link.iface, link.gateway);
         let request = Arp::request(mac, own, link.gateway, known);
         self.send(link.iface, request, Some(wan));
     }

@@ -3,16 +3,14 @@
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
+use super::rules;
 use crate::base::{Generation, IfaceId, Mac, Nanos, WanId};
-use crate::nat::{NatConfig, Timeouts, Uplink, Uplinks};
+use crate::nat::{Addresses, NatConfig, Uplink, Uplinks};
 use crate::path::{IcmpPolicy, Iface, Places, View, WanLink};
 use crate::profile::Profile;
 use crate::table::lent::Lent;
 use crate::table::routes::{Route, Routes};
 use crate::wan;
-
-/// Addresses of a WAN that are translated to.
-const ADDRESSES: usize = 1;
 
 /// What a port says of itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,10 +27,11 @@ pub fn first(profile: &Profile, ports: &[PortInfo], workers: usize) -> View {
     let iface = |(i, (interface, port)): (usize, (&crate::profile::Interface, &PortInfo))| Iface {
         name: interface.name.clone(),
         mac: port.mac,
-        mtu: port.mtu,
+        mtu: interface.mtu.unwrap_or(port.mtu).min(port.mtu),
         up: true,
         addresses: interface.addresses.clone(),
         wan: wan_of(i),
+        silent: rules::silent(profile, i),
     };
     let ifaces: Vec<Iface> = profile.interfaces.iter().zip(ports).enumerate().map(iface).collect();
     let link = |w: &crate::profile::Wan| WanLink {
@@ -44,7 +43,8 @@ pub fn first(profile: &Profile, ports: &[PortInfo], workers: usize) -> View {
         let interface = &profile.interfaces[w.interface];
         let near = interface.addresses.iter().find(|a| interface.gateway.is_some_and(|g| a.contains(g)));
         let address = near.or(interface.addresses.first()).map_or(Ipv4Addr::UNSPECIFIED, |a| a.addr);
-        Uplink { addresses: vec![address], epoch: 0, fit: false }
+        let addresses = rules::pool(w).unwrap_or_else(|| Addresses::one(address));
+        Uplink { addresses, epoch: 0, fit: false }
     };
     let connected = ifaces.iter().enumerate().filter(|(_, i)| i.wan.is_none()).flat_map(|(n, i)| {
         i.addresses.iter().map(move |net| Route { net: *net, iface: IfaceId(n as u8), via: None })
@@ -59,10 +59,13 @@ pub fn first(profile: &Profile, ports: &[PortInfo], workers: usize) -> View {
         wans: profile.wans.iter().map(link).collect(),
         uplinks: Uplinks { wans: profile.wans.iter().map(uplink).collect(), carrying: None },
         routes: Routes::new(connected.chain(fixed).collect()),
+        rules: Arc::new(rules::rules(profile)),
+        clamp: rules::clamp(profile),
+        clamping: false,
         icmp: icmp_policy(profile, workers),
         ifaces,
         places: Places::default(),
-        lent: Arc::new(Lent::new(profile.wans.iter().map(|_| ADDRESSES))),
+        lent: Arc::new(Lent::new(addresses(profile))),
     }
     .indexed()
 }
@@ -92,14 +95,19 @@ pub fn icmp_policy(profile: &Profile, workers: usize) -> IcmpPolicy {
     }
 }
 
+/// How many addresses of each WAN are translated to.
+fn addresses(profile: &Profile) -> Vec<usize> {
+    profile.wans.iter().map(|wan| rules::pool(wan).map_or(1, |pool| pool.len())).collect()
+}
+
 /// The NAT of one of `workers` workers. `seed` must be secret and another one for each.
 pub fn nat_config(profile: &Profile, workers: usize, seed: u64) -> NatConfig {
-    let t = &profile.nat.timeouts;
     let sessions = (profile.engine.sessions as usize).div_ceil(workers.max(1));
     NatConfig {
         sessions: u32::try_from(sessions).unwrap_or(u32::MAX),
-        timeouts: Timeouts::new(t.tcp, t.tcp_transitory, t.udp, &t.udp_ports, t.icmp),
-        wans: vec![ADDRESSES; profile.wans.len()],
+        timeouts: rules::timeouts(profile),
+        wans: addresses(profile),
+        filtering: rules::filtering(profile),
         reserve: profile.engine.hugepages != crate::profile::Hugepages::Never,
         seed,
     }

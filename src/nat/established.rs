@@ -2,10 +2,10 @@
 //! `call_` means: the line that the next step reads is called for.
 
 use super::place::address_of;
-use super::session::{INSIDE, Key, Session};
+use super::session::{INSIDE, Key, Origin, Session};
 use super::{Env, Nat, Outbound, Timeouts, Uplinks};
 use crate::base::{IfaceId, WanId};
-use crate::packet::{DropReason, Tuple};
+use crate::packet::Tuple;
 use crate::table::lent::class_of;
 
 impl Nat {
@@ -43,7 +43,7 @@ impl Nat {
             return;
         };
         let Some(outside) = uplink.addresses.get(at) else { return };
-        self.index.prefetch(self.hash(key.reply(wan, (*outside, port))));
+        self.index.prefetch(self.hash(key.reply(wan, (outside, port))));
     }
 
     /// As `call_session`, by the second line.
@@ -59,7 +59,7 @@ impl Nat {
         (self.sessions.get_mut(slot), &self.timeouts)
     }
 
-    /// The session of a packet from inside with this hash: that which is there, or a new one.
+    /// The session of a packet from inside, whose WAN it is on the link of in `pin`, with this hash: that which is there, or a new one.
     ///
     /// # Errors
     /// As `outbound`, and then nothing has changed.
@@ -68,15 +68,13 @@ impl Nat {
         &mut self,
         tuple: &Tuple,
         key: Key,
-        pin: Option<WanId>,
+        from: (IfaceId, Option<WanId>),
         hash: u64,
         env: &mut Env<'_>,
     ) -> Result<u32, Outbound> {
         match self.find_hashed(hash, key, INSIDE) {
             Some(slot) => Ok(slot),
-            // `open` would find that out only when it has made a mapping.
-            None if self.sessions.is_full() => Err(Outbound::Drop(DropReason::NatTableFull)),
-            None => self.open(tuple, pin, hash, env),
+            None => self.open(tuple, from, hash, env),
         }
     }
 
@@ -84,10 +82,10 @@ impl Nat {
     /// long as `stamp` stands. Not what only outside has spoken in.
     #[inline]
     pub fn establish(&mut self, slot: u32, side: usize, hop: u16, ingress: IfaceId, stamp: u16) {
-        let session = self.sessions.get_mut(slot);
-        if !session.spoken() {
+        if self.roots[slot as usize].origin == Origin::Stranger {
             return;
         }
+        let session = self.sessions.get_mut(slot);
         // Outside the WAN says it, which is a part of the key.
         if side == INSIDE {
             session.ingress = ingress;

@@ -1,11 +1,15 @@
-//! The door from outside: what has a session goes in; UDP of a new remote goes in where a mapping is
-//! (endpoint-independent filtering, RFC 4787 REQ-8); TCP and echoes need their session. Everything else changes nothing.
+//! The door from outside: what has a session goes in; a new remote goes in where a mapping lets it (`peers`), or by a rule
+//! (`statics`) that the firewall does not forbid. Everything else changes nothing.
 
-use super::session::{Ends, INSIDE, Key, OUTSIDE, Root, Session};
+use super::rules::{Action, Filter};
+use super::session::{Ends, INSIDE, Key, Kind, NONE, OUTSIDE, Origin, Root, Session};
+use super::statics::Target;
+use super::tcp::TcpState;
 use super::timeouts::{STRANGER, tick};
 use super::{Env, Nat, Translation};
-use crate::base::WanId;
+use crate::base::{IfaceId, WanId};
 use crate::packet::{DropReason, Stat, Tuple};
+use crate::table::lent::class_of;
 use crate::wire::protocol;
 use crate::wire::tcp::Tcp;
 
@@ -19,12 +23,20 @@ const STRANGERS_SHARE: u32 = 8;
 pub struct FromOutside<'a> {
     /// The WAN it came in on
     pub wan: WanId,
+    /// The WAN's interface
+    pub ingress: IfaceId,
     /// Its endpoints
     pub tuple: &'a Tuple,
     /// Its TCP header, if it is TCP
     pub tcp: Option<Tcp>,
     /// Bytes, from the IP header on
     pub bytes: u32,
+    /// Where a rule leads it
+    pub target: Option<Target>,
+    /// It is an answer: it needs its session
+    pub reply: bool,
+    /// It comes from inside, by way of its own outside address (RFC 4787 6): it may reach every mapping
+    pub hairpin: bool,
 }
 
 impl Nat {
@@ -40,7 +52,8 @@ impl Nat {
         let found = self.find(Key::inbound(packet.wan, packet.tuple), OUTSIDE);
         let live = found.filter(|slot| !self.sessions.get(*slot).expired(&self.timeouts, tick(env.now)));
         let slot = match live {
-            Some(slot) => slot,
+            Some(slot) if self.goes_on(slot, packet, env)? => slot,
+            Some(_) => self.admit(packet, env)?,
             None => {
                 if let Some(slot) = found {
                     self.remove_session(slot, env.now, env.counters);
@@ -49,14 +62,18 @@ impl Nat {
                 self.admit(packet, env)?
             }
         };
+        let stranger = self.roots[slot as usize].origin == Origin::Stranger;
         let session = self.sessions.get_mut(slot);
-        if env.up.left(session.wan(), self.roots[slot as usize].epoch) {
-            return Err(DropReason::WanLeft);
-        }
         match packet.tcp {
-            Some(tcp) => session.step(OUTSIDE, tcp.flags, tick(env.now)),
+            Some(tcp) => {
+                let refreshed = session.refreshed;
+                session.step(OUTSIDE, tcp.flags, tick(env.now));
+                if stranger {
+                    session.refreshed = refreshed;
+                }
+            }
             // What outside opened must not be kept alive from there alone (RFC 7857 REQ-7).
-            None if session.spoken() => session.refreshed = tick(env.now),
+            None if !stranger => session.refreshed = tick(env.now),
             None => {}
         }
         session.count(OUTSIDE, packet.bytes);
@@ -64,54 +81,167 @@ impl Nat {
         Ok(Translation { addr, port, wan: session.wan(), slot })
     }
 
-    /// A session for a remote that was not spoken to yet, if its mapping lets it in.
+    /// Whether a session that was found serves; false: it was of a WAN that was left, and a new one may begin.
+    fn goes_on(
+        &mut self,
+        slot: u32,
+        packet: &FromOutside<'_>,
+        env: &mut Env<'_>,
+    ) -> Result<bool, DropReason> {
+        let root = self.roots[slot as usize];
+        if !env.up.left(self.sessions.get(slot).wan(), root.epoch) {
+            return Ok(true);
+        }
+        let begins = packet.target.is_some() && packet.tcp.is_none_or(|tcp| tcp.flags.opens());
+        if !begins {
+            return Err(DropReason::WanLeft);
+        }
+        self.remove_session(slot, env.now, env.counters);
+        env.counters.add(Stat::SessionsReset, 1);
+        Ok(false)
+    }
+
+    /// A session for a remote that has none, if it is let in.
     fn admit(&mut self, packet: &FromOutside<'_>, env: &mut Env<'_>) -> Result<u32, DropReason> {
+        if packet.reply || packet.tcp.is_some_and(|tcp| !tcp.flags.opens()) {
+            let mapped =
+                packet.target.is_some() || self.find_mapping_outside(packet.wan, packet.tuple, env).is_some();
+            return Err(if mapped { DropReason::NatFiltered } else { DropReason::NatNoMapping });
+        }
+        match packet.target {
+            Some(target) => self.admit_by_rule(packet, &target, env),
+            None => self.admit_by_mapping(packet, env),
+        }
+    }
+
+    fn admit_by_mapping(&mut self, packet: &FromOutside<'_>, env: &mut Env<'_>) -> Result<u32, DropReason> {
         let t = packet.tuple;
         let slot = self.find_mapping_outside(packet.wan, t, env).ok_or(DropReason::NatNoMapping)?;
         let mapping = *self.mappings.get(slot);
         if env.up.left(mapping.wan, mapping.epoch) {
             return Err(DropReason::WanLeft);
         }
-        if t.protocol != protocol::UDP {
-            return Err(DropReason::NatFiltered);
+        let filter = self.filtering[class_of(t.protocol)];
+        if packet.hairpin {
+            // Inside may open anything. But a mapping in which nobody speaks any more is none.
+            if filter == Filter::EndpointIndependent && !self.lets_in(slot, t.src, env) {
+                return Err(DropReason::NatNoMapping);
+            }
+        } else if !self.lets_in(slot, t.src, env) {
+            let nobody = filter == Filter::EndpointIndependent;
+            return Err(if nobody { DropReason::NatNoMapping } else { DropReason::NatFiltered });
         }
-        // Else a stranger could keep it for ever, sending from ever new ports (RFC 7857 REQ-7).
-        if mapping.spoken == 0 {
-            return Err(DropReason::NatNoMapping);
-        }
-        let waiting = mapping.sessions - mapping.spoken;
-        if waiting >= STRANGERS
-            || self.strangers >= (self.sessions.capacity() / STRANGERS_SHARE).max(STRANGERS)
-        {
+        let inside = (mapping.inside, mapping.inside_port);
+        self.firewall(packet, inside, Action::Accept, env)?;
+        // Strangers that are in the ring's way are gone by now.
+        let mapping = *self.mappings.get(slot);
+        if mapping.sessions - mapping.spoken >= STRANGERS {
             return Err(DropReason::NatStrangers);
         }
+        let root = Root {
+            mapping: slot,
+            created: env.now.as_s() as u32,
+            epoch: mapping.epoch,
+            host: mapping.host,
+            origin: Origin::Stranger,
+            ..Root::default()
+        };
+        self.stranger(packet, inside, root, env)
+    }
+
+    /// By a forward, an address of the host's own, or to an inside address as it is.
+    fn admit_by_rule(
+        &mut self,
+        packet: &FromOutside<'_>,
+        target: &Target,
+        env: &mut Env<'_>,
+    ) -> Result<u32, DropReason> {
+        let default = match target.kind {
+            Kind::Forward => Action::Accept,
+            _ if packet.hairpin => Action::Accept,
+            _ => Action::Drop,
+        };
+        let inside = (target.inside, target.port);
+        self.firewall(packet, inside, default, env)?;
+        let epoch = env.up.get(packet.wan).map_or(0, |uplink| uplink.epoch);
+        let host = self.hosts.enter(&self.key, target.inside);
+        let root = Root {
+            mapping: NONE,
+            created: env.now.as_s() as u32,
+            epoch,
+            host,
+            kind: target.kind,
+            origin: Origin::Stranger,
+            ..Root::default()
+        };
+        let made = self.fair(host, env).and_then(|()| self.stranger(packet, inside, root, env));
+        if made.is_err() {
+            self.hosts.leave(&self.key, host);
+        }
+        made
+    }
+
+    /// What the firewall says, which knows the inside's addresses.
+    fn firewall(
+        &self,
+        packet: &FromOutside<'_>,
+        inside: (std::net::Ipv4Addr, u16),
+        default: Action,
+        env: &Env<'_>,
+    ) -> Result<(), DropReason> {
+        let t = Tuple { dst: inside.0, dst_port: inside.1, ..*packet.tuple };
+        env.rules.firewall.judge(packet.ingress, &t, false, default)
+    }
+
+    /// Makes the session of somebody to whom inside has not spoken.
+    fn stranger(
+        &mut self,
+        packet: &FromOutside<'_>,
+        inside: (std::net::Ipv4Addr, u16),
+        root: Root,
+        env: &mut Env<'_>,
+    ) -> Result<u32, DropReason> {
+        if self.strangers >= (self.sessions.capacity() / STRANGERS_SHARE).max(STRANGERS) {
+            return Err(DropReason::NatStrangers);
+        }
+        let t = packet.tuple;
+        let echo = t.protocol == protocol::ICMP;
         let mut session = Session::new(&Ends {
             protocol: t.protocol,
-            inside: (mapping.inside, mapping.inside_port),
-            outside: (t.dst, mapping.outside_port),
-            remote: (t.src, t.src_port),
-            wan: mapping.wan,
+            inside,
+            outside: (t.dst, t.dst_port),
+            remote: (t.src, if echo { 0 } else { t.src_port }),
+            wan: packet.wan,
         });
-        session.state = STRANGER;
+        let tcp = t.protocol == protocol::TCP;
+        session.state = if tcp { TcpState::SynIn as u8 } else { STRANGER };
         session.refreshed = tick(env.now);
-        let root = Root { mapping: slot, created: env.now.as_s() as u32, epoch: mapping.epoch };
         let key = session.key(INSIDE);
         let hash = self.hash(key);
-        let Some(known) = self.find_hashed(hash, key, INSIDE) else {
-            return self.add_session(session, hash, root, env.counters);
-        };
-        let old = *self.sessions.get(known);
-        if old.expired(&self.timeouts, tick(env.now)) {
+        if let Some(known) = self.find_hashed(hash, key, INSIDE) {
+            let old = *self.sessions.get(known);
+            let its = self.roots[known as usize];
+            if !old.expired(&self.timeouts, tick(env.now)) && !env.up.left(old.wan(), its.epoch) {
+                // By another way the two speak already.
+                return Err(if root.mapping == NONE {
+                    DropReason::NatClash
+                } else {
+                    DropReason::NatFiltered
+                });
+            }
+            if its.mapping == root.mapping
+                && root.mapping != NONE
+                && !old.expired(&self.timeouts, tick(env.now))
+            {
+                // The mapping was moved by another flow's packet: this one follows.
+                return self.rebind(known, env).map(|()| known);
+            }
             self.remove_session(known, env.now, env.counters);
             env.counters.add(Stat::SessionsExpired, 1);
-            // It may have been the last of this mapping, or another one's. What was removed is not found again.
-            return self.admit(packet, env);
+            if root.mapping != NONE && self.mappings.get(root.mapping).sessions == 0 {
+                return Err(DropReason::NatNoMapping);
+            }
         }
-        // Another mapping of the same inside endpoint (one bound to a WAN's link) may speak to this remote already.
-        if self.roots[known as usize].mapping != slot {
-            return Err(DropReason::NatFiltered);
-        }
-        // The mapping was moved by another flow's packet: this one follows.
-        self.rebind(known, env).map(|()| known)
+        self.add_session(session, hash, root, env)
     }
 }

@@ -141,6 +141,7 @@ impl Nat {
 
 #[cfg(test)]
 mod tests {
+    use super::super::rules::FILTERING;
     use super::super::{NatConfig, Timeouts};
     use super::*;
     use crate::base::WanId;
@@ -150,8 +151,12 @@ mod tests {
 
     fn nat(slice: impl Fn(u16) -> bool) -> Nat {
         let s = Nanos::from_s;
-        let timeouts = Timeouts::new(s(7440), s(240), s(300), &[], s(60));
-        Nat::new(&NatConfig { sessions: 64, timeouts, wans: vec![1], reserve: false, seed: 1 }, &slice)
+        let timeouts = Timeouts::new(s(7440), s(240), s(300), &[], s(60), s(600));
+        let filtering = FILTERING;
+        Nat::new(
+            &NatConfig { sessions: 64, timeouts, wans: vec![1], filtering, reserve: false, seed: 1 },
+            &slice,
+        )
     }
 
     fn loan(has: u32, keep: u32, most: u32) -> Loan {

@@ -5,7 +5,7 @@
 
 use std::net::Ipv4Addr;
 
-use super::session::Key;
+use super::session::{Key, NONE};
 use crate::base::WanId;
 
 /// A mapping.
@@ -17,6 +17,14 @@ pub struct Mapping {
     pub sessions: u32,
     /// Those of them in which inside has spoken: without any it lets nobody new in
     pub spoken: u32,
+    /// A session of the ring that lets in the remotes of `peers`; `NONE`: nobody is let in by it
+    pub first: u32,
+    /// Whose ring that is, where it depends on the address
+    pub peer: Ipv4Addr,
+    /// Rings for other addresses
+    pub further: u32,
+    /// Its host's number; `NONE`: there was no room for that
+    pub host: u32,
     /// Port or echo identifier of the inside host
     pub inside_port: u16,
     /// Port or echo identifier on the WAN
@@ -39,6 +47,10 @@ impl Default for Mapping {
             inside: Ipv4Addr::UNSPECIFIED,
             sessions: 0,
             spoken: 0,
+            first: NONE,
+            peer: Ipv4Addr::UNSPECIFIED,
+            further: 0,
+            host: NONE,
             inside_port: 0,
             outside_port: 0,
             address: 0,

@@ -1,22 +1,29 @@
 //! Network address translation: endpoint-independent mapping per WAN (RFC 4787, 5382, 5508), and what a failover does to it.
 //!
 //! `Nat` is one worker's: the hosts it owns, their mappings, sessions and its slice of every WAN's ports. Its doors are
-//! `outbound`, `inbound` and `expire`; `rewrite` puts a result into the bytes; `lots` lends ports to other workers and
-//! takes them in. Invariants:
+//! `outbound`, `inbound` and `expire`; `rules` and `statics` say what the profile wants of a flow that begins; `rewrite` puts a
+//! result into the bytes; `lots` lends ports to other workers and takes them in. Invariants:
 //! - a live mapping's outside endpoint belongs to it alone (RFC 4787 REQ-3);
 //! - a packet from outside without mapping changes nothing;
 //! - no mapping is made on a WAN that is not fit, nothing stale translates: a failover needs no walk over sessions, each
 //!   mapping moves, and each TCP session is reset, with its own next packet from inside.
 #![forbid(unsafe_code)]
 
+mod addresses;
 mod established;
+mod hosts;
 pub mod inbound;
 pub mod lots;
 pub mod mapping;
+mod open;
 pub mod outbound;
+mod peers;
 mod place;
 pub mod rewrite;
+pub mod rules;
 pub mod session;
+mod sessions;
+pub mod statics;
 mod sweep;
 pub mod tcp;
 pub mod timeouts;
@@ -30,16 +37,19 @@ use rand::SeedableRng;
 use rand::rngs::StdRng;
 
 use crate::base::{Nanos, WanId};
-use crate::packet::{Counters, DropReason, Stat};
+use crate::packet::{Counters, DropReason};
 use crate::table::hash::HashKey;
 use crate::table::index::Index;
 use crate::table::lent::CLASSES;
 use crate::table::ports::PortPool;
 use crate::table::slab::Slab;
 use crate::table::store::Store;
-use crate::wire::protocol;
+pub use addresses::Addresses;
+use hosts::Hosts;
 use lots::Lots;
 use mapping::Mapping;
+use rules::Filter;
+pub use rules::Rules;
 pub use session::Session;
 use session::{INSIDE, Key, OUTSIDE, Root};
 pub use timeouts::Timeouts;
@@ -49,7 +59,7 @@ use timeouts::tick;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Uplink {
     /// The router's addresses there that it translates to, at least one: hosts are shared out to them
-    pub addresses: Vec<Ipv4Addr>,
+    pub addresses: Addresses,
     /// Grows each time a failover leaves it
     pub epoch: u16,
     /// Packets can be sent there
@@ -72,8 +82,8 @@ impl Uplinks {
 
     /// An address of a WAN, by its place in the list.
     fn address(&self, wan: WanId, at: u16) -> Ipv4Addr {
-        let addresses = self.get(wan).map(|u| u.addresses.as_slice()).unwrap_or_default();
-        addresses.get(usize::from(at)).copied().unwrap_or(Ipv4Addr::UNSPECIFIED)
+        let address = self.get(wan).and_then(|u| u.addresses.get(usize::from(at)));
+        address.unwrap_or(Ipv4Addr::UNSPECIFIED)
     }
 
     fn left(&self, wan: WanId, epoch: u16) -> bool {
@@ -90,6 +100,8 @@ impl Uplinks {
 pub struct Env<'a> {
     /// The WANs, as they stand
     pub up: &'a Uplinks,
+    /// What the profile wants
+    pub rules: &'a Rules,
     /// The time
     pub now: Nanos,
     /// Where it is counted
@@ -129,6 +141,8 @@ pub struct NatConfig {
     pub timeouts: Timeouts,
     /// One per WAN: how many addresses it has
     pub wans: Vec<usize>,
+    /// Who may answer a mapping, by class of ports
+    pub filtering: [Filter; CLASSES],
     /// Tables may take huge pages from the reserve
     pub reserve: bool,
     /// Seed of the secret and of the ports
@@ -167,10 +181,14 @@ pub struct Nat {
     index: Index,
     /// One entry a mapping, by its inside endpoint; by its outside endpoint it stands in `ports`
     mapping_index: Index,
+    /// The rings of `peers` that are not their mapping's first
+    further: Index,
+    hosts: Hosts,
     /// [wan][address][udp, tcp, icmp]
     ports: Vec<Vec<[PortPool; CLASSES]>>,
     lots: Lots,
     timeouts: Timeouts,
+    filtering: [Filter; CLASSES],
     sweep: sweep::Sweep,
     /// Live sessions per WAN
     per_wan: Vec<u64>,
@@ -197,9 +215,12 @@ impl Nat {
             mappings: Slab::new(mappings as u32, reserve),
             index: Index::new(config.sessions as usize * 2, reserve),
             mapping_index: Index::new(mappings, reserve),
+            further: peers::index(config.sessions, &config.filtering, reserve),
+            hosts: Hosts::new(config.sessions, reserve),
             ports: config.wans.iter().map(pools).collect(),
             lots: Lots::new(&config.wans, slice),
             timeouts: config.timeouts.clone(),
+            filtering: config.filtering,
             sweep: sweep::Sweep::default(),
             per_wan: vec![0; config.wans.len()],
             strangers: 0,
@@ -225,7 +246,7 @@ impl Nat {
     pub fn bytes(&self) -> usize {
         let mappings = self.mappings.capacity() as usize * Slab::<Mapping>::slot_bytes();
         let ports: usize = self.ports.iter().flatten().flatten().map(PortPool::bytes).sum();
-        self.session_bytes() + mappings + self.mapping_index.bytes() + ports
+        self.session_bytes() + mappings + self.mapping_index.bytes() + ports + self.hosts.bytes()
     }
 
     /// Bytes of memory that sessions take, with their index.
@@ -258,61 +279,6 @@ impl Nat {
     fn find_mapping(&self, hash: u64, key: Key) -> Option<u32> {
         let is_it = |slot: u32| self.mappings.get(slot).key() == key;
         self.mapping_index.find(hash, is_it)
-    }
-
-    /// Makes a session of a mapping, found from both sides.
-    #[inline(always)]
-    fn add_session(
-        &mut self,
-        session: Session,
-        out_hash: u64,
-        root: Root,
-        counters: &mut Counters,
-    ) -> Result<u32, DropReason> {
-        let in_hash = self.hash(session.key(OUTSIDE));
-        self.evict_inbound(session.key(OUTSIDE), in_hash);
-        let slot = self.sessions.insert(session).ok_or(DropReason::NatTableFull)?;
-        if self.index.insert_both((out_hash, slot * 2), (in_hash, slot * 2 + 1)).is_err() {
-            self.sessions.remove(slot);
-            return Err(DropReason::NatTableFull);
-        }
-        self.roots[slot as usize] = root;
-        let mapping = self.mappings.get_mut(root.mapping);
-        mapping.sessions += 1;
-        mapping.spoken += u32::from(session.spoken());
-        self.strangers += u32::from(!session.spoken());
-        self.per_wan[session.wan().index()] += 1;
-        counters.add(Stat::SessionsCreated, 1);
-        Ok(slot)
-    }
-
-    /// Takes a stale session's place on the outside: its port was given to another mapping since.
-    #[inline(always)]
-    fn evict_inbound(&mut self, key: Key, hash: u64) {
-        let is_it = |entry: u32| entry & 1 == 1 && self.sessions.get(entry >> 1).key(OUTSIDE) == key;
-        if let Some(entry) = self.index.find(hash, is_it) {
-            self.index.remove(hash, entry);
-        }
-    }
-
-    /// Ends a session, and its mapping if it was the last one.
-    fn remove_session(&mut self, slot: u32, now: Nanos, counters: &mut Counters) {
-        let session = *self.sessions.get(slot);
-        let (out_hash, in_hash) = (self.hash(session.key(INSIDE)), self.hash(session.key(OUTSIDE)));
-        self.index.remove(out_hash, slot * 2);
-        self.index.remove(in_hash, slot * 2 + 1);
-        self.sessions.remove(slot);
-        self.per_wan[session.wan().index()] -= 1;
-        let mapping_slot = self.roots[slot as usize].mapping;
-        let mapping = self.mappings.get_mut(mapping_slot);
-        mapping.sessions -= 1;
-        mapping.spoken -= u32::from(session.spoken());
-        self.strangers -= u32::from(!session.spoken());
-        if mapping.sessions == 0 {
-            let closed =
-                session.protocol() == protocol::TCP && tcp::TcpState::from_u8(session.state).closed();
-            self.remove_mapping(mapping_slot, closed, now, counters);
-        }
     }
 
     /// Hands `each` the live sessions of up to `slots` slots from `from` on; gives where to go on, `None` at the end.

@@ -1,9 +1,9 @@
-//! The door from inside: find the session, or make it, and the mapping that it needs.
+//! The door from inside: find the session, or have it opened (`open`).
 
-use super::session::{Ends, INSIDE, Key, OUTSIDE, Root, Session};
+use super::session::{INSIDE, Key, Kind, NONE, OUTSIDE, Origin};
 use super::timeouts::tick;
 use super::{Env, Nat, Outbound, Translation};
-use crate::base::WanId;
+use crate::base::{IfaceId, WanId};
 use crate::packet::{DropReason, Stat, Tuple};
 use crate::wire::protocol;
 use crate::wire::tcp::Tcp;
@@ -11,10 +11,14 @@ use crate::wire::tcp::Tcp;
 /// A packet at the door from inside.
 #[derive(Clone, Copy, Debug)]
 pub struct FromInside<'a> {
+    /// Where it came in
+    pub ingress: IfaceId,
     /// Its endpoints
     pub tuple: &'a Tuple,
     /// Its TCP header, if it is TCP
     pub tcp: Option<Tcp>,
+    /// It is an answer: it needs its session
+    pub reply: bool,
     /// Bytes, from the IP header on
     pub bytes: u32,
     /// The WAN whose link its destination is on: it leaves there, as long as that is fit
@@ -37,23 +41,19 @@ impl Nat {
         };
         let slot = match kept {
             Some(slot) => slot,
-            None => {
-                if let Some(tcp) = packet.tcp.filter(|tcp| !tcp.flags.opens()) {
-                    let why = DropReason::NatTcpMidstream;
-                    return Err(if tcp.flags.rst() { Outbound::Drop(why) } else { Outbound::Reset(why) });
-                }
-                self.open(packet.tuple, packet.pin, hash, env)?
-            }
+            None => self.begin(packet, hash, env)?,
         };
-        let session = self.sessions.get_mut(slot);
+        let session = self.sessions.get(slot);
         if !env.up.fit(session.wan()) {
             return Err(Outbound::Drop(DropReason::WanDown));
         }
-        if !session.spoken() {
-            session.state = self.timeouts.first_state(session.protocol(), session.remote().1);
-            self.mappings.get_mut(self.roots[slot as usize].mapping).spoken += 1;
-            self.strangers -= 1;
+        // A refusal by inside is no answer: it must not let more in (RFC 7857 7.1).
+        if self.roots[slot as usize].origin == Origin::Stranger
+            && !packet.tcp.is_some_and(|tcp| tcp.flags.rst())
+        {
+            self.answered(slot);
         }
+        let session = self.sessions.get_mut(slot);
         match packet.tcp {
             Some(tcp) => {
                 session.step(INSIDE, tcp.flags, tick(env.now));
@@ -66,6 +66,39 @@ impl Nat {
         session.count(INSIDE, packet.bytes);
         let (addr, port) = session.outside();
         Ok(Translation { addr, port, wan: session.wan(), slot })
+    }
+
+    /// Inside has spoken in a session that outside began.
+    fn answered(&mut self, slot: u32) {
+        let session = self.sessions.get_mut(slot);
+        if session.protocol() != protocol::TCP {
+            session.state = self.timeouts.first_state(session.protocol(), session.remote().1);
+        }
+        let root = &mut self.roots[slot as usize];
+        root.origin = Origin::Answered;
+        self.strangers -= 1;
+        if root.mapping != NONE {
+            self.mappings.get_mut(root.mapping).spoken += 1;
+            // Without room it lets nobody else in; its own packets pass.
+            let _ = self.join(slot);
+        }
+    }
+
+    /// A packet without a session: it begins one, or ends.
+    #[inline(always)]
+    fn begin(&mut self, packet: &FromInside<'_>, hash: u64, env: &mut Env<'_>) -> Result<u32, Outbound> {
+        if packet.reply {
+            return Err(Outbound::Drop(DropReason::IcmpUnhandled));
+        }
+        let midstream = packet.tcp.filter(|tcp| !tcp.flags.opens());
+        if let Some(tcp) = midstream {
+            self.midstream(tcp, env)?;
+        }
+        let slot = self.open(packet.tuple, (packet.ingress, packet.pin), hash, env)?;
+        if midstream.is_some() {
+            self.sessions.get_mut(slot).state = super::tcp::TcpState::Established as u8;
+        }
+        Ok(slot)
     }
 
     /// What to do with a session that was found: keep it (`Some`), or forget it and open a new one (`None`).
@@ -86,7 +119,8 @@ impl Nat {
         if env.up.left(session.wan(), epoch) { self.leave(slot, packet, env) } else { Ok(Some(slot)) }
     }
 
-    /// The session's WAN was left: TCP is reset, everything else moves with its mapping.
+    /// The session's WAN was left. What has an address of that WAN cannot go on in TCP, which is reset, and moves with its mapping in
+    /// all else; what was opened from outside stays where it was asked for; what is not translated goes by any WAN.
     #[cold]
     fn leave(
         &mut self,
@@ -94,6 +128,11 @@ impl Nat {
         packet: &FromInside<'_>,
         env: &mut Env<'_>,
     ) -> Result<Option<u32>, Outbound> {
+        let root = self.roots[slot as usize];
+        if root.kind == Kind::Plain {
+            self.move_plain(slot, packet.pin, env).map_err(Outbound::Drop)?;
+            return Ok(Some(slot));
+        }
         if let Some(tcp) = packet.tcp {
             self.remove_session(slot, env.now, env.counters);
             env.counters.add(Stat::SessionsReset, 1);
@@ -104,75 +143,58 @@ impl Nat {
                 _ => Err(Outbound::Reset(DropReason::NatTcpFailover)),
             };
         }
-        let mapping = self.roots[slot as usize].mapping;
-        self.settle(mapping, env).map_err(Outbound::Drop)?;
-        self.rebind(slot, env).map_err(Outbound::Drop)?;
-        Ok(Some(slot))
+        match (root.kind, root.origin) {
+            (Kind::Masquerade, _) => {
+                self.settle(root.mapping, env).map_err(Outbound::Drop)?;
+                self.rebind(slot, env).map_err(Outbound::Drop)?;
+                Ok(Some(slot))
+            }
+            (Kind::Forward | Kind::OneToOne, Origin::Answered | Origin::Stranger) => {
+                Err(Outbound::Drop(DropReason::WanLeft))
+            }
+            _ => {
+                self.remove_session(slot, env.now, env.counters);
+                env.counters.add(Stat::SessionsMoved, 1);
+                Ok(None)
+            }
+        }
     }
 
     /// Puts a session where its mapping is now.
     pub(super) fn rebind(&mut self, slot: u32, env: &mut Env<'_>) -> Result<(), DropReason> {
+        let mapping = *self.mappings.get(self.roots[slot as usize].mapping);
+        let outside = (env.up.address(mapping.wan, mapping.address), mapping.outside_port);
+        self.bind(slot, outside, (mapping.wan, mapping.epoch), env)
+    }
+
+    /// Puts a session onto a WAN.
+    pub(super) fn bind(
+        &mut self,
+        slot: u32,
+        outside: (std::net::Ipv4Addr, u16),
+        (wan, epoch): (WanId, u16),
+        env: &mut Env<'_>,
+    ) -> Result<(), DropReason> {
         let old = *self.sessions.get(slot);
-        let root = self.roots[slot as usize];
-        let mapping = *self.mappings.get(root.mapping);
         let mut new = old;
-        new.bind((env.up.address(mapping.wan, mapping.address), mapping.outside_port), mapping.wan);
+        new.bind(outside, wan);
         let (old_hash, new_hash) = (self.hash(old.key(OUTSIDE)), self.hash(new.key(OUTSIDE)));
-        self.evict_inbound(new.key(OUTSIDE), new_hash);
+        let kind = self.roots[slot as usize].kind;
+        // Its own place, if it comes back to where it was.
         self.index.remove(old_hash, slot * 2 + 1);
-        if self.index.insert(new_hash, slot * 2 + 1).is_err() {
+        let room = self.make_way(new.key(OUTSIDE), new_hash, kind, env);
+        if let Err(reason) = room
+            .and_then(|()| self.index.insert(new_hash, slot * 2 + 1).map_err(|_| DropReason::NatTableFull))
+        {
             self.remove_session(slot, env.now, env.counters);
             env.counters.add(Stat::SessionsReset, 1);
-            return Err(DropReason::NatTableFull);
+            return Err(reason);
         }
         *self.sessions.get_mut(slot) = new;
-        self.roots[slot as usize].epoch = mapping.epoch;
+        self.roots[slot as usize].epoch = epoch;
         self.per_wan[old.wan().index()] -= 1;
         self.per_wan[new.wan().index()] += 1;
         env.counters.add(Stat::SessionsMoved, 1);
         Ok(())
-    }
-
-    /// Makes a session for a packet that has none, on the mapping of its inside endpoint.
-    #[inline]
-    pub(super) fn open(
-        &mut self,
-        t: &Tuple,
-        pin: Option<WanId>,
-        hash: u64,
-        env: &mut Env<'_>,
-    ) -> Result<u32, Outbound> {
-        let key = Key::mapping(t.protocol, pin.map_or(0, |w| w.0 + 1), t.src, t.src_port);
-        let mapping_hash = self.hash(key);
-        let mapping = match self.find_mapping(mapping_hash, key) {
-            Some(slot) => self.settle(slot, env).map(|()| slot),
-            None => self.map(t, pin, mapping_hash, env),
-        };
-        let slot = mapping.map_err(Outbound::Drop)?;
-        let mapping = *self.mappings.get(slot);
-        // Of a WAN that is down while there is none to move to: no session for what is not sent.
-        if !env.up.fit(mapping.wan) {
-            return Err(Outbound::Drop(DropReason::WanDown));
-        }
-        let icmp = t.protocol == protocol::ICMP;
-        let mut session = Session::new(&Ends {
-            protocol: t.protocol,
-            inside: (t.src, t.src_port),
-            outside: (env.up.address(mapping.wan, mapping.address), mapping.outside_port),
-            remote: (t.dst, if icmp { 0 } else { t.dst_port }),
-            wan: mapping.wan,
-        });
-        session.state = self.timeouts.first_state(t.protocol, t.dst_port);
-        session.refreshed = tick(env.now);
-        let root = Root { mapping: slot, created: env.now.as_s() as u32, epoch: mapping.epoch };
-        if env.up.left(mapping.wan, mapping.epoch) {
-            env.counters.add(Stat::MappingsOnLeftWan, 1);
-        }
-        self.add_session(session, hash, root, env.counters).map_err(|reason| {
-            if self.mappings.get(slot).sessions == 0 {
-                self.remove_mapping(slot, true, env.now, env.counters);
-            }
-            Outbound::Drop(reason)
-        })
     }
 }

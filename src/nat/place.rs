@@ -3,7 +3,7 @@
 use std::net::Ipv4Addr;
 
 use super::mapping::Mapping;
-use super::{Env, Nat};
+use super::{Env, Nat, Uplinks};
 use crate::base::{Nanos, WanId};
 use crate::packet::{Counters, DropReason, Stat, Tuple};
 use crate::table::hash::HashKey;
@@ -29,7 +29,7 @@ impl Nat {
 
     /// The mapping that has the outside endpoint which a packet from outside is for.
     pub(super) fn find_mapping_outside(&self, wan: WanId, t: &Tuple, env: &Env<'_>) -> Option<u32> {
-        let address = env.up.get(wan)?.addresses.iter().position(|a| *a == t.dst)?;
+        let address = usize::from(env.up.get(wan)?.addresses.position(t.dst)?);
         let slot = self.ports.get(wan.index())?.get(address)?[class_of(t.protocol)].user(t.dst_port)?;
         let m = (slot < self.mappings.capacity()).then(|| self.mappings.get(slot))?;
         let its = m.sessions > 0
@@ -84,7 +84,62 @@ impl Nat {
         hash: u64,
         env: &mut Env<'_>,
     ) -> Result<u32, DropReason> {
+        let host = self.hosts.enter(&self.key, t.src);
+        let made = self
+            .may_map(host, t, pin, env)
+            .and_then(|spent| Ok((self.map_for(host, t, pin, hash, env)?, spent)));
+        match made {
+            Ok((slot, spent)) => {
+                self.hosts.spend(host, spent);
+                Ok(slot)
+            }
+            Err(reason) => {
+                self.hosts.leave(&self.key, host);
+                Err(reason)
+            }
+        }
+    }
+
+    /// Whether a host may have another mapping and its session: by what it has, then by its rate, of which it gives what is spent then.
+    #[inline(always)]
+    fn may_map(
+        &mut self,
+        host: u32,
+        t: &Tuple,
+        pin: Option<WanId>,
+        env: &Env<'_>,
+    ) -> Result<Nanos, DropReason> {
+        self.fair(host, env)?;
+        let class = class_of(t.protocol);
+        let wan = pin.filter(|w| env.up.fit(*w)).or(env.up.carrying);
+        let pools = wan.and_then(|wan| self.ports.get(wan.index()));
+        let fair = |hosts: usize| {
+            let pools = pools?;
+            let pool = &pools.get(address_of(&self.key, t.src, pools.len()))?[class];
+            let all = pool.total() * pools.len();
+            pool.used_up().then(|| (all / hosts.max(1)) as u32)
+        };
+        self.hosts.may_map(host, class, env.rules, fair)?;
+        self.hosts.may_spend(host, env.rules.creation_rate, env.now)
+    }
+
+    /// Which of a WAN's addresses a host keeps to.
+    pub(super) fn address(&self, host: Ipv4Addr, wan: WanId, up: &Uplinks) -> usize {
+        let pools = self.ports.get(wan.index()).map_or(0, Vec::len);
+        address_of(&self.key, host, pools.min(up.get(wan).map_or(0, |uplink| uplink.addresses.len())))
+    }
+
+    #[inline(always)]
+    fn map_for(
+        &mut self,
+        host: u32,
+        t: &Tuple,
+        pin: Option<WanId>,
+        hash: u64,
+        env: &mut Env<'_>,
+    ) -> Result<u32, DropReason> {
         let blank = Mapping {
+            host,
             inside: t.src,
             inside_port: t.src_port,
             protocol: t.protocol,
@@ -101,6 +156,7 @@ impl Nat {
             return Err(DropReason::NatTableFull);
         }
         *self.mappings.get_mut(slot) = mapping;
+        self.hosts.ports(host, class_of(t.protocol), true);
         env.counters.add(Stat::MappingsCreated, 1);
         Ok(slot)
     }
@@ -111,6 +167,8 @@ impl Nat {
         self.mapping_index.remove(self.hash(mapping.key()), slot);
         self.mappings.remove(slot);
         self.release_port(&mapping, closed, now);
+        self.hosts.ports(mapping.host, class_of(mapping.protocol), false);
+        self.hosts.leave(&self.key, mapping.host);
         counters.add(Stat::MappingsRemoved, 1);
     }
 

@@ -11,7 +11,7 @@
 use std::net::Ipv4Addr;
 
 use super::tcp::{TcpState, Way};
-use super::timeouts::{STRANGER, Timeouts};
+use super::timeouts::Timeouts;
 use crate::base::{IfaceId, WanId};
 use crate::packet::Tuple;
 use crate::wire::checksum::RawDelta;
@@ -54,15 +54,63 @@ pub struct Session {
 
 const _: () = assert!(size_of::<Session>() == 64);
 
+/// Nothing: no session, no mapping.
+pub const NONE: u32 = u32::MAX;
+
 /// What is not needed by its packets.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub struct Root {
-    /// Its mapping
+    /// Its mapping; `NONE` for kinds that have none
     pub mapping: u32,
     /// When it was made, in s
     pub created: u32,
+    /// The sessions beside it in the ring of those that let the same remotes in (`peers`); `NONE`: it is in no ring
+    pub ring: [u32; 2],
+    /// Its host's number; `NONE`: there was no room for that
+    pub host: u32,
     /// The WAN's epoch when it was bound
     pub epoch: u16,
+    /// How it is carried
+    pub kind: Kind,
+    /// Whose it is
+    pub origin: Origin,
+}
+
+impl Default for Root {
+    fn default() -> Root {
+        let (kind, origin) = (Kind::Masquerade, Origin::Inside);
+        Root { mapping: NONE, created: 0, ring: [NONE; 2], host: NONE, epoch: 0, kind, origin }
+    }
+}
+
+/// How a session is carried.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Kind {
+    /// By its mapping
+    Masquerade,
+    /// TCP by a port that other remotes' sessions have as well
+    Shared,
+    /// A protocol without ports: by the address alone
+    Portless,
+    /// As it is
+    Plain,
+    /// By an address that is the host's alone
+    OneToOne,
+    /// By a port that leads to it
+    Forward,
+}
+
+/// Who began a session, and who has spoken in it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Origin {
+    /// Inside has begun
+    Inside,
+    /// Outside has begun, inside has answered
+    Answered,
+    /// Outside has begun, inside has not answered
+    Stranger,
 }
 
 /// An address or a port as it lies on the wire.
@@ -194,12 +242,6 @@ impl Session {
         (self.bytes_high[side & 1] as u64) << 32 | self.bytes_low[side & 1] as u64
     }
 
-    /// Inside has sent in it.
-    #[inline(always)]
-    pub const fn spoken(&self) -> bool {
-        self.state != STRANGER
-    }
-
     /// The key of its packets from a side.
     #[inline(always)]
     pub fn key(&self, side: usize) -> Key {
@@ -239,6 +281,11 @@ impl Session {
     /// The state's name.
     pub fn state_name(&self) -> &'static str {
         if self.protocol() == protocol::TCP { TcpState::from_u8(self.state).name() } else { "active" }
+    }
+
+    /// Outside it is what it is inside.
+    pub fn is_plain(&self) -> bool {
+        self.inside() == self.outside()
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::net::Ipv4Addr;
 
+use super::rules::FILTERING;
 use super::session::{Ends, INSIDE, Key, OUTSIDE, Session};
 use super::tcp::TcpState;
 use super::timeouts::{ICMP, Timeouts, UDP, UDP_PORTS};
@@ -19,7 +20,7 @@ fn in_state(protocol: u8, state: u8) -> Session {
 
 fn timeouts() -> Timeouts {
     let s = Nanos::from_s;
-    Timeouts::new(s(7440), s(240), s(300), &[(53, s(10)), (123, s(20))], s(60))
+    Timeouts::new(s(7440), s(240), s(300), &[(53, s(10)), (123, s(20))], s(60), s(600))
 }
 
 #[test]
@@ -51,7 +52,7 @@ fn x_7_a_timer_runs_out_exactly_and_across_the_wrap_of_the_clock() {
 #[test]
 fn more_ports_of_their_own_than_there_is_room_for_and_endless_spans_do_no_harm() {
     let many: Vec<_> = (1..=1000u16).map(|p| (p, Nanos::from_s(u64::from(p)))).collect();
-    let t = Timeouts::new(Nanos::NEVER, Nanos::NEVER, Nanos::from_s(300), &many, Nanos::NEVER);
+    let t = Timeouts::new(Nanos::NEVER, Nanos::NEVER, Nanos::from_s(300), &many, Nanos::NEVER, Nanos::NEVER);
     let last = UDP_PORTS as u16;
     let first = |port| t.first_state(protocol::UDP, port);
     assert_eq!((first(last), first(last + 1)), (UDP + last as u8, UDP));
@@ -112,8 +113,15 @@ fn a_session_is_one_line_and_takes_at_most_128_bytes_with_its_index_however_many
         let each = Nat::bytes_for(sessions) as f64 / f64::from(sessions);
         assert!((64.0..=128.0).contains(&each), "{sessions}: {each}");
     }
-    let timeouts = Timeouts::new(Nanos::ZERO, Nanos::ZERO, Nanos::ZERO, &[], Nanos::ZERO);
-    let config = NatConfig { sessions: 64_512, timeouts, wans: vec![1], reserve: false, seed: 7 };
+    let timeouts = Timeouts::new(Nanos::ZERO, Nanos::ZERO, Nanos::ZERO, &[], Nanos::ZERO, Nanos::ZERO);
+    let config = NatConfig {
+        sessions: 64_512,
+        timeouts,
+        wans: vec![1],
+        filtering: FILTERING,
+        reserve: false,
+        seed: 7,
+    };
     let nat = Nat::new(&config, &|_: u16| true);
     assert_eq!(nat.index.bytes(), Index::bytes_for(2 * 64_512));
 }

@@ -7,12 +7,14 @@ use crate::wire::protocol;
 /// How long a session lives at most that outside has opened and inside has not answered: it is made again by the
 /// stranger's next packet, so nothing is lost, and memory is not his to hold.
 const STRANGER_MS: u32 = 10_000;
-/// The state of sessions of ICMP, and of all that is not UDP and not TCP. Below it are the states of TCP.
+/// The state of sessions of ICMP. Below it are the states of TCP.
 pub const ICMP: u8 = 7;
 /// The state of UDP that outside has opened and inside has not answered.
 pub const STRANGER: u8 = 8;
+/// The state of sessions of protocols without ports.
+pub const OTHER: u8 = 9;
 /// The first state of UDP: that of ports without a timeout of their own.
-pub const UDP: u8 = 9;
+pub const UDP: u8 = 10;
 /// Ports that can have a UDP timeout of their own.
 pub const UDP_PORTS: usize = 240;
 
@@ -31,12 +33,14 @@ impl Timeouts {
         udp: Nanos,
         udp_ports: &[(u16, Nanos)],
         icmp: Nanos,
+        other: Nanos,
     ) -> Timeouts {
         let to_ms = |n: Nanos| u32::try_from(n.as_ms()).unwrap_or(u32::MAX / 2).min(u32::MAX / 2);
         let mut ms = [to_ms(udp); 256];
         ms[..usize::from(ICMP)].fill(to_ms(tcp_transitory));
         ms[TcpState::Established as usize] = to_ms(tcp);
         ms[usize::from(ICMP)] = to_ms(icmp);
+        ms[usize::from(OTHER)] = to_ms(other);
         let own = udp_ports.iter().take(UDP_PORTS);
         for (slot, (_, span)) in ms[usize::from(UDP) + 1..].iter_mut().zip(own.clone()) {
             *slot = to_ms(*span);
@@ -61,7 +65,8 @@ impl Timeouts {
                 UDP + own.map_or(0, |at| at as u8 + 1)
             }
             protocol::TCP => TcpState::SynOut as u8,
-            _ => ICMP,
+            protocol::ICMP => ICMP,
+            _ => OTHER,
         }
     }
 }

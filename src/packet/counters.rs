@@ -119,6 +119,18 @@ counters! {
         NatStrangers = "nat_strangers",
         /// Every external port of the WAN is taken.
         NatPortsExhausted = "nat_ports_exhausted",
+        /// Another session has the same place outside, or the same two ends inside.
+        NatClash = "nat_clash",
+        /// The host has as many ports as it may (`nat.ports_per_host`).
+        NatHostPorts = "nat_host_ports",
+        /// The host has as many sessions as it may (`nat.sessions_per_host`).
+        NatHostSessions = "nat_host_sessions",
+        /// The host makes new mappings faster than it may (`nat.creation_rate`).
+        NatCreationRate = "nat_creation_rate",
+        /// A rule of the firewall forbids it, or none allows it.
+        Firewall = "firewall",
+        /// A rule of the firewall forbids it; its sender is told (ICMP 3/13).
+        FirewallRejected = "firewall_rejected",
         /// The session table is full.
         NatTableFull = "nat_table_full",
         /// A TCP segment from inside without a session; answered by a reset.
@@ -177,6 +189,8 @@ counters! {
         SessionsReset = "sessions_reset",
         /// Sessions moved to another WAN with their mapping.
         SessionsMoved = "sessions_moved",
+        /// TCP sessions that share a port with other remotes' ones.
+        SessionsShared = "sessions_shared",
         /// Mappings made.
         MappingsCreated = "mappings_created",
         /// Mappings moved to another WAN.
@@ -189,6 +203,8 @@ counters! {
         PortsLent = "ports_lent",
         /// External ports that a worker has borrowed of another one.
         PortsBorrowed = "ports_borrowed",
+        /// TCP segments whose MSS was lowered to what their links carry.
+        MssClamped = "mss_clamped",
         /// TCP resets sent to inside hosts.
         TcpResetsSent = "tcp_resets_sent",
         /// ICMP errors sent.

@@ -4,7 +4,7 @@ use std::net::Ipv4Addr;
 
 use super::{DropReason, PacketBuf};
 use crate::base::{IfaceId, WorkerId};
-use crate::wire::icmp::Icmp;
+use crate::wire::icmp::{Icmp, kind};
 use crate::wire::ipv4::Ipv4;
 use crate::wire::tcp::Tcp;
 use crate::wire::{eth, protocol};
@@ -56,14 +56,25 @@ impl<B: PacketBuf> Frame<B> {
         self.buf.bytes_mut().get_mut(Self::L3..).unwrap_or_default()
     }
 
-    /// The two endpoints of the flow, as they arrived: ports, or the identifier of an echo in both places.
-    /// `None` for what is not translated.
+    /// An echo reply.
+    pub fn is_echo_reply(&self) -> bool {
+        matches!(self.transport, Transport::Icmp(icmp) if icmp.kind == kind::ECHO_REPLY)
+    }
+
+    /// The protocol, if it is one without ports and the packet is whole.
+    pub fn portless(&self) -> Option<u8> {
+        let ports = matches!(self.ip.protocol, protocol::UDP | protocol::TCP | protocol::ICMP);
+        (!ports && !self.ip.is_fragment()).then_some(self.ip.protocol)
+    }
+
+    /// The two endpoints of the flow, as they arrived: ports, or the identifier of an echo in both places, or 0 where a protocol has
+    /// none. `None` for what is not looked at.
     pub fn tuple(&self) -> Option<Tuple> {
         let (protocol, src_port, dst_port) = match self.transport {
             Transport::Udp { src, dst } => (protocol::UDP, src, dst),
             Transport::Tcp(tcp) => (protocol::TCP, tcp.src, tcp.dst),
             Transport::Icmp(icmp) => (protocol::ICMP, icmp.id, icmp.id),
-            Transport::Other => return None,
+            Transport::Other => (self.portless()?, 0, 0),
         };
         Some(Tuple { protocol, src: self.ip.src, src_port, dst: self.ip.dst, dst_port })
     }
@@ -93,6 +104,8 @@ pub enum Verdict {
     Local,
     /// Waits for its next hop's address
     Held,
+    /// Comes in again, by an outside address that it was for
+    Turned,
     /// Given to the worker that owns its host
     HandedOut(WorkerId),
     /// Ended here

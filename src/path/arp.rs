@@ -26,7 +26,7 @@ impl<B: PacketBuf> Router<B> {
             }
             return;
         }
-        let for_us = view.owns(ingress, arp.target_ip);
+        let for_us = view.answers(ingress, arp.target_ip);
         if !probe {
             self.heard(view, ingress, arp, for_us, now);
         }

@@ -7,7 +7,9 @@ use std::net::Ipv4Addr;
 use super::View;
 use super::places::{Kind, Place};
 use crate::base::{IfaceId, WanId};
-use crate::packet::{DropReason, Frame, PacketBuf, Transport};
+use crate::nat::session::Kind as SessionKind;
+use crate::nat::statics::Target;
+use crate::packet::{DropReason, Frame, PacketBuf, Transport, Tuple};
 use crate::wire::icmp::kind;
 
 /// Where a packet goes.
@@ -31,6 +33,17 @@ pub enum Class {
     Inbound {
         /// Where it came in
         wan: WanId,
+        /// Where a rule leads it
+        target: Option<Target>,
+        /// It comes from inside, by way of its own outside address
+        hairpin: bool,
+    },
+    /// From inside to inside, by an outside address: out as to a WAN, and in again as from one
+    Hairpin {
+        /// The WAN whose address it is for
+        wan: WanId,
+        /// Where a rule leads it from there
+        target: Option<Target>,
     },
 }
 
@@ -61,7 +74,7 @@ pub fn classify<B: PacketBuf>(view: &View, frame: &Frame<B>) -> Result<Class, Dr
         return Err(DropReason::SpoofedSource);
     }
     match view.ifaces[frame.ingress.index()].wan {
-        Some(wan) => from_outside(view, frame, wan, src),
+        Some(wan) => from_outside(view, frame, wan, (src, dst)),
         None => from_inside(view, frame, src, dst),
     }
 }
@@ -70,27 +83,42 @@ fn from_outside<B: PacketBuf>(
     view: &View,
     frame: &Frame<B>,
     wan: WanId,
-    src: &Place,
+    (src, dst): (&Place, &Place),
 ) -> Result<Class, DropReason> {
     if src.behind.is_some() && !view.on_link(frame.ingress, frame.ip.src) {
         return Err(DropReason::SpoofedSource);
     }
-    if !view.owns(frame.ingress, frame.ip.dst) {
+    let own = view.owns(frame.ingress, frame.ip.dst);
+    // Inside addresses are spoken to from outside where some go untranslated.
+    let plainly = dst.inside.is_some() && view.rules.statics.any_plain();
+    if !(own || plainly) {
         return Err(DropReason::WanTransit);
     }
     if frame.ip.is_fragment() {
         return Err(DropReason::Fragment);
     }
+    let tuple = frame.tuple().ok_or(DropReason::Protocol)?;
+    let target = match own {
+        true => view.rules.statics.target(wan, view.main(frame.ingress, frame.ip.dst), &tuple),
+        false => Some(plain(view, frame.ingress, &tuple).ok_or(DropReason::WanTransit)?),
+    };
     match frame.transport {
-        Transport::Udp { .. } | Transport::Tcp(_) => Ok(Class::Inbound { wan }),
         Transport::Icmp(icmp) => match icmp.kind {
-            kind::ECHO_REQUEST => Ok(Class::Own),
-            kind::ECHO_REPLY => Ok(Class::Inbound { wan }),
+            kind::ECHO_REQUEST if target.is_none() => Ok(Class::Own),
+            kind::ECHO_REQUEST | kind::ECHO_REPLY => Ok(Class::Inbound { wan, target, hairpin: false }),
             _ if icmp.is_error() => Err(DropReason::IcmpErrorTransit),
             _ => Err(DropReason::IcmpUnhandled),
         },
-        Transport::Other => Err(DropReason::Protocol),
+        _ => Ok(Class::Inbound { wan, target, hairpin: false }),
     }
+}
+
+/// Where a packet to an inside address leads, if flows between the two go untranslated.
+fn plain(view: &View, ingress: IfaceId, t: &Tuple) -> Option<Target> {
+    let back = Tuple { src: t.dst, src_port: t.dst_port, dst: t.src, dst_port: t.src_port, ..*t };
+    let statics = &view.rules.statics;
+    let target = Target { inside: t.dst, port: t.dst_port, kind: SessionKind::Plain };
+    statics.plain(ingress, &back).then_some(target)
 }
 
 fn from_inside<B: PacketBuf>(
@@ -106,11 +134,10 @@ fn from_inside<B: PacketBuf>(
         if frame.ip.is_fragment() {
             return Err(DropReason::Fragment);
         }
-        let echo = matches!(frame.transport, Transport::Icmp(icmp) if icmp.kind == kind::ECHO_REQUEST);
-        if view.ifaces[owner.index()].wan.is_some() && !echo {
-            return Err(DropReason::Hairpin);
-        }
-        return Ok(Class::Own);
+        return match view.ifaces[owner.index()].wan {
+            Some(wan) => hairpin(view, frame, wan, owner),
+            None => Ok(Class::Own),
+        };
     }
     if let Some(route) = dst.inside {
         return Ok(Class::Inside { egress: route.iface, next_hop: route.via.unwrap_or(frame.ip.dst) });
@@ -120,12 +147,41 @@ fn from_inside<B: PacketBuf>(
     }
     match frame.transport {
         Transport::Udp { .. } | Transport::Tcp(_) => {}
-        Transport::Icmp(icmp) if icmp.kind == kind::ECHO_REQUEST => {}
+        Transport::Icmp(icmp) if matches!(icmp.kind, kind::ECHO_REQUEST | kind::ECHO_REPLY) => {}
         Transport::Icmp(icmp) if icmp.is_error() => return Err(DropReason::IcmpErrorTransit),
-        Transport::Icmp(_) | Transport::Other => return Err(DropReason::Protocol),
+        Transport::Icmp(_) => return Err(DropReason::IcmpUnhandled),
+        Transport::Other if frame.portless().is_some() => {}
+        Transport::Other => return Err(DropReason::Protocol),
     }
     if view.wans.is_empty() {
         return Err(DropReason::NoRoute);
     }
     Ok(Class::Outbound { pin: dst.pin })
+}
+
+/// Where a packet goes that has become one from outside, having left by an outside address: in again, as from `wan`.
+pub(super) fn turned<B: PacketBuf>(view: &View, frame: &Frame<B>) -> Option<Class> {
+    let wan = view.ifaces[frame.ingress.index()].wan?;
+    let main = view.main(frame.ingress, frame.ip.dst);
+    let target = view.rules.statics.target(wan, main, &frame.tuple()?);
+    Some(Class::Inbound { wan, target, hairpin: true })
+}
+
+/// From inside to one of the router's addresses on a WAN (RFC 4787 6).
+fn hairpin<B: PacketBuf>(
+    view: &View,
+    frame: &Frame<B>,
+    wan: WanId,
+    owner: IfaceId,
+) -> Result<Class, DropReason> {
+    let tuple = frame.tuple().ok_or(DropReason::Protocol)?;
+    let target = view.rules.statics.target(wan, view.main(owner, frame.ip.dst), &tuple);
+    match frame.transport {
+        Transport::Icmp(icmp) if icmp.kind == kind::ECHO_REQUEST && target.is_none() => Ok(Class::Own),
+        Transport::Icmp(icmp) if !matches!(icmp.kind, kind::ECHO_REQUEST | kind::ECHO_REPLY) => {
+            Err(if icmp.is_error() { DropReason::IcmpErrorTransit } else { DropReason::IcmpUnhandled })
+        }
+        _ if !view.rules.hairpin => Err(DropReason::Hairpin),
+        _ => Ok(Class::Hairpin { wan, target }),
+    }
 }

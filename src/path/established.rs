@@ -17,7 +17,6 @@ use std::net::Ipv4Addr;
 use super::places::Kind;
 use super::{BURST, Router, View};
 use crate::base::{IfaceId, Nanos};
-use crate::nat::Env;
 use crate::nat::session::{INSIDE, Key, OUTSIDE, outside_scope};
 use crate::nat::tcp::TcpState;
 use crate::nat::timeouts::tick;
@@ -200,6 +199,9 @@ impl<B: PacketBuf> Router<B> {
             let flags = Flags(h[47]);
             if session.state == TcpState::Established as u8 && flags.is_plain() {
                 session.refreshed = from.tick;
+            } else if flags.syn() && view.clamps() {
+                // Its options are read.
+                return Some(buf);
             } else {
                 session.step(side, flags, from.tick);
             }
@@ -262,13 +264,16 @@ impl<B: PacketBuf> Router<B> {
             && to.own.is_none()
             && to.inside.is_none();
         let protocol = key.protocol();
-        if !plain || !(protocol == protocol::UDP || Flags(h[47]).opens()) {
+        if !plain
+            || !(protocol == protocol::UDP
+                || (Flags(h[47]).opens() && !view.clamps() && self.unasked.is_empty()))
+        {
             return false;
         }
         let tuple = Tuple { protocol, src, src_port, dst, dst_port };
-        let env = &mut Env { up: &view.uplinks, now, counters: &mut self.counters };
+        let env = &mut super::env(view, now, &mut self.counters);
         let hash = self.marks.hashes[at % BURST];
-        let Ok(slot) = self.nat.find_or_open(&tuple, key, to.pin, hash, env) else { return false };
+        let Ok(slot) = self.nat.find_or_open(&tuple, key, (ingress, to.pin), hash, env) else { return false };
         self.marks.entries[at % BURST] = slot * 2;
         let (session, _) = self.nat.session(slot);
         if session.stamps[INSIDE] != self.stamp {

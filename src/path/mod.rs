@@ -7,6 +7,7 @@
 
 mod admit;
 mod arp;
+mod clamp;
 mod classify;
 mod errors;
 mod established;
@@ -17,24 +18,26 @@ mod notice;
 mod out;
 mod places;
 mod resolve;
+mod translate;
+mod unasked;
 mod view;
 
 use std::net::Ipv4Addr;
 
-use crate::base::{IfaceId, Nanos, WanId};
-use crate::nat::rewrite::{End, rewrite};
-use crate::nat::session::{INSIDE, OUTSIDE};
-use crate::nat::{Env, Nat, Outbound, outbound::FromInside};
-use crate::nat::{Translation, inbound::FromOutside};
-use crate::packet::{Counters, DropReason, Frame, PacketBuf, Stat, Transport, Verdict};
+use crate::base::{IfaceId, Nanos};
+use crate::nat::rules::Action;
+use crate::nat::{Env, Nat};
+use crate::packet::{Counters, DropReason, Frame, PacketBuf, Stat, Verdict};
 use crate::table::neighbors::Neighbors;
 use crate::wire::icmp::{kind, unreachable};
 use crate::wire::ipv4;
 pub use established::From;
 use established::Marks;
 use out::Out;
+use unasked::Unasked;
 
 pub use admit::{Admitted, admit};
+pub use clamp::Clamp;
 pub use classify::{Class, classify};
 pub use hold::{HELD_FOR, Hold};
 pub use limit::Limit;
@@ -76,6 +79,8 @@ pub struct Router<B> {
     pub traffic: Vec<Traffic>,
     /// Frames to be sent, by interface, in order: the engine takes them after each burst
     pub out: Vec<Out<B>>,
+    /// A frame that has left by an outside address and comes in again by another: the engine takes it to its owner at once
+    pub turned: Option<(Frame<B>, Class)>,
     /// What the management thread must hear: the engine takes it after each burst
     pub notices: Vec<Notice>,
     /// Of the burst that was looked up last
@@ -88,10 +93,15 @@ pub struct Router<B> {
     long_way: bool,
     errors: Limit,
     chatter: Limit,
+    refusals: Limit,
+    /// SYNs that nobody asked for, until they are told so
+    unasked: Unasked<B>,
     /// By interface: so that what happens on one WAN's link silences no other's gateway
     gateways: Vec<Limit>,
 }
 
+/// Notices a second that there is no room for more sessions.
+const REFUSALS: u32 = 10;
 /// Notices of neighbours a second that one worker passes on; probes of gateways do not count.
 const CHATTER: u32 = 2000;
 /// Answers of a gateway a second that one worker passes on.
@@ -107,6 +117,7 @@ impl<B: PacketBuf> Router<B> {
             counters: Counters::default(),
             traffic: vec![Traffic::default(); interfaces],
             out: (0..interfaces).map(|_| Out::new()).collect(),
+            turned: None,
             notices: Vec::with_capacity(BURST * 4),
             marks: Marks::default(),
             last_hop: ((0, IfaceId(0), Ipv4Addr::UNSPECIFIED), 0),
@@ -114,6 +125,8 @@ impl<B: PacketBuf> Router<B> {
             long_way: false,
             errors: Limit::new(icmp.errors_per_second),
             chatter: Limit::new(CHATTER),
+            refusals: Limit::new(REFUSALS),
+            unasked: Unasked::new(),
             gateways: vec![Limit::new(GATEWAY_REPLIES); interfaces],
         }
     }
@@ -170,12 +183,23 @@ impl<B: PacketBuf> Router<B> {
     /// The rest of the way, on the worker that owns the frame's host.
     pub fn forward(&mut self, view: &View, frame: Frame<B>, class: Class, now: Nanos) -> Verdict {
         let way = match class {
-            Class::Own => Ok(self.local(view, frame, now)),
+            Class::Own => self.own(view, frame, now),
             Class::Inside { egress, next_hop } => self.inside(view, frame, egress, next_hop, now),
             Class::Outbound { pin } => self.outbound(view, frame, pin, now),
-            Class::Inbound { wan } => self.inbound(view, frame, wan, now),
+            Class::Inbound { wan, target, hairpin } => self.inbound(view, frame, (wan, target, hairpin), now),
+            Class::Hairpin { wan, .. } => self.hairpin(view, frame, wan, now),
         };
         way.unwrap_or_else(|end| end)
+    }
+
+    /// To the router itself, if the firewall lets it.
+    fn own(&mut self, view: &View, frame: Frame<B>, now: Nanos) -> Way {
+        if let Some(tuple) = frame.tuple()
+            && let Err(reason) = view.rules.firewall.judge(frame.ingress, &tuple, true, Action::Accept)
+        {
+            return Err(self.refuse(view, frame, reason, now));
+        }
+        Ok(self.local(view, frame, now))
     }
 
     fn inside(
@@ -192,50 +216,6 @@ impl<B: PacketBuf> Router<B> {
         Ok(self.resolve(view, egress, next_hop, frame.buf, Some(origin), now))
     }
 
-    fn outbound(&mut self, view: &View, frame: Frame<B>, pin: Option<WanId>, now: Nanos) -> Way {
-        let Some(tuple) = frame.tuple() else { return Err(self.ended(DropReason::Protocol)) };
-        let frame = self.age(view, frame, now)?;
-        let tcp = if let Transport::Tcp(tcp) = frame.transport { Some(tcp) } else { None };
-        let packet = FromInside { tuple: &tuple, tcp, bytes: u32::from(frame.ip.total_len), pin };
-        let to = match self
-            .nat
-            .outbound(&packet, &mut Env { up: &view.uplinks, now, counters: &mut self.counters })
-        {
-            Outbound::Translate(to) => to,
-            Outbound::Reset(reason) => return Err(self.reset(view, frame, reason, now)),
-            Outbound::Drop(reason) => {
-                self.count_refused(reason);
-                return Err(self.refuse(view, frame, reason, now));
-            }
-        };
-        let link = &view.wans[to.wan.index()];
-        let frame = self.fit(view, frame, link.iface, now)?;
-        let next_hop = if view.on_link(link.iface, tuple.dst) { tuple.dst } else { link.gateway };
-        Ok(self.translated(view, frame, End::Source, to, (link.iface, next_hop), now))
-    }
-
-    fn inbound(&mut self, view: &View, frame: Frame<B>, wan: WanId, now: Nanos) -> Way {
-        let Some(tuple) = frame.tuple() else { return Err(self.ended(DropReason::Protocol)) };
-        let tcp = if let Transport::Tcp(tcp) = frame.transport { Some(tcp) } else { None };
-        let packet = FromOutside { wan, tuple: &tuple, tcp, bytes: u32::from(frame.ip.total_len) };
-        let to = match self
-            .nat
-            .inbound(&packet, &mut Env { up: &view.uplinks, now, counters: &mut self.counters })
-        {
-            Ok(to) => to,
-            Err(reason) => {
-                self.count_refused(reason);
-                return Err(self.ended(reason));
-            }
-        };
-        // Not before: what nobody inside has asked for is not even told that its TTL ran out.
-        let frame = self.age(view, frame, now)?;
-        let Some(route) = view.routes.find(to.addr) else { return Err(self.ended(DropReason::NoRoute)) };
-        let (egress, next_hop) = (route.iface, route.via.unwrap_or(to.addr));
-        let frame = self.fit(view, frame, egress, now)?;
-        Ok(self.translated(view, frame, End::Destination, to, (egress, next_hop), now))
-    }
-
     /// The TTL, one less (RFC 1812 5.3.1).
     fn age(&mut self, view: &View, mut frame: Frame<B>, now: Nanos) -> Result<Frame<B>, Verdict> {
         if frame.ip.ttl <= 1 {
@@ -243,31 +223,6 @@ impl<B: PacketBuf> Router<B> {
         }
         ipv4::decrement_ttl(frame.packet_mut());
         Ok(frame)
-    }
-
-    fn translated(
-        &mut self,
-        view: &View,
-        mut frame: Frame<B>,
-        end: End,
-        to: Translation,
-        (egress, next_hop): (IfaceId, Ipv4Addr),
-        now: Nanos,
-    ) -> Verdict {
-        let origin = hold::Origin::of(&frame, Some(end));
-        let (l4, protocol) = (usize::from(frame.ip.header_len), frame.ip.protocol);
-        rewrite(frame.packet_mut(), l4, protocol, end, to.addr, to.port);
-        let ingress = frame.ingress;
-        let Some(hop) = self.neighbors.hop(egress, next_hop) else {
-            let held = hold::Held { egress, next_hop, since: now, origin: Some(origin), buf: frame.buf };
-            return self.wait(held, now);
-        };
-        let verdict = self.leave_by(view, hop, next_hop, frame.buf);
-        if verdict == Verdict::Sent {
-            let side = if end == End::Source { INSIDE } else { OUTSIDE };
-            self.nat.establish(to.slot, side, hop, ingress, self.stamp);
-        }
-        verdict
     }
 
     /// Whether the next link carries it whole.
@@ -299,7 +254,10 @@ impl<B: PacketBuf> Router<B> {
             DropReason::NoRoute | DropReason::WanNone | DropReason::WanDown if from_inside => {
                 Some((kind::UNREACHABLE, unreachable::NET))
             }
-            DropReason::NatPortsExhausted | DropReason::NatTableFull if from_inside => {
+            reason if is_refused(reason) && from_inside => {
+                Some((kind::UNREACHABLE, unreachable::ADMINISTRATIVELY_PROHIBITED))
+            }
+            DropReason::FirewallRejected => {
                 Some((kind::UNREACHABLE, unreachable::ADMINISTRATIVELY_PROHIBITED))
             }
             DropReason::LocalNoService if from_inside => Some((kind::UNREACHABLE, unreachable::PORT)),
@@ -312,9 +270,12 @@ impl<B: PacketBuf> Router<B> {
         Verdict::Dropped(reason)
     }
 
-    fn count_refused(&mut self, reason: DropReason) {
-        if matches!(reason, DropReason::NatTableFull | DropReason::NatPortsExhausted) {
+    fn count_refused(&mut self, reason: DropReason, now: Nanos) {
+        if is_refused(reason) {
             self.counters.add(Stat::SessionsRefused, 1);
+            if self.refusals.take(now) {
+                self.notices.push(Notice::Refused { reason });
+            }
         }
     }
 
@@ -322,4 +283,21 @@ impl<B: PacketBuf> Router<B> {
         self.counters.drop(reason);
         Verdict::Dropped(reason)
     }
+}
+
+/// No room for another session, or for another one of its host.
+const fn is_refused(reason: DropReason) -> bool {
+    matches!(
+        reason,
+        DropReason::NatTableFull
+            | DropReason::NatPortsExhausted
+            | DropReason::NatHostPorts
+            | DropReason::NatHostSessions
+            | DropReason::NatCreationRate
+            | DropReason::NatClash
+    )
+}
+
+fn env<'a>(view: &'a View, now: Nanos, counters: &'a mut Counters) -> Env<'a> {
+    Env { up: &view.uplinks, rules: &view.rules, now, counters }
 }

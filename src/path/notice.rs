@@ -3,6 +3,7 @@
 use std::net::Ipv4Addr;
 
 use crate::base::{IfaceId, Mac, Nanos};
+use crate::packet::DropReason;
 
 /// A notice to the management thread.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,5 +36,10 @@ pub enum Notice {
         ip: Ipv4Addr,
         /// Who claims it
         mac: Mac,
+    },
+    /// A flow was refused for want of room (RFC 6888 REQ-11).
+    Refused {
+        /// Of which room
+        reason: DropReason,
     },
 }

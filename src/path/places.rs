@@ -62,8 +62,9 @@ impl Places {
                 span(broadcast, broadcast);
             }
         }
-        for address in view.uplinks.wans.iter().flat_map(|u| &u.addresses) {
-            span(*address, *address);
+        for (wan, uplink) in view.uplinks.wans.iter().enumerate() {
+            uplink.addresses.ranges().for_each(|(first, last)| span(first, last));
+            view.rules.statics.outside(WanId(wan as u8)).for_each(|address| span(address, address));
         }
         for route in view.routes.iter() {
             span(route.net.network(), route.net.last());
@@ -118,10 +119,11 @@ fn judge(view: &View, ip: Ipv4Addr) -> Place {
 mod tests {
     use super::*;
     use crate::base::{Generation, Ipv4Net, Mac};
-    use crate::nat::{Uplink, Uplinks};
+    use crate::nat::{Addresses, Uplink, Uplinks};
     use crate::path::{IcmpPolicy, Iface, WanLink};
     use crate::table::routes::Routes;
     use proptest::prelude::*;
+    use std::collections::BTreeSet;
 
     fn net() -> impl Strategy<Value = Ipv4Net> {
         // Few enough that they meet.
@@ -136,21 +138,22 @@ mod tests {
             pool in prop::collection::vec(any::<u32>(), 0..5), fit: [bool; 2], asked in prop::collection::vec(any::<u32>(), 40),
         ) {
             let iface = |wan: Option<WanId>| Iface {
-                name: String::new(), mac: Mac::ZERO, mtu: 1500, up: true, addresses: Vec::new(), wan,
+                name: String::new(), mac: Mac::ZERO, mtu: 1500, up: true, addresses: Vec::new(), wan, silent: Addresses::default(),
             };
             let mut ifaces = vec![iface(None), iface(Some(WanId(0))), iface(Some(WanId(1)))];
             for (net, at) in &nets {
                 ifaces[1 + usize::from(*at)].addresses.push(*net);
             }
             let uplink = |at: usize| Uplink {
-                addresses: pool.iter().map(|ip| Ipv4Addr::from_bits(ip & 0xff00_01ff)).collect(), epoch: 0, fit: fit[at],
+                addresses: Addresses::new(pool.iter().map(|ip| Ipv4Addr::from_bits(ip & 0xff00_01ff)).map(|ip| (ip, ip)).collect::<BTreeSet<_>>()),
+                epoch: 0, fit: fit[at],
             };
             let wan = |at| WanLink { iface: IfaceId(at), gateway: Ipv4Addr::UNSPECIFIED };
             let route = |net: &Ipv4Net| Route { net: *net, iface: IfaceId(0), via: None };
             let view = View {
                 generation: Generation(0), ifaces, wans: vec![wan(1), wan(2)],
                 uplinks: Uplinks { wans: vec![uplink(0), uplink(1)], carrying: None },
-                routes: Routes::new(routes.iter().map(route).collect()),
+                routes: Routes::new(routes.iter().map(route).collect()), rules: Default::default(), clamp: Default::default(), clamping: false,
                 icmp: IcmpPolicy { errors_per_second: 1, time_exceeded: true }, places: Places::default(),
                 lent: Default::default(),
             }.indexed();

@@ -3,9 +3,10 @@
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
+use super::clamp::Clamp;
 use super::places::{Place, Places};
 use crate::base::{Generation, IfaceId, Ipv4Net, Mac, WanId, WorkerId};
-use crate::nat::Uplinks;
+use crate::nat::{Addresses, Rules, Uplinks};
 use crate::table::lent::{Lent, PoolId};
 use crate::table::routes::Routes;
 
@@ -24,6 +25,8 @@ pub struct Iface {
     pub addresses: Vec<Ipv4Net>,
     /// Which WAN it is; inside interfaces are none
     pub wan: Option<WanId>,
+    /// Addresses that are translated to and for which ARP is not answered
+    pub silent: Addresses,
 }
 
 /// The link of a WAN.
@@ -57,6 +60,12 @@ pub struct View {
     pub uplinks: Uplinks,
     /// The inside networks
     pub routes: Routes,
+    /// What is translated how, and who may open what
+    pub rules: Arc<Rules>,
+    /// What is done to the MSS of connections
+    pub clamp: Clamp,
+    /// Whether that may change any: made by `indexed`
+    pub clamping: bool,
     /// ICMP
     pub icmp: IcmpPolicy,
     /// What all of that says of an address: made by `indexed`
@@ -69,6 +78,7 @@ impl View {
     /// The same, to be read by the path: after the last change.
     pub fn indexed(mut self) -> View {
         self.places = Places::of(&self);
+        self.clamping = self.find_clamping();
         self
     }
 
@@ -77,8 +87,8 @@ impl View {
         if !self.lent.any() {
             return None;
         }
-        let address = self.uplinks.wans.get(wan.index())?.addresses.iter().position(|a| *a == dst.0)?;
-        self.lent.holder(PoolId { wan, address: address as u16, protocol }, dst.1)
+        let address = self.uplinks.wans.get(wan.index())?.addresses.position(dst.0)?;
+        self.lent.holder(PoolId { wan, address, protocol }, dst.1)
     }
 
     /// What an address is.
@@ -92,11 +102,24 @@ impl View {
         (0..self.ifaces.len()).map(|at| IfaceId(at as u8)).find(|iface| self.owns(*iface, ip))
     }
 
+    /// Whether `ip` is the router's own on this interface.
+    pub fn main(&self, iface: IfaceId, ip: Ipv4Addr) -> bool {
+        self.ifaces[iface.index()].addresses.iter().any(|a| a.addr == ip)
+    }
+
     /// Whether `ip` is one of the router's addresses on this interface, or one that it translates to there.
     pub fn owns(&self, iface: IfaceId, ip: Ipv4Addr) -> bool {
-        let iface = &self.ifaces[iface.index()];
-        let pool = iface.wan.and_then(|wan| self.uplinks.wans.get(wan.index()));
-        iface.addresses.iter().any(|a| a.addr == ip) || pool.is_some_and(|u| u.addresses.contains(&ip))
+        self.main(iface, ip)
+            || self.ifaces[iface.index()].wan.is_some_and(|wan| {
+                let pool = self.uplinks.wans.get(wan.index());
+                pool.is_some_and(|u| u.addresses.contains(ip)) || self.rules.statics.is_outside(wan, ip)
+            })
+    }
+
+    /// Whether the router answers ARP for `ip` on this interface.
+    pub fn answers(&self, iface: IfaceId, ip: Ipv4Addr) -> bool {
+        let silent = || self.ifaces[iface.index()].silent.contains(ip);
+        self.main(iface, ip) || (self.owns(iface, ip) && self.on_link(iface, ip) && !silent())
     }
 
     /// Whether `ip` is on the link of an interface.

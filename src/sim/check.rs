@@ -1,6 +1,7 @@
 //! The oracle: what must hold of every frame that the router sends, whatever the test is about.
 
 use crate::base::IfaceId;
+use crate::packet::Tuple;
 use crate::path::View;
 use crate::wire::be16;
 use crate::wire::eth::{Eth, ethertype};
@@ -26,7 +27,15 @@ pub(super) fn sent(view: &View, iface: IfaceId, frame: &[u8], was_right: bool) -
         return Some(format!("X-3: a wrong transport checksum left by {}: {seen:?}", port.name));
     }
     if port.wan.is_some() {
-        if !view.owns(iface, seen.ip.src) {
+        // What goes untranslated is meant to show where it comes from.
+        let t = Tuple {
+            protocol: seen.ip.protocol,
+            src: seen.ip.src,
+            src_port: seen.src().1,
+            dst: seen.ip.dst,
+            dst_port: seen.dst().1,
+        };
+        if !view.owns(iface, seen.ip.src) && !view.rules.statics.plain(iface, &t) {
             return Some(format!("X-2: {} left by {}", seen.ip.src, port.name));
         }
         let inside = |ip| view.routes.find(ip).is_some();

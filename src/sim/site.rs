@@ -262,7 +262,8 @@ impl Site {
         let after = self.counters();
         let refused = |name: &str| count(&after, name) > count(&before, name);
         // What has expired may be cleared away by the packet that finds it.
-        let nothing_due = !refused("sessions_expired");
+        let outside = self.view().ifaces[self.iface(link).index()].wan.is_some();
+        let nothing_due = outside && !refused("sessions_expired");
         if nothing_due
             && (refused("drop_nat_no_mapping") || refused("drop_nat_filtered") || refused("drop_wan_left"))
         {

@@ -43,6 +43,8 @@ pub struct PortPool {
     readies: usize,
     /// How many of them were told since
     peeked: usize,
+    /// How many ports it has, free or not
+    total: usize,
 }
 
 impl PortPool {
@@ -65,7 +67,24 @@ impl PortPool {
             next: 0,
             readies: 0,
             peeked: 0,
+            total: frees,
         }
+    }
+
+    /// How many ports it has, free or not.
+    pub fn total(&self) -> usize {
+        self.total
+    }
+
+    /// Fewer than one in ten of its ports are free.
+    #[inline]
+    pub fn used_up(&self) -> bool {
+        self.free() * 10 < self.total
+    }
+
+    /// A random port that somebody uses. `None` if none was found in a few tries.
+    pub fn random_in_use(&self, rng: &mut impl Rng) -> Option<u16> {
+        (0..32).map(|_| rng.random_range(1024..=u16::MAX)).find(|port| self.user(*port).is_some())
     }
 
     fn push_free(&mut self, port: u16) {
@@ -151,6 +170,7 @@ impl PortPool {
             // What was drawn ahead is free as well; the one that would be used last.
             self.readies = self.readies.checked_sub(1)?;
             self.peeked = self.peeked.min(self.readies);
+            self.total -= 1;
             return Some(self.ready[(self.next + self.readies) % AHEAD]);
         };
         let mut random = || rng.random_range(0..self.frees as u32) as usize;
@@ -159,11 +179,13 @@ impl PortPool {
         let port = self.free[at];
         self.free[at] = self.free[last];
         self.frees = last;
+        self.total -= 1;
         Some(port)
     }
 
     /// Takes in a port that is in no pool.
     pub fn take_in(&mut self, port: u16) {
+        self.total += 1;
         self.push_free(port);
     }
 

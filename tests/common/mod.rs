@@ -36,6 +36,16 @@ pub fn site(workers: usize) -> Site {
     Site::new(DUAL_WAN, workers).unwrap()
 }
 
+/// The profile of a site with room for so many sessions, in which no host has limits of its own; `nat` says more of that section.
+pub fn unlimited(sessions: u32, nat: &str) -> String {
+    let more = if nat.is_empty() { "" } else { ", " };
+    DUAL_WAN.replace("4096", &sessions.to_string())
+        + "nat: { creation_rate: 10000000, ports_per_host: 65536, sessions_per_host: 16000000"
+        + more
+        + nat
+        + " }\n"
+}
+
 /// Runs a test on each of the `SHAPES`.
 pub fn each_shape(test: impl Fn(Site)) {
     for (workers, queue) in SHAPES {

@@ -64,7 +64,9 @@ pub struct Pair {
 impl Pair {
     pub fn new(seed: u64, kind: Kind) -> Pair {
         let site = |long: bool| {
-            let mut site = Site::new(PROFILE, kind.workers).unwrap();
+            let fair = if kind.renews { "sessions_per_host: 16000000" } else { "sessions_per_host: auto" };
+            let profile = PROFILE.replace("nat: { ", &format!("nat: {{ {fair}, "));
+            let mut site = Site::new(&profile, kind.workers).unwrap();
             site.add_host("dmz", DMZ);
             site.add_host("isp2", NEAR);
             for lcore in site.lcores() {

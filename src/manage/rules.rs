@@ -1,0 +1,123 @@
+//! From what the profile says of translation and firewall to what the path reads.
+
+use crate::base::{IfaceId, WanId};
+use crate::nat::rules::{self, Firewall, Rules};
+use crate::nat::statics::{Forward, OneToOne, Statics};
+use crate::nat::{Addresses, Timeouts};
+use crate::path::Clamp;
+use crate::profile::{self, Profile};
+use crate::table::lent::CLASSES;
+
+/// The rules of a profile.
+pub fn rules(profile: &Profile) -> Rules {
+    let nat = &profile.nat;
+    Rules {
+        share_ports: nat.when_full.tcp == profile::Full::Share,
+        ports_per_host: share(nat.ports_per_host),
+        sessions_per_host: share(nat.sessions_per_host),
+        creation_rate: nat.creation_rate,
+        hairpin: nat.hairpin,
+        midstream: match nat.midstream {
+            profile::Midstream::Reset => rules::Midstream::Reset,
+            profile::Midstream::Adopt => rules::Midstream::Adopt,
+            profile::Midstream::Drop => rules::Midstream::Drop,
+        },
+        stealth: nat.stealth,
+        firewall: Firewall { rules: profile.firewall.iter().map(rule).collect() },
+        statics: Statics::new(
+            nat.inside.clone(),
+            nat.except.iter().map(when).collect(),
+            profile.forwards.iter().map(forward).collect(),
+            profile.one_to_one.iter().map(one_to_one).collect(),
+        ),
+    }
+}
+
+/// Who may answer a mapping. Echoes are answered by whom they were sent to.
+pub fn filtering(profile: &Profile) -> [rules::Filter; CLASSES] {
+    let filter = |filter| match filter {
+        profile::Filter::EndpointIndependent => rules::Filter::EndpointIndependent,
+        profile::Filter::AddressDependent => rules::Filter::AddressDependent,
+        profile::Filter::AddressAndPortDependent => rules::Filter::AddressAndPortDependent,
+    };
+    let profile::Filtering { tcp, udp } = profile.nat.filtering;
+    [filter(udp), filter(tcp), rules::Filter::AddressAndPortDependent]
+}
+
+/// What is done to the MSS.
+pub fn clamp(profile: &Profile) -> Clamp {
+    match profile.nat.mss_clamp {
+        profile::MssClamp::Auto => Clamp::Auto,
+        profile::MssClamp::Never => Clamp::Never,
+        profile::MssClamp::To(mss) => Clamp::To(mss),
+    }
+}
+
+/// How long sessions live.
+pub fn timeouts(profile: &Profile) -> Timeouts {
+    let t = &profile.nat.timeouts;
+    Timeouts::new(t.tcp, t.tcp_transitory, t.udp, &t.udp_ports, t.icmp, t.other)
+}
+
+/// A WAN's pool, if it has one.
+pub fn pool(wan: &profile::Wan) -> Option<Addresses> {
+    let all = Addresses::new(wan.pool.iter().flat_map(|pool| pool.addresses.iter().copied()));
+    (!all.is_empty()).then_some(all)
+}
+
+/// The addresses of an interface's pools for which ARP is not answered.
+pub fn silent(profile: &Profile, interface: usize) -> Addresses {
+    let pools = profile.wans.iter().filter(|wan| wan.interface == interface).flat_map(|wan| &wan.pool);
+    let never = pools.filter(|pool| pool.arp == profile::PoolArp::Never);
+    Addresses::new(never.flat_map(|pool| pool.addresses.iter().copied()))
+}
+
+fn share(share: profile::Share) -> rules::Share {
+    match share {
+        profile::Share::Auto => rules::Share::Auto,
+        profile::Share::Limit(most) => rules::Share::Limit(most),
+    }
+}
+
+fn when(given: &profile::Match) -> rules::Match {
+    rules::Match {
+        iface: given.interface.map(|at| IfaceId(at as u8)),
+        from: given.from.clone(),
+        to: match &given.to {
+            profile::To::Any => rules::To::Any,
+            profile::To::Nets(nets) => rules::To::Nets(nets.clone()),
+            profile::To::Own => rules::To::Own,
+        },
+        protocols: given.protocols.clone(),
+        ports: given.ports.clone(),
+    }
+}
+
+fn rule(given: &profile::Rule) -> (rules::Match, rules::Action) {
+    let action = match given.action {
+        profile::Action::Accept => rules::Action::Accept,
+        profile::Action::Drop => rules::Action::Drop,
+        profile::Action::Reject => rules::Action::Reject,
+    };
+    (when(&given.when), action)
+}
+
+fn forward(given: &profile::Forward) -> Forward {
+    Forward {
+        wans: given.wans.iter().map(|wan| WanId(*wan as u8)).collect(),
+        protocols: given.protocols.clone(),
+        ports: given.ports,
+        from: given.from.clone(),
+        to: given.to,
+        to_port: given.to_port,
+    }
+}
+
+fn one_to_one(given: &profile::OneToOne) -> OneToOne {
+    OneToOne {
+        wan: WanId(given.wan as u8),
+        outside: given.outside,
+        inside: given.inside,
+        masquerade: given.when_down == profile::WhenDown::Masquerade,
+    }
+}

@@ -1,0 +1,226 @@
+//! What each inside host has: ports, sessions, and how fast it makes more (RFC 6888 REQ-4, REQ-5).
+//!
+//! A host that has nothing is not remembered. There is room for many hosts, not for all: one that finds none is served
+//! without limits rather than refused.
+
+use std::net::Ipv4Addr;
+
+use super::rules::{Rules, Share};
+use super::session::NONE;
+use crate::base::Nanos;
+use crate::packet::DropReason;
+use crate::table::hash::HashKey;
+use crate::table::index::Index;
+use crate::table::lent::CLASSES;
+use crate::table::slab::Slab;
+
+/// Hosts of one worker, at most.
+const MOST: u32 = 1 << 18;
+/// So long may a host save up its rate.
+const DEPTH: u64 = 100_000_000;
+
+/// A host.
+#[derive(Clone, Copy, Debug)]
+struct Host {
+    ip: Ipv4Addr,
+    ports: [u32; CLASSES],
+    sessions: u32,
+    /// Up to when its rate is used up
+    spent: Nanos,
+}
+
+impl Default for Host {
+    fn default() -> Host {
+        Host { ip: Ipv4Addr::UNSPECIFIED, ports: [0; CLASSES], sessions: 0, spent: Nanos::ZERO }
+    }
+}
+
+/// The hosts of one worker.
+#[derive(Debug)]
+pub(super) struct Hosts {
+    hosts: Slab<Host>,
+    index: Index,
+}
+
+impl Hosts {
+    /// None yet, with all memory taken.
+    pub(super) fn new(sessions: u32, reserve: bool) -> Hosts {
+        let most = sessions.clamp(1, MOST);
+        Hosts { hosts: Slab::new(most, reserve), index: Index::new(most as usize, reserve) }
+    }
+
+    /// How many there are.
+    pub(super) fn len(&self) -> usize {
+        self.hosts.len()
+    }
+
+    /// Bytes of memory.
+    pub(super) fn bytes(&self) -> usize {
+        self.hosts.capacity() as usize * Slab::<Host>::slot_bytes() + self.index.bytes()
+    }
+
+    fn hash(key: &HashKey, ip: Ipv4Addr) -> u64 {
+        key.hash(u64::from(ip.to_bits()), 1)
+    }
+
+    /// A host's number. A new one is forgotten by `leave` unless it has got something; `NONE`: there is no room.
+    #[inline]
+    pub(super) fn enter(&mut self, key: &HashKey, ip: Ipv4Addr) -> u32 {
+        let hash = Hosts::hash(key, ip);
+        if let Some(slot) = self.index.find(hash, |slot| self.hosts.get(slot).ip == ip) {
+            return slot;
+        }
+        let Some(slot) = self.hosts.insert(Host { ip, ..Host::default() }) else { return NONE };
+        if self.index.insert(hash, slot).is_err() {
+            self.hosts.remove(slot);
+            return NONE;
+        }
+        slot
+    }
+
+    /// Forgets a host that has nothing.
+    #[inline]
+    pub(super) fn leave(&mut self, key: &HashKey, slot: u32) {
+        if slot == NONE {
+            return;
+        }
+        let host = self.hosts.get(slot);
+        if host.sessions == 0 && host.ports == [0; CLASSES] {
+            let hash = Hosts::hash(key, host.ip);
+            self.index.remove(hash, slot);
+            self.hosts.remove(slot);
+        }
+    }
+
+    /// Counts a session of a host more, or one less.
+    #[inline]
+    pub(super) fn sessions(&mut self, slot: u32, more: bool) {
+        if slot != NONE {
+            let host = self.hosts.get_mut(slot);
+            host.sessions = if more { host.sessions + 1 } else { host.sessions.saturating_sub(1) };
+        }
+    }
+
+    /// Counts a port of a host more, or one less.
+    #[inline]
+    pub(super) fn ports(&mut self, slot: u32, class: usize, more: bool) {
+        if slot != NONE {
+            let ports = &mut self.hosts.get_mut(slot).ports[class % CLASSES];
+            *ports = if more { *ports + 1 } else { ports.saturating_sub(1) };
+        }
+    }
+
+    /// Whether a host may have one more of what it has `has` of; `fair` is its share if that runs short.
+    #[inline]
+    fn may(has: u32, share: Share, fair: impl FnOnce() -> Option<u32>) -> bool {
+        match share {
+            Share::Limit(most) => has < most,
+            Share::Auto => fair().is_none_or(|fair| has < fair.max(1)),
+        }
+    }
+
+    /// Whether a host may have another session; `fair` gives its share if the table runs short.
+    ///
+    /// # Errors
+    /// It may not.
+    #[inline]
+    pub(super) fn may_open(
+        &self,
+        slot: u32,
+        rules: &Rules,
+        fair: impl FnOnce(usize) -> Option<u32>,
+    ) -> Result<(), DropReason> {
+        let free = slot == NONE
+            || Hosts::may(self.hosts.get(slot).sessions, rules.sessions_per_host, || fair(self.len()));
+        if free { Ok(()) } else { Err(DropReason::NatHostSessions) }
+    }
+
+    /// Whether a host may have another port; `fair` gives its share if the pool runs short.
+    ///
+    /// # Errors
+    /// It has enough of them.
+    #[inline]
+    pub(super) fn may_map(
+        &self,
+        slot: u32,
+        class: usize,
+        rules: &Rules,
+        fair: impl FnOnce(usize) -> Option<u32>,
+    ) -> Result<(), DropReason> {
+        let free = slot == NONE
+            || Hosts::may(self.hosts.get(slot).ports[class % CLASSES], rules.ports_per_host, || {
+                fair(self.len())
+            });
+        if free { Ok(()) } else { Err(DropReason::NatHostPorts) }
+    }
+
+    /// Whether a host's rate allows one more now; gives up to when it is used up then.
+    ///
+    /// # Errors
+    /// It does not.
+    #[inline]
+    pub(super) fn may_spend(&self, slot: u32, per_second: u32, now: Nanos) -> Result<Nanos, DropReason> {
+        if slot == NONE {
+            return Ok(now);
+        }
+        let cost = 1_000_000_000 / u64::from(per_second.max(1));
+        let from = self.hosts.get(slot).spent.0.max(now.0.saturating_sub(DEPTH.max(cost)));
+        if from + cost > now.0 { Err(DropReason::NatCreationRate) } else { Ok(Nanos(from + cost)) }
+    }
+
+    /// Uses up what `may_spend` has given.
+    #[inline]
+    pub(super) fn spend(&mut self, slot: u32, spent: Nanos) {
+        if slot != NONE {
+            self.hosts.get_mut(slot).spent = spent;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rand::{SeedableRng, rngs::StdRng};
+
+    #[test]
+    fn rfc6888_4c_a_host_makes_mappings_at_its_rate_and_another_one_at_its_own() {
+        let key = HashKey::draw(&mut StdRng::seed_from_u64(1));
+        let mut hosts = Hosts::new(64, false);
+        let (a, b) = (hosts.enter(&key, [10, 0, 0, 1].into()), hosts.enter(&key, [10, 0, 0, 2].into()));
+        assert_ne!(a, b);
+        let mut make = |host, rate, now| {
+            let spent = hosts.may_spend(host, rate, now);
+            spent.map(|spent| hosts.spend(host, spent)).is_ok()
+        };
+        let second = |n: u64| Nanos(5_000_000_000 + n * 10_000);
+        let made = (0..100_000).filter(|n| make(a, 1000, second(*n))).count();
+        assert!((1000..=1100).contains(&made), "{made}");
+        assert!(make(b, 1000, second(100_000)));
+        assert!((0..10).all(|n| make(a, 1, Nanos::from_s(100 + n))), "one a second is one a second");
+    }
+
+    #[test]
+    fn a_host_with_nothing_is_forgotten_and_without_room_nobody_is_refused() {
+        let key = HashKey::draw(&mut StdRng::seed_from_u64(1));
+        let mut hosts = Hosts::new(2, false);
+        let a = hosts.enter(&key, [10, 0, 0, 1].into());
+        hosts.sessions(a, true);
+        hosts.leave(&key, a);
+        assert_eq!(hosts.enter(&key, [10, 0, 0, 1].into()), a);
+        hosts.enter(&key, [10, 0, 0, 2].into());
+        let none = hosts.enter(&key, [10, 0, 0, 3].into());
+        assert_eq!(none, NONE);
+        let rules = Rules { ports_per_host: Share::Limit(1), ..Rules::default() };
+        assert!(
+            hosts.may_map(none, 0, &rules, |_| None).is_ok() && hosts.may_spend(none, 1, Nanos::ZERO).is_ok()
+        );
+        hosts.ports(a, 1, true);
+        assert_eq!(hosts.may_map(a, 1, &rules, |_| None), Err(DropReason::NatHostPorts));
+        assert!(hosts.may_map(a, 0, &rules, |_| None).is_ok(), "rfc6888_4b: by protocol");
+        hosts.ports(a, 1, false);
+        hosts.sessions(a, false);
+        hosts.leave(&key, a);
+        assert_eq!(hosts.len(), 1);
+        assert_ne!(hosts.enter(&key, [10, 0, 0, 3].into()), NONE);
+    }
+}

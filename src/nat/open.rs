@@ -1,0 +1,268 @@
+//! How a flow from inside begins: may it, how is it carried, and on whose mapping.
+//!
+//! Most are masqueraded: one mapping an inside endpoint, whatever the remote (RFC 4787 REQ-1). Others have no mapping: what goes as it is, what
+//! has an address of its own (`statics`), protocols without ports (by the address alone), and TCP by a port that it
+//! shares when nine in ten are used: each is found by its session only.
+
+use std::net::Ipv4Addr;
+
+use super::rules::{Action, Midstream};
+use super::session::{Ends, Kind, NONE, Origin, Root, Session};
+use super::statics::Way;
+use super::timeouts::tick;
+use super::{Env, Key, Nat, Outbound};
+use crate::base::{IfaceId, WanId};
+use crate::packet::{DropReason, Stat, Tuple};
+use crate::table::lent::class_of;
+use crate::wire::protocol;
+use crate::wire::tcp::Tcp;
+
+/// Ports that are tried for a flow before it is refused, should another one with the same remote have them.
+const TRIES: usize = 4;
+
+/// Whether a protocol has ports, or what serves as one.
+#[inline(always)]
+pub(super) const fn has_ports(protocol: u8) -> bool {
+    matches!(protocol, protocol::UDP | protocol::TCP | protocol::ICMP)
+}
+
+impl Nat {
+    /// What becomes of TCP that begins in its middle.
+    pub(super) fn midstream(&mut self, tcp: Tcp, env: &Env<'_>) -> Result<(), Outbound> {
+        let why = DropReason::NatTcpMidstream;
+        match env.rules.midstream {
+            Midstream::Adopt if tcp.flags.is_plain() => Ok(()),
+            Midstream::Reset | Midstream::Adopt if !tcp.flags.rst() => Err(Outbound::Reset(why)),
+            _ => Err(Outbound::Drop(why)),
+        }
+    }
+
+    /// Makes a session for a packet that has none.
+    #[inline]
+    pub(super) fn open(
+        &mut self,
+        t: &Tuple,
+        (ingress, pin): (IfaceId, Option<WanId>),
+        hash: u64,
+        env: &mut Env<'_>,
+    ) -> Result<u32, Outbound> {
+        if self.sessions.is_full() {
+            return Err(Outbound::Drop(DropReason::NatTableFull));
+        }
+        let rules = env.rules;
+        if !rules.firewall.rules.is_empty() {
+            rules.firewall.judge(ingress, t, false, Action::Accept).map_err(Outbound::Drop)?;
+        }
+        let way = match rules.statics.is_empty() {
+            true => Way::Masquerade,
+            false => rules.statics.way(ingress, t, env.up),
+        };
+        let opened = match way {
+            Way::Masquerade if has_ports(t.protocol) => self.masquerade(t, pin, hash, env),
+            Way::Masquerade => self.portless(t, pin, hash, env),
+            Way::Plain => {
+                let wan = wan_for(pin, env);
+                wan.and_then(|wan| self.fixed(t, (t.src, t.src_port), wan, Kind::Plain, hash, env))
+            }
+            Way::OneToOne(one) => {
+                self.fixed(t, (one.outside, t.src_port), one.wan, Kind::OneToOne, hash, env)
+            }
+            Way::Nowhere => Err(DropReason::WanDown),
+        };
+        opened.map_err(Outbound::Drop)
+    }
+
+    /// On the mapping of its inside endpoint.
+    #[inline(always)]
+    fn masquerade(
+        &mut self,
+        t: &Tuple,
+        pin: Option<WanId>,
+        hash: u64,
+        env: &mut Env<'_>,
+    ) -> Result<u32, DropReason> {
+        let key = Key::mapping(t.protocol, pin.map_or(0, |w| w.0 + 1), t.src, t.src_port);
+        let mapping_hash = self.hash(key);
+        if let Some(slot) = self.find_mapping(mapping_hash, key) {
+            self.fair(self.mappings.get(slot).host, env)?;
+            self.settle(slot, env)?;
+            return self.on_mapping(t, slot, hash, env);
+        }
+        if t.protocol == protocol::TCP && env.rules.share_ports && self.runs_short(t, pin, env) {
+            return self.share(t, pin, hash, env);
+        }
+        for _ in 0..TRIES {
+            let slot = self.map(t, pin, mapping_hash, env)?;
+            match self.on_mapping(t, slot, hash, env) {
+                Err(DropReason::NatClash) => {}
+                done => return done,
+            }
+        }
+        Err(DropReason::NatClash)
+    }
+
+    /// A session on a mapping, which goes again if it was made for this and cannot have it.
+    #[inline(always)]
+    fn on_mapping(&mut self, t: &Tuple, slot: u32, hash: u64, env: &mut Env<'_>) -> Result<u32, DropReason> {
+        let mapping = *self.mappings.get(slot);
+        // Of a WAN that is down while there is none to move to: no session for what is not sent.
+        let outside = (env.up.address(mapping.wan, mapping.address), mapping.outside_port);
+        let made = match env.up.fit(mapping.wan) {
+            true => {
+                let session = self.begun(t, outside, mapping.wan, env);
+                let root = Root {
+                    mapping: slot,
+                    created: env.now.as_s() as u32,
+                    epoch: mapping.epoch,
+                    host: mapping.host,
+                    ..Root::default()
+                };
+                if env.up.left(mapping.wan, mapping.epoch) {
+                    env.counters.add(Stat::MappingsOnLeftWan, 1);
+                }
+                self.add_session(session, hash, root, env)
+            }
+            false => Err(DropReason::WanDown),
+        };
+        if made.is_err() && self.mappings.get(slot).sessions == 0 {
+            self.remove_mapping(slot, true, env.now, env.counters);
+        }
+        made
+    }
+
+    /// A session whose first packet comes from inside.
+    #[inline(always)]
+    pub(super) fn begun(&self, t: &Tuple, outside: (Ipv4Addr, u16), wan: WanId, env: &Env<'_>) -> Session {
+        let icmp = t.protocol == protocol::ICMP;
+        let mut session = Session::new(&Ends {
+            protocol: t.protocol,
+            inside: (t.src, t.src_port),
+            outside,
+            remote: (t.dst, if icmp { 0 } else { t.dst_port }),
+            wan,
+        });
+        session.state = self.timeouts.first_state(t.protocol, t.dst_port);
+        session.refreshed = tick(env.now);
+        session
+    }
+
+    /// A session without a mapping, by a place outside that is given.
+    pub(super) fn fixed(
+        &mut self,
+        t: &Tuple,
+        outside: (Ipv4Addr, u16),
+        wan: WanId,
+        kind: Kind,
+        hash: u64,
+        env: &mut Env<'_>,
+    ) -> Result<u32, DropReason> {
+        let uplink = env.up.get(wan).filter(|uplink| uplink.fit).ok_or(DropReason::WanDown)?;
+        let session = self.begun(t, outside, wan, env);
+        self.unmapped(session, (kind, Origin::Inside, uplink.epoch), hash, env)
+    }
+
+    /// Adds a session that has no mapping; its host may have another one.
+    pub(super) fn unmapped(
+        &mut self,
+        session: Session,
+        (kind, origin, epoch): (Kind, Origin, u16),
+        hash: u64,
+        env: &mut Env<'_>,
+    ) -> Result<u32, DropReason> {
+        let host = self.hosts.enter(&self.key, session.inside().0);
+        let created = env.now.as_s() as u32;
+        let root = Root { mapping: NONE, created, kind, origin, epoch, host, ..Root::default() };
+        let made = self
+            .fair(host, env)
+            .and_then(|()| self.hosts.may_spend(host, env.rules.creation_rate, env.now))
+            .and_then(|spent| Ok((self.add_session(session, hash, root, env)?, spent)));
+        match made {
+            Ok((slot, spent)) => {
+                self.hosts.spend(host, spent);
+                Ok(slot)
+            }
+            Err(reason) => {
+                self.hosts.leave(&self.key, host);
+                Err(reason)
+            }
+        }
+    }
+
+    /// Whether a host may have another session.
+    #[inline(always)]
+    pub(super) fn fair(&self, host: u32, env: &Env<'_>) -> Result<(), DropReason> {
+        let capacity = self.sessions.capacity();
+        let short = self.sessions.len() as u64 * 10 >= u64::from(capacity) * 9;
+        let fair = |hosts: usize| short.then(|| capacity / (hosts as u32).max(1));
+        self.hosts.may_open(host, env.rules, fair)
+    }
+
+    /// A protocol without ports: by the address of the host's WAN, if no other host speaks it to the same remote there.
+    fn portless(
+        &mut self,
+        t: &Tuple,
+        pin: Option<WanId>,
+        hash: u64,
+        env: &mut Env<'_>,
+    ) -> Result<u32, DropReason> {
+        let wan = wan_for(pin, env)?;
+        let at = self.address(t.src, wan, env.up);
+        let outside = (env.up.address(wan, at as u16), 0);
+        self.fixed(t, outside, wan, Kind::Portless, hash, env)
+    }
+
+    /// Whether fewer than one in ten of the ports that a new mapping could have are free.
+    fn runs_short(&self, t: &Tuple, pin: Option<WanId>, env: &Env<'_>) -> bool {
+        let Ok(wan) = wan_for(pin, env) else { return false };
+        let at = self.address(t.src, wan, env.up);
+        let pools = self.ports.get(wan.index()).and_then(|pools| pools.get(at));
+        pools.is_some_and(|pools| pools[class_of(t.protocol)].used_up())
+    }
+
+    /// TCP by a port that others have as well, with other remotes.
+    #[cold]
+    fn share(
+        &mut self,
+        t: &Tuple,
+        pin: Option<WanId>,
+        hash: u64,
+        env: &mut Env<'_>,
+    ) -> Result<u32, DropReason> {
+        let wan = wan_for(pin, env)?;
+        let at = self.address(t.src, wan, env.up);
+        let address = env.up.address(wan, at as u16);
+        for _ in 0..TRIES * 2 {
+            let pools = self.ports.get(wan.index()).and_then(|pools| pools.get(at));
+            let port = pools.and_then(|pools| pools[class_of(t.protocol)].random_in_use(&mut self.rng));
+            let port = port.ok_or(DropReason::NatPortsExhausted)?;
+            match self.fixed(t, (address, port), wan, Kind::Shared, hash, env) {
+                Err(DropReason::NatClash) => {}
+                done => {
+                    env.counters.add(Stat::SessionsShared, u64::from(done.is_ok()));
+                    return done;
+                }
+            }
+        }
+        Err(DropReason::NatPortsExhausted)
+    }
+
+    /// Puts a session that is not translated onto a WAN that carries.
+    pub(super) fn move_plain(
+        &mut self,
+        slot: u32,
+        pin: Option<WanId>,
+        env: &mut Env<'_>,
+    ) -> Result<(), DropReason> {
+        let wan = wan_for(pin, env)?;
+        let epoch = env.up.get(wan).map_or(0, |uplink| uplink.epoch);
+        let outside = self.sessions.get(slot).outside();
+        self.bind(slot, outside, (wan, epoch), env)
+    }
+}
+
+/// The WAN that a new flow takes.
+#[inline]
+fn wan_for(pin: Option<WanId>, env: &Env<'_>) -> Result<WanId, DropReason> {
+    let wan = pin.filter(|w| env.up.fit(*w)).or(env.up.carrying).ok_or(DropReason::WanNone)?;
+    if env.up.fit(wan) { Ok(wan) } else { Err(DropReason::WanDown) }
+}

@@ -1,0 +1,171 @@
+//! The way through the NAT: out, in, and out and in again (hairpin). `nat` decides, here it is done to the packet, which then goes
+//! on by `fit` and `resolve`.
+
+use std::net::Ipv4Addr;
+
+use super::{Admitted, Class, Router, View, Way, admit, classify, env, hold};
+use crate::base::{IfaceId, Nanos, WanId};
+use crate::nat::inbound::FromOutside;
+use crate::nat::outbound::FromInside;
+use crate::nat::rewrite::{End, rewrite};
+use crate::nat::session::{INSIDE, OUTSIDE};
+use crate::nat::statics::Target;
+use crate::nat::{Outbound, Translation};
+use crate::packet::{DropReason, Frame, PacketBuf, Transport, Verdict};
+use crate::wire::eth::{Eth, ethertype};
+
+impl<B: PacketBuf> Router<B> {
+    pub(super) fn outbound(&mut self, view: &View, frame: Frame<B>, pin: Option<WanId>, now: Nanos) -> Way {
+        let (frame, to) = self.leave(view, frame, pin, now)?;
+        let link = &view.wans[to.wan.index()];
+        let frame = self.fit(view, frame, link.iface, now)?;
+        let dst = frame.ip.dst;
+        let next_hop = if view.on_link(link.iface, dst) { dst } else { link.gateway };
+        Ok(self.translated(view, frame, End::Source, to, (link.iface, next_hop), now))
+    }
+
+    /// What the NAT makes of a packet from inside, after its TTL.
+    fn leave(
+        &mut self,
+        view: &View,
+        frame: Frame<B>,
+        pin: Option<WanId>,
+        now: Nanos,
+    ) -> Result<(Frame<B>, Translation), Verdict> {
+        let Some(tuple) = frame.tuple() else { return Err(self.ended(DropReason::Protocol)) };
+        let mut frame = self.age(view, frame, now)?;
+        let tcp = if let Transport::Tcp(tcp) = frame.transport { Some(tcp) } else { None };
+        let packet = FromInside {
+            ingress: frame.ingress,
+            tuple: &tuple,
+            tcp,
+            reply: frame.is_echo_reply(),
+            bytes: u32::from(frame.ip.total_len),
+            pin,
+        };
+        match self.nat.outbound(&packet, &mut env(view, now, &mut self.counters)) {
+            Outbound::Translate(to) => {
+                if tcp.is_some_and(|tcp| tcp.flags.opens()) {
+                    self.asked(&tuple, &to);
+                }
+                self.clamp(view, &mut frame, view.wans[to.wan.index()].iface);
+                Ok((frame, to))
+            }
+            Outbound::Reset(reason) => Err(self.reset(view, frame, reason, now)),
+            Outbound::Drop(reason) => {
+                self.count_refused(reason, now);
+                Err(self.refuse(view, frame, reason, now))
+            }
+        }
+    }
+
+    /// From inside to inside by an outside address: its source becomes its own outside endpoint (RFC 4787 REQ-9a), then it comes in.
+    pub(super) fn hairpin(&mut self, view: &View, frame: Frame<B>, wan: WanId, now: Nanos) -> Way {
+        let (mut frame, to) = self.leave(view, frame, None, now)?;
+        let (l4, protocol) = (usize::from(frame.ip.header_len), frame.ip.protocol);
+        rewrite(frame.packet_mut(), l4, protocol, End::Source, to.addr, to.port);
+        let ingress = view.wans[wan.index()].iface;
+        let (src, dst) = (view.ifaces[frame.ingress.index()].mac, view.ifaces[ingress.index()].mac);
+        Eth { dst, src, ethertype: ethertype::IPV4 }.emit(frame.buf.bytes_mut());
+        let Ok(frame) = turn(view, ingress, frame.buf) else {
+            return Err(self.ended(DropReason::Hairpin));
+        };
+        self.turned = Some(frame);
+        Ok(Verdict::Turned)
+    }
+
+    /// A frame that another worker has turned.
+    pub fn come_in(&mut self, view: &View, ingress: IfaceId, buf: B, now: Nanos) {
+        match turn(view, ingress, buf) {
+            Ok((frame, class)) => {
+                self.forward(view, frame, class, now);
+            }
+            Err(reason) => self.counters.drop(reason),
+        }
+    }
+
+    pub(super) fn inbound(
+        &mut self,
+        view: &View,
+        frame: Frame<B>,
+        (wan, target, hairpin): (WanId, Option<Target>, bool),
+        now: Nanos,
+    ) -> Way {
+        let Some(tuple) = frame.tuple() else { return Err(self.ended(DropReason::Protocol)) };
+        let tcp = if let Transport::Tcp(tcp) = frame.transport { Some(tcp) } else { None };
+        let packet = FromOutside {
+            wan,
+            ingress: frame.ingress,
+            tuple: &tuple,
+            tcp,
+            bytes: u32::from(frame.ip.total_len),
+            target,
+            reply: frame.is_echo_reply(),
+            hairpin,
+        };
+        let to = match self.nat.inbound(&packet, &mut env(view, now, &mut self.counters)) {
+            Ok(to) => to,
+            Err(reason) => {
+                self.count_refused(reason, now);
+                return Err(self.unsolicited(view, frame, reason, hairpin, now));
+            }
+        };
+        // Not before: what nobody inside has asked for is not even told that its TTL ran out. Once for both halves of a hairpin.
+        let mut frame = if hairpin { frame } else { self.age(view, frame, now)? };
+        let Some(route) = view.routes.find(to.addr) else { return Err(self.ended(DropReason::NoRoute)) };
+        let (egress, next_hop) = (route.iface, route.via.unwrap_or(to.addr));
+        self.clamp(view, &mut frame, egress);
+        let frame = self.fit(view, frame, egress, now)?;
+        if hairpin {
+            return Ok(self.rewritten(view, frame, End::Destination, to, (egress, next_hop), now).0);
+        }
+        Ok(self.translated(view, frame, End::Destination, to, (egress, next_hop), now))
+    }
+
+    fn translated(
+        &mut self,
+        view: &View,
+        frame: Frame<B>,
+        end: End,
+        to: Translation,
+        way: (IfaceId, Ipv4Addr),
+        now: Nanos,
+    ) -> Verdict {
+        let ingress = frame.ingress;
+        let (verdict, hop) = self.rewritten(view, frame, end, to, way, now);
+        if let (Verdict::Sent, Some(hop)) = (verdict, hop) {
+            let side = if end == End::Source { INSIDE } else { OUTSIDE };
+            self.nat.establish(to.slot, side, hop, ingress, self.stamp);
+        }
+        verdict
+    }
+
+    /// Rewrites a packet and sends it on; gives the neighbour it went to.
+    fn rewritten(
+        &mut self,
+        view: &View,
+        mut frame: Frame<B>,
+        end: End,
+        to: Translation,
+        (egress, next_hop): (IfaceId, Ipv4Addr),
+        now: Nanos,
+    ) -> (Verdict, Option<u16>) {
+        let origin = hold::Origin::of(&frame, Some(end));
+        let (l4, protocol) = (usize::from(frame.ip.header_len), frame.ip.protocol);
+        rewrite(frame.packet_mut(), l4, protocol, end, to.addr, to.port);
+        match self.neighbors.hop(egress, next_hop) {
+            Some(hop) => (self.leave_by(view, hop, next_hop, frame.buf), Some(hop)),
+            None => {
+                let held = hold::Held { egress, next_hop, since: now, origin: Some(origin), buf: frame.buf };
+                (self.wait(held, now), None)
+            }
+        }
+    }
+}
+
+/// Reads a frame that has become one from outside.
+fn turn<B: PacketBuf>(view: &View, ingress: IfaceId, buf: B) -> Result<(Frame<B>, Class), DropReason> {
+    let Admitted::Ip(frame) = admit(view, ingress, buf)? else { return Err(DropReason::Hairpin) };
+    let class = classify::turned(view, &frame).ok_or(DropReason::Hairpin)?;
+    Ok((frame, class))
+}
