@@ -243,7 +243,15 @@ fn outbound(nat: &mut Nat, tuple: &Tuple, env: &mut Env<'_>) -> Option<Endpoint>
 fn filled(flows: &mut [Flow]) -> (Nat, f64, Uplinks) {
     let s = Nanos::from_s;
     let timeouts = Timeouts::new(s(7440), s(240), UDP_TIMEOUT, &[], s(60));
-    let config = NatConfig { sessions: flows.len() as u32, timeouts, wans: vec![1], reserve: true, seed: 1 };
+    let config = NatConfig {
+        sessions: flows.len() as u32,
+        timeouts,
+        wans: vec![1],
+        quarantine: Default::default(),
+        reserved: vec![],
+        reserve: true,
+        seed: 1,
+    };
     let mut nat = Nat::new(&config, &|_| true);
     let up = Uplinks {
         wans: vec![Uplink { addresses: vec![OUTSIDE], epoch: 0, fit: true }],

@@ -79,7 +79,15 @@ impl<P: Bed> Lane<P> {
         let s = Nanos::from_s;
         let timeouts = Timeouts::new(s(7440), s(240), UDP_TIMEOUT, &[], s(60));
         let wans = vec![addresses(place.sessions); place.wans];
-        let config = NatConfig { sessions: share, timeouts, wans, reserve: true, seed: place.seed };
+        let config = NatConfig {
+            sessions: share,
+            timeouts,
+            wans,
+            quarantine: Default::default(),
+            reserved: vec![],
+            reserve: true,
+            seed: place.seed,
+        };
         let nat = Nat::new(&config, &|port: u16| steer.port(port) == id);
         let neighbors = Neighbors::new(16, HashKey::draw(&mut rand::rng()));
         let router = Router::new(nat, neighbors, view.ifaces.len(), &view.icmp);

@@ -8,6 +8,7 @@ use crate::nat::{NatConfig, Timeouts, Uplink, Uplinks};
 use crate::path::{IcmpPolicy, Iface, Places, View, WanLink};
 use crate::profile::Profile;
 use crate::table::lent::Lent;
+use crate::table::ports::Quarantine;
 use crate::table::routes::{Route, Routes};
 use crate::wan;
 
@@ -100,6 +101,8 @@ pub fn nat_config(profile: &Profile, workers: usize, seed: u64) -> NatConfig {
         sessions: u32::try_from(sessions).unwrap_or(u32::MAX),
         timeouts: Timeouts::new(t.tcp, t.tcp_transitory, t.udp, &t.udp_ports, t.icmp),
         wans: vec![ADDRESSES; profile.wans.len()],
+        quarantine: Quarantine::default(),
+        reserved: Vec::new(),
         reserve: profile.engine.hugepages != crate::profile::Hugepages::Never,
         seed,
     }

@@ -25,16 +25,18 @@ pub mod timeouts;
 mod tests_session;
 
 use std::net::Ipv4Addr;
+use std::sync::Arc;
 
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 
 use crate::base::{Nanos, WanId};
 use crate::packet::{Counters, DropReason, Stat};
+use crate::table::bags::{Bags, HIGH};
 use crate::table::hash::HashKey;
 use crate::table::index::Index;
-use crate::table::lent::CLASSES;
-use crate::table::ports::PortPool;
+use crate::table::lent::{CLASSES, class_of};
+use crate::table::ports::{PortPools, Quarantine};
 use crate::table::slab::Slab;
 use crate::table::store::Store;
 use crate::wire::protocol;
@@ -127,13 +129,20 @@ pub struct NatConfig {
     pub sessions: u32,
     /// How long they live
     pub timeouts: Timeouts,
-    /// One per WAN: how many addresses it has
+    /// One per WAN: how many addresses it has, 0 to 65536
     pub wans: Vec<usize>,
+    /// How outside ports rest after use
+    pub quarantine: Quarantine,
+    /// Outside ports that are never given out nor lent, as they are used otherwise
+    pub reserved: Vec<Reserved>,
     /// Tables may take huge pages from the reserve
     pub reserve: bool,
     /// Seed of the secret and of the ports
     pub seed: u64,
 }
+
+/// Outside ports of an address of a WAN: which address, the protocol (`wire::protocol`), the first and the last.
+pub type Reserved = (WanId, u16, u8, u16, u16);
 
 /// Which outside ports and echo identifiers a worker may give out.
 pub trait PortSlice {
@@ -147,10 +156,9 @@ impl<F: Fn(u16) -> bool> PortSlice for F {
     }
 }
 
-/// The lowest outside port given out for UDP and TCP.
-pub const FIRST_PORT: u16 = 1024;
-/// The lowest of each class of ports (`table::lent`); echo identifiers are given out all.
-pub const FIRST_PORTS: [u16; CLASSES] = [FIRST_PORT, FIRST_PORT, 0];
+/// The lowest of each class of ports (`table::lent`) that any source may get and that may be lent. Of UDP and TCP those
+/// below go to sources that are below themselves (RFC 4787 REQ-3a); echo identifiers are given out all but 0.
+pub const FIRST_PORTS: [u16; CLASSES] = [HIGH, HIGH, 1];
 /// Ports there are.
 const ALL_PORTS: usize = 1 << 16;
 
@@ -167,8 +175,8 @@ pub struct Nat {
     index: Index,
     /// One entry a mapping, by its inside endpoint; by its outside endpoint it stands in `ports`
     mapping_index: Index,
-    /// [wan][address][udp, tcp, icmp]
-    ports: Vec<Vec<[PortPool; CLASSES]>>,
+    /// [wan][udp, tcp, icmp]
+    ports: Vec<[PortPools; CLASSES]>,
     lots: Lots,
     timeouts: Timeouts,
     sweep: sweep::Sweep,
@@ -183,12 +191,17 @@ impl Nat {
     pub fn new(config: &NatConfig, slice: &impl PortSlice) -> Nat {
         let mut rng = StdRng::seed_from_u64(config.seed);
         // A mapping has a port of its own: there are no more of them than ports, of which other workers may lend all.
-        let per_address: usize = FIRST_PORTS.map(|first| ALL_PORTS - usize::from(first)).iter().sum();
+        let per_address = CLASSES * ALL_PORTS;
         let addresses: usize = config.wans.iter().sum();
         let mappings = (addresses * per_address).min(config.sessions as usize).max(1);
         let reserve = config.reserve;
-        let pool = |first: u16| PortPool::new((first..=u16::MAX).filter(|p| slice.holds(*p)), reserve);
-        let pools = |n: &usize| (0..*n).map(|_| FIRST_PORTS.map(pool)).collect();
+        let bags = [false, true].map(|one| Bags::new(one, |port| slice.holds(port)));
+        let pools = |n: &usize| {
+            let pools = |bags: &Arc<Bags>| PortPools::new(*n, bags.clone(), config.quarantine, reserve);
+            [pools(&bags[0]), pools(&bags[0]), pools(&bags[1])]
+        };
+        let mut ports: Vec<_> = config.wans.iter().map(pools).collect();
+        take_out(&mut ports, &config.reserved);
         Nat {
             key: HashKey::draw(&mut rng),
             rng,
@@ -197,7 +210,7 @@ impl Nat {
             mappings: Slab::new(mappings as u32, reserve),
             index: Index::new(config.sessions as usize * 2, reserve),
             mapping_index: Index::new(mappings, reserve),
-            ports: config.wans.iter().map(pools).collect(),
+            ports,
             lots: Lots::new(&config.wans, slice),
             timeouts: config.timeouts.clone(),
             sweep: sweep::Sweep::default(),
@@ -224,7 +237,7 @@ impl Nat {
     /// Bytes of memory that all tables take.
     pub fn bytes(&self) -> usize {
         let mappings = self.mappings.capacity() as usize * Slab::<Mapping>::slot_bytes();
-        let ports: usize = self.ports.iter().flatten().flatten().map(PortPool::bytes).sum();
+        let ports: usize = self.ports.iter().flatten().map(PortPools::bytes).sum();
         self.session_bytes() + mappings + self.mapping_index.bytes() + ports
     }
 
@@ -340,9 +353,28 @@ impl Nat {
             let key = self.hash(s.key(INSIDE)) ^ self.hash(s.key(OUTSIDE)).rotate_left(7);
             sum.wrapping_add(key ^ u64::from(s.refreshed) << 8 ^ u64::from(s.state))
         });
-        for pool in self.ports.iter().flatten().flatten() {
-            sum = sum.wrapping_mul(31).wrapping_add(pool.free() as u64);
+        for pools in self.ports.iter().flatten() {
+            sum = sum.wrapping_mul(31).wrapping_add(pools.free());
         }
         sum ^ (self.mappings.len() as u64) << 40
+    }
+}
+
+/// Takes reserved ports out of pools from which none was drawn.
+fn take_out(ports: &mut [[PortPools; CLASSES]], reserved: &[Reserved]) {
+    let pool_of = |r: &Reserved| (r.0.index(), class_of(r.2), usize::from(r.1));
+    for (n, pool) in reserved.iter().map(pool_of).enumerate() {
+        // Once for each pool: a walk over all its ports.
+        if reserved[..n].iter().any(|r| pool_of(r) == pool) {
+            continue;
+        }
+        let mut out = vec![false; ALL_PORTS];
+        for (.., first, last) in reserved.iter().filter(|r| pool_of(r) == pool) {
+            (*first..=*last).for_each(|port| out[usize::from(port)] = true);
+        }
+        let (wan, class, address) = pool;
+        if let Some(mut pool) = ports.get_mut(wan).and_then(|pools| pools[class].pool(address)) {
+            pool.remove(|port| out[usize::from(port)]);
+        }
     }
 }

@@ -10,9 +10,6 @@ use crate::table::hash::HashKey;
 use crate::table::lent::{PoolId, class_of};
 use crate::table::ports::PortPool;
 
-/// How many more addresses of a WAN are tried when that of the host has no port left.
-const OTHERS: usize = 3;
-
 /// Which of `n` addresses of a WAN a host keeps to.
 #[inline]
 pub(super) fn address_of(key: &HashKey, host: Ipv4Addr, n: usize) -> usize {
@@ -23,14 +20,14 @@ pub(super) fn address_of(key: &HashKey, host: Ipv4Addr, n: usize) -> usize {
 }
 
 impl Nat {
-    pub(super) fn pool(&mut self, wan: WanId, address: u16, protocol: u8) -> Option<&mut PortPool> {
-        Some(&mut self.ports.get_mut(wan.index())?.get_mut(usize::from(address))?[class_of(protocol)])
+    pub(super) fn pool(&mut self, wan: WanId, address: u16, protocol: u8) -> Option<PortPool<'_>> {
+        self.ports.get_mut(wan.index())?[class_of(protocol)].pool(usize::from(address))
     }
 
     /// The mapping that has the outside endpoint which a packet from outside is for.
     pub(super) fn find_mapping_outside(&self, wan: WanId, t: &Tuple, env: &Env<'_>) -> Option<u32> {
         let address = env.up.get(wan)?.addresses.iter().position(|a| *a == t.dst)?;
-        let slot = self.ports.get(wan.index())?.get(address)?[class_of(t.protocol)].user(t.dst_port)?;
+        let slot = self.ports.get(wan.index())?[class_of(t.protocol)].user(address, t.dst_port)?;
         let m = (slot < self.mappings.capacity()).then(|| self.mappings.get(slot))?;
         let its = m.sessions > 0
             && (m.wan, usize::from(m.address), m.outside_port) == (wan, address, t.dst_port)
@@ -51,28 +48,25 @@ impl Nat {
         Ok(())
     }
 
-    /// Gives a mapping its WAN and a port there. A host keeps to one address of a WAN (RFC 4787 REQ-2) as long as that
-    /// has ports.
+    /// Gives a mapping its WAN and a port there. A host keeps to one address of a WAN (RFC 4787 REQ-2): when that has no port
+    /// left it is refused, and not put onto another one (RFC 7857 section 4).
     fn place(&mut self, slot: u32, mapping: Mapping, env: &mut Env<'_>) -> Result<Mapping, DropReason> {
         let pin = mapping.pin.checked_sub(1).map(WanId);
         // What is on the link of a WAN that is down may be reached by another one all the same.
         let wan = pin.filter(|w| env.up.fit(*w)).or(env.up.carrying).ok_or(DropReason::WanNone)?;
         let uplink = env.up.get(wan).filter(|u| u.fit).ok_or(DropReason::WanDown)?;
-        let pools = self.ports.get_mut(wan.index()).map(Vec::as_mut_slice).unwrap_or_default();
+        let pools = self.ports.get_mut(wan.index()).ok_or(DropReason::WanNone)?;
+        let pools = &mut pools[class_of(mapping.protocol)];
         let n = pools.len().min(uplink.addresses.len());
-        let first = address_of(&self.key, mapping.inside, n);
-        for at in (first..n).chain(0..first).take(1 + OTHERS) {
-            let pool = &mut pools[at][class_of(mapping.protocol)];
-            let drawn = pool.draw(&mut self.rng, env.now, slot);
-            if pool.free() < self.lots.low {
-                let id = PoolId { wan, address: at as u16, protocol: mapping.protocol };
-                self.lots.runs_low(id, pool, env.now);
-            }
-            if let Some(outside_port) = drawn {
-                return Ok(Mapping { outside_port, address: at as u16, wan, epoch: uplink.epoch, ..mapping });
-            }
+        let at = address_of(&self.key, mapping.inside, n);
+        let mut pool = pools.pool(at).filter(|_| n > 0).ok_or(DropReason::NatPortsExhausted)?;
+        let drawn = pool.draw(&mut self.rng, env.now, mapping.inside_port, slot);
+        if pool.free() < self.lots.low {
+            let id = PoolId { wan, address: at as u16, protocol: mapping.protocol };
+            self.lots.runs_low(id, &pool, env.now);
         }
-        Err(DropReason::NatPortsExhausted)
+        let outside_port = drawn.ok_or(DropReason::NatPortsExhausted)?;
+        Ok(Mapping { outside_port, address: at as u16, wan, epoch: uplink.epoch, ..mapping })
     }
 
     /// Makes a mapping for an inside endpoint.
@@ -115,7 +109,7 @@ impl Nat {
     }
 
     fn release_port(&mut self, mapping: &Mapping, closed: bool, now: Nanos) {
-        let Some(pool) = self.pool(mapping.wan, mapping.address, mapping.protocol) else { return };
+        let Some(mut pool) = self.pool(mapping.wan, mapping.address, mapping.protocol) else { return };
         if closed {
             pool.release_at_once(mapping.outside_port);
         } else {

@@ -113,7 +113,15 @@ fn a_session_is_one_line_and_takes_at_most_128_bytes_with_its_index_however_many
         assert!((64.0..=128.0).contains(&each), "{sessions}: {each}");
     }
     let timeouts = Timeouts::new(Nanos::ZERO, Nanos::ZERO, Nanos::ZERO, &[], Nanos::ZERO);
-    let config = NatConfig { sessions: 64_512, timeouts, wans: vec![1], reserve: false, seed: 7 };
+    let config = NatConfig {
+        sessions: 64_512,
+        timeouts,
+        wans: vec![1],
+        quarantine: Default::default(),
+        reserved: vec![],
+        reserve: false,
+        seed: 7,
+    };
     let nat = Nat::new(&config, &|_: u16| true);
     assert_eq!(nat.index.bytes(), Index::bytes_for(2 * 64_512));
 }
