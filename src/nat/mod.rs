@@ -22,20 +22,21 @@ pub mod tcp;
 pub mod timeouts;
 
 #[cfg(test)]
+mod tests_place;
+#[cfg(test)]
 mod tests_session;
 
 use std::net::Ipv4Addr;
-use std::sync::Arc;
 
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 
 use crate::base::{Nanos, WanId};
 use crate::packet::{Counters, DropReason, Stat};
-use crate::table::bags::{Bags, HIGH};
+use crate::table::bags::HIGH;
 use crate::table::hash::HashKey;
 use crate::table::index::Index;
-use crate::table::lent::{CLASSES, class_of};
+use crate::table::lent::CLASSES;
 use crate::table::ports::{PortPools, Quarantine};
 use crate::table::slab::Slab;
 use crate::table::store::Store;
@@ -195,13 +196,6 @@ impl Nat {
         let addresses: usize = config.wans.iter().sum();
         let mappings = (addresses * per_address).min(config.sessions as usize).max(1);
         let reserve = config.reserve;
-        let bags = [false, true].map(|one| Bags::new(one, |port| slice.holds(port)));
-        let pools = |n: &usize| {
-            let pools = |bags: &Arc<Bags>| PortPools::new(*n, bags.clone(), config.quarantine, reserve);
-            [pools(&bags[0]), pools(&bags[0]), pools(&bags[1])]
-        };
-        let mut ports: Vec<_> = config.wans.iter().map(pools).collect();
-        take_out(&mut ports, &config.reserved);
         Nat {
             key: HashKey::draw(&mut rng),
             rng,
@@ -210,7 +204,7 @@ impl Nat {
             mappings: Slab::new(mappings as u32, reserve),
             index: Index::new(config.sessions as usize * 2, reserve),
             mapping_index: Index::new(mappings, reserve),
-            ports,
+            ports: place::pools(config, slice),
             lots: Lots::new(&config.wans, slice),
             timeouts: config.timeouts.clone(),
             sweep: sweep::Sweep::default(),
@@ -357,24 +351,5 @@ impl Nat {
             sum = sum.wrapping_mul(31).wrapping_add(pools.free());
         }
         sum ^ (self.mappings.len() as u64) << 40
-    }
-}
-
-/// Takes reserved ports out of pools from which none was drawn.
-fn take_out(ports: &mut [[PortPools; CLASSES]], reserved: &[Reserved]) {
-    let pool_of = |r: &Reserved| (r.0.index(), class_of(r.2), usize::from(r.1));
-    for (n, pool) in reserved.iter().map(pool_of).enumerate() {
-        // Once for each pool: a walk over all its ports.
-        if reserved[..n].iter().any(|r| pool_of(r) == pool) {
-            continue;
-        }
-        let mut out = vec![false; ALL_PORTS];
-        for (.., first, last) in reserved.iter().filter(|r| pool_of(r) == pool) {
-            (*first..=*last).for_each(|port| out[usize::from(port)] = true);
-        }
-        let (wan, class, address) = pool;
-        if let Some(mut pool) = ports.get_mut(wan).and_then(|pools| pools[class].pool(address)) {
-            pool.remove(|port| out[usize::from(port)]);
-        }
     }
 }

@@ -1,14 +1,16 @@
 //! Mappings: where an inside endpoint stands on a WAN, how it gets there, moves, and leaves.
 
 use std::net::Ipv4Addr;
+use std::sync::Arc;
 
 use super::mapping::Mapping;
-use super::{Env, Nat};
+use super::{ALL_PORTS, Env, Nat, NatConfig, PortSlice, Reserved};
 use crate::base::{Nanos, WanId};
 use crate::packet::{Counters, DropReason, Stat, Tuple};
+use crate::table::bags::Bags;
 use crate::table::hash::HashKey;
-use crate::table::lent::{PoolId, class_of};
-use crate::table::ports::PortPool;
+use crate::table::lent::{CLASSES, PoolId, class_of};
+use crate::table::ports::{PortPool, PortPools};
 
 /// Which of `n` addresses of a WAN a host keeps to.
 #[inline]
@@ -16,6 +18,37 @@ pub(super) fn address_of(key: &HashKey, host: Ipv4Addr, n: usize) -> usize {
     match n {
         0 | 1 => 0,
         n => ((key.hash(u64::from(host.to_bits()), 0) >> 32) as usize * n) >> 32,
+    }
+}
+
+/// The pools of a worker, [wan][udp, tcp, icmp], without what is reserved.
+pub(super) fn pools(config: &NatConfig, slice: &impl PortSlice) -> Vec<[PortPools; CLASSES]> {
+    let bags = [false, true].map(|one| Bags::new(one, |port| slice.holds(port)));
+    let pools = |n: &usize| {
+        let pools = |bags: &Arc<Bags>| PortPools::new(*n, bags.clone(), config.quarantine, config.reserve);
+        [pools(&bags[0]), pools(&bags[0]), pools(&bags[1])]
+    };
+    let mut ports: Vec<_> = config.wans.iter().map(pools).collect();
+    take_out(&mut ports, &config.reserved);
+    ports
+}
+
+/// Takes reserved ports out of pools from which none was drawn.
+fn take_out(ports: &mut [[PortPools; CLASSES]], reserved: &[Reserved]) {
+    let pool_of = |r: &Reserved| (r.0.index(), class_of(r.2), usize::from(r.1));
+    for (n, pool) in reserved.iter().map(pool_of).enumerate() {
+        // Once for each pool: a walk over all its ports.
+        if reserved[..n].iter().any(|r| pool_of(r) == pool) {
+            continue;
+        }
+        let mut out = vec![false; ALL_PORTS];
+        for (.., first, last) in reserved.iter().filter(|r| pool_of(r) == pool) {
+            (*first..=*last).for_each(|port| out[usize::from(port)] = true);
+        }
+        let (wan, class, address) = pool;
+        if let Some(mut pool) = ports.get_mut(wan).and_then(|pools| pools[class].pool(address)) {
+            pool.remove(|port| out[usize::from(port)]);
+        }
     }
 }
 

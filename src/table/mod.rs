@@ -5,6 +5,7 @@
 //! `store` is their memory; the only file outside `dpdk` that may hold unsafe code.
 #![deny(unsafe_code)]
 
+pub mod ahead;
 pub mod bags;
 pub mod hash;
 pub mod index;

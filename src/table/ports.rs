@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use rand::Rng;
 
+use super::ahead::{AHEAD, Ring};
 use super::bags::{ALL, BAGS, Bags, Free};
 use super::store::{Store, prefetch};
 use crate::base::Nanos;
@@ -39,8 +40,6 @@ impl Default for Quarantine {
 /// In a cell: the port rests until the ms in the other bits (wrapping). Without it they are 1 + the user, or 0: nobody.
 const RESTS: u32 = 1 << 31;
 
-/// Draws that are made ahead, for each parity: as many as a burst may need.
-const AHEAD: usize = 32;
 /// If there are more addresses than `READY`: they share the burst, and each draw may take a page.
 const AHEAD_FEW: usize = 4;
 /// With so many addresses their memory is taken at once: 1.5 MB each with all classes.
@@ -60,54 +59,6 @@ struct Head {
     rests: u32,
     /// Where in the ring of those that rest the oldest is
     oldest: u16,
-}
-
-/// A ring of ports that were drawn ahead.
-#[derive(Clone, Debug, Default)]
-struct Ring {
-    ports: [u16; AHEAD],
-    first: usize,
-    count: usize,
-    /// How many of them were told since
-    peeked: usize,
-}
-
-impl Ring {
-    #[inline(always)]
-    fn get(&self, n: usize) -> u16 {
-        self.ports[(self.first + n) % AHEAD]
-    }
-
-    #[inline(always)]
-    fn push(&mut self, port: u16) {
-        self.ports[(self.first + self.count) % AHEAD] = port;
-        self.count += 1;
-    }
-
-    #[inline(always)]
-    fn pop(&mut self) -> Option<u16> {
-        let port = self.get(0);
-        self.count = self.count.checked_sub(1)?;
-        self.peeked = self.peeked.saturating_sub(1);
-        self.first = (self.first + 1) % AHEAD;
-        Some(port)
-    }
-
-    fn pop_last(&mut self) -> Option<u16> {
-        self.count = self.count.checked_sub(1)?;
-        self.peeked = self.peeked.min(self.count);
-        Some(self.get(self.count))
-    }
-
-    #[inline(always)]
-    fn peek(&mut self) -> Option<u16> {
-        if self.peeked >= self.count {
-            self.peeked = 0;
-            return None;
-        }
-        self.peeked += 1;
-        Some(self.get(self.peeked - 1))
-    }
 }
 
 /// The pools of one class of ports of all addresses of a WAN.
