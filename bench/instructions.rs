@@ -135,8 +135,16 @@ impl Bed {
         let s = Nanos::from_s;
         let timeouts = Timeouts::new(s(7440), s(240), s(300), &[(53, s(10)), (123, s(30))], s(60), s(600));
         let filtering = FILTERING;
-        let config =
-            NatConfig { sessions: 1 << 16, timeouts, wans: vec![1], filtering, reserve: false, seed: 7 };
+        let config = NatConfig {
+            sessions: 1 << 16,
+            timeouts,
+            wans: vec![1],
+            filtering,
+            quarantine: Default::default(),
+            reserved: vec![],
+            reserve: false,
+            seed: 7,
+        };
         let nat = Nat::new(&config, &|_: u16| true);
         let key = HashKey::draw(&mut <rand::rngs::StdRng as rand::SeedableRng>::seed_from_u64(7));
         let router = Router::new(nat, Neighbors::new(16, key), 2, &view.icmp);

@@ -259,7 +259,16 @@ fn filled(flows: &mut [Flow]) -> (Nat, f64, Uplinks) {
     let s = Nanos::from_s;
     let timeouts = Timeouts::new(s(7440), s(240), UDP_TIMEOUT, &[], s(60), s(600));
     let (sessions, filtering) = (flows.len() as u32, FILTERING);
-    let config = NatConfig { sessions, timeouts, wans: vec![1], filtering, reserve: true, seed: 1 };
+    let config = NatConfig {
+        sessions,
+        timeouts,
+        wans: vec![1],
+        filtering,
+        quarantine: Default::default(),
+        reserved: vec![],
+        reserve: true,
+        seed: 1,
+    };
     let mut nat = Nat::new(&config, &|_| true);
     let up = Uplinks {
         wans: vec![Uplink { addresses: Addresses::one(OUTSIDE), epoch: 0, fit: true }],

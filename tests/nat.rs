@@ -35,13 +35,15 @@ fn rfc4787_3_the_same_inside_port_of_two_hosts_gets_two_outside_ports() {
 }
 
 #[test]
-fn rfc4787_3a2_ports_from_1024_on_stay_there() {
-    let mut site = site(2);
-    for port in (1024..=65535).step_by(2003) {
-        let (_, x) = udp_out(&mut site, (H1, port), (E1, 80)).unwrap();
-        assert!(x.1 >= 1024, "{port} -> {x:?}");
-    }
-    site.finish(&OPENED).unwrap();
+fn rfc4787_3a1_and_rfc4787_3a2_and_rfc4787_4_a_port_keeps_its_range_and_its_parity() {
+    each_shape(|mut site| {
+        for port in (1..1024).step_by(41).chain((1024..=65535).step_by(2003)) {
+            let (_, x) = udp_out(&mut site, (H1, port), (E1, 80)).unwrap();
+            assert_eq!((x.1 < 1024, x.1 % 2), (port < 1024, port % 2), "{port} -> {x:?}");
+            assert_eq!(udp_in(&mut site, "isp1", (E1, 80), x), Some((H1, port)));
+        }
+        site.finish(&OPENED).unwrap();
+    });
 }
 
 #[test]
@@ -163,7 +165,7 @@ fn rfc6888_13_the_whole_pool_can_be_had_and_rfc6888_11_then_the_next_is_refused_
     meet(&mut site);
     let host = |n: u32| Ipv4Addr::from_bits(0xc0a8_0a0a + n % 2);
     let flows = |from: u32, to: u32| {
-        (from..to).map(move |n| Packet::udp((host(n), (n / 2) as u16), (E1, 80), &n.to_be_bytes()))
+        (from..to).map(move |n| Packet::udp((host(n), (1024 + n / 2) as u16), (E1, 80), &n.to_be_bytes()))
     };
     let out = flood(&mut site, "lan", flows(0, 64_000));
     let mut ends = BTreeMap::new();
@@ -183,10 +185,10 @@ fn rfc6888_13_the_whole_pool_can_be_had_and_rfc6888_11_then_the_next_is_refused_
     assert_eq!(refused, 70_000 - 64_512);
     // 6888-11d
     for (x, n) in ends.into_iter().step_by(997) {
-        assert_eq!(udp_in(&mut site, "isp1", (E1, 80), x), Some((host(n), (n / 2) as u16)));
+        assert_eq!(udp_in(&mut site, "isp1", (E1, 80), x), Some((host(n), (1024 + n / 2) as u16)));
     }
     // a port in use serves another remote all the same
-    assert!(udp_out(&mut site, (host(0), 0), (E2, 80)).is_some());
+    assert!(udp_out(&mut site, (host(0), 1024), (E2, 80)).is_some());
     let moved = ["drop_nat_ports_exhausted", "sessions_refused", "icmp_errors_sent", "icmp_errors_limited"];
     site.finish(&and(&[&OPENED, &moved, &["ports_lent", "ports_borrowed"]])).unwrap();
 }

@@ -198,10 +198,10 @@ fn drained(closed_tcp: bool) -> (Site, BTreeSet<u16>) {
         false => Packet::udp((host, port), (E1, 80), b""),
     };
     // one flow first, whose port is to be freed; then all others
-    flood(&mut site, "lan", std::iter::once(make(H1, 1)));
+    flood(&mut site, "lan", std::iter::once(make(H1, 2001)));
     let early = site.now();
     site.run_coarse(60, 250);
-    let out = flood(&mut site, "lan", (0..64_511u32).map(|n| make(H2, n as u16)));
+    let out = flood(&mut site, "lan", (0..64_511u32).map(|n| make(H2, 1024 + n as u16)));
     assert!(site.now().since(early).as_s() < 100);
     (site, out.iter().map(|(_, s)| s.src().1).collect())
 }
@@ -212,7 +212,8 @@ fn rfc6888_8_a_freed_port_rests_for_two_minutes() {
     assert_eq!(others.len(), 64_511);
     // The first flow ends at 300 s; the others are kept. Its memory is back some seconds later, and its port 120 s after that.
     let keep = |site: &mut Site| {
-        let out = flood(site, "lan", (0..64_511u32).map(|n| Packet::udp((H2, n as u16), (E1, 80), b"")));
+        let out =
+            flood(site, "lan", (0..64_511u32).map(|n| Packet::udp((H2, 1024 + n as u16), (E1, 80), b"")));
         assert_eq!(out.len(), 64_511);
     };
     site.run_coarse(180, 250);
@@ -222,11 +223,11 @@ fn rfc6888_8_a_freed_port_rests_for_two_minutes() {
     }
     site.run_coarse(118, 250);
     site.take_all();
-    let refused = site.send("lan", &Packet::udp((H1, 2), (E1, 80), b""));
+    let refused = site.send("lan", &Packet::udp((H1, 2002), (E1, 80), b""));
     assert_eq!(refused.len(), 1);
     assert_eq!(error(&refused[0].1), Some((3, 13, 0)));
     site.run_coarse(3, 250);
-    let (_, x) = udp_out(&mut site, (H1, 3), (E1, 80)).unwrap();
+    let (_, x) = udp_out(&mut site, (H1, 2003), (E1, 80)).unwrap();
     assert!(!others.contains(&x.1));
     let moved = ["sessions_expired", "drop_nat_ports_exhausted", "sessions_refused", "icmp_errors_sent"];
     site.finish(&and(&[&OPENED, &moved])).unwrap();

@@ -81,7 +81,16 @@ impl<P: Bed> Lane<P> {
         let timeouts = Timeouts::new(s(7440), s(240), UDP_TIMEOUT, &[], s(60), s(600));
         let wans = vec![addresses(place.sessions); place.wans];
         let (filtering, reserve) = (FILTERING, true);
-        let config = NatConfig { sessions: share, timeouts, wans, filtering, reserve, seed: place.seed };
+        let config = NatConfig {
+            sessions: share,
+            timeouts,
+            wans,
+            filtering,
+            quarantine: Default::default(),
+            reserved: vec![],
+            reserve,
+            seed: place.seed,
+        };
         let nat = Nat::new(&config, &|port: u16| steer.port(port) == id);
         let neighbors = Neighbors::new(16, HashKey::draw(&mut rand::rng()));
         let router = Router::new(nat, neighbors, view.ifaces.len(), &view.icmp);

@@ -3,10 +3,11 @@
 use crate::base::{IfaceId, WanId};
 use crate::nat::rules::{self, Firewall, Rules};
 use crate::nat::statics::{Forward, OneToOne, Statics};
-use crate::nat::{Addresses, Timeouts};
+use crate::nat::{Addresses, Reserved, Timeouts};
 use crate::path::Clamp;
 use crate::profile::{self, Profile};
 use crate::table::lent::CLASSES;
+use crate::table::ports::Quarantine;
 
 /// The rules of a profile.
 pub fn rules(profile: &Profile) -> Rules {
@@ -70,6 +71,19 @@ pub fn silent(profile: &Profile, interface: usize) -> Addresses {
     let pools = profile.wans.iter().filter(|wan| wan.interface == interface).flat_map(|wan| &wan.pool);
     let never = pools.filter(|pool| pool.arp == profile::PoolArp::Never);
     Addresses::new(never.flat_map(|pool| pool.addresses.iter().copied()))
+}
+
+/// How ports rest.
+pub fn quarantine(profile: &Profile) -> Quarantine {
+    Quarantine { rest: profile.nat.quarantine.time, most: profile.nat.quarantine.ports }
+}
+
+/// The ports that forwards have on addresses that are translated to: a WAN's own one, unless it has a pool of others.
+pub fn reserved(profile: &Profile) -> Vec<Reserved> {
+    let forwards = rules(profile).statics.forwarded().collect::<Vec<_>>();
+    let own = |wan: &WanId| profile.wans.get(wan.index()).is_some_and(|wan| wan.pool.is_empty());
+    let all = forwards.into_iter().filter(|(wan, ..)| own(wan));
+    all.map(|(wan, protocol, first, last)| (wan, 0, protocol, first, last)).collect()
 }
 
 fn share(share: profile::Share) -> rules::Share {

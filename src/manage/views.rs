@@ -108,6 +108,8 @@ pub fn nat_config(profile: &Profile, workers: usize, seed: u64) -> NatConfig {
         timeouts: rules::timeouts(profile),
         wans: addresses(profile),
         filtering: rules::filtering(profile),
+        quarantine: rules::quarantine(profile),
+        reserved: rules::reserved(profile),
         reserve: profile.engine.hugepages != crate::profile::Hugepages::Never,
         seed,
     }

@@ -37,11 +37,11 @@ impl Nat {
     pub fn call_opening(&mut self, key: Key, up: &Uplinks) {
         self.mapping_index.prefetch(self.hash(key.of_mapping()));
         let Some((wan, uplink)) = up.carrying.and_then(|wan| Some((wan, up.get(wan)?))) else { return };
-        let pools = self.ports.get_mut(wan.index()).map(Vec::as_mut_slice).unwrap_or_default();
-        let at = address_of(&self.key, key.source().0, pools.len().min(uplink.addresses.len()));
-        let Some(port) = pools.get_mut(at).and_then(|pools| pools[class_of(key.protocol())].peek()) else {
-            return;
-        };
+        let Some(pools) = self.ports.get_mut(wan.index()) else { return };
+        let pools = &mut pools[class_of(key.protocol())];
+        let (host, inside_port) = key.source();
+        let at = address_of(&self.key, host, pools.len().min(uplink.addresses.len()));
+        let Some(port) = pools.peek(at, inside_port) else { return };
         let Some(outside) = uplink.addresses.get(at) else { return };
         self.index.prefetch(self.hash(key.reply(wan, (outside, port))));
     }

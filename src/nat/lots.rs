@@ -73,7 +73,7 @@ impl Lots {
 
     /// A pool has few free ports: it wants more, unless it has asked, or ports end their rest.
     #[cold]
-    pub(super) fn runs_low(&mut self, id: PoolId, pool: &PortPool, now: Nanos) {
+    pub(super) fn runs_low(&mut self, id: PoolId, pool: &PortPool<'_>, now: Nanos) {
         let Some(asked) = self.asked(id).filter(|asked| !**asked) else { return };
         if !pool.ripe(now) {
             *asked = true;
@@ -107,8 +107,8 @@ impl Nat {
     ) {
         loan.left = 0;
         let PoolId { wan, address, protocol } = loan.pool;
-        let pools = self.ports.get_mut(wan.index()).and_then(|wan| wan.get_mut(usize::from(address)));
-        let Some(pool) = pools.map(|pools| &mut pools[class_of(protocol)]) else { return };
+        let pools = self.ports.get_mut(wan.index()).map(|pools| &mut pools[class_of(protocol)]);
+        let Some(mut pool) = pools.and_then(|pools| pools.pool(usize::from(address))) else { return };
         // A pool that nobody draws from wakes nobody.
         pool.wake(now, 2 * LOT);
         let more = (pool.free() as u32).saturating_sub(loan.keep.saturating_add(loan.has));
@@ -128,7 +128,7 @@ impl Nat {
         if let Some(asked) = self.lots.asked(loan.pool) {
             *asked = false;
         }
-        let Some(pool) = self.pool(wan, address, protocol) else { return };
+        let Some(mut pool) = self.pool(wan, address, protocol) else { return };
         counters.add(Stat::PortsBorrowed, loan.lot.len() as u64);
         loan.lot.drain(..).for_each(|port| pool.take_in(port));
     }
@@ -152,9 +152,17 @@ mod tests {
     fn nat(slice: impl Fn(u16) -> bool) -> Nat {
         let s = Nanos::from_s;
         let timeouts = Timeouts::new(s(7440), s(240), s(300), &[], s(60), s(600));
-        let filtering = FILTERING;
         Nat::new(
-            &NatConfig { sessions: 64, timeouts, wans: vec![1], filtering, reserve: false, seed: 1 },
+            &NatConfig {
+                sessions: 64,
+                timeouts,
+                wans: vec![1],
+                filtering: FILTERING,
+                quarantine: Default::default(),
+                reserved: vec![],
+                reserve: false,
+                seed: 1,
+            },
             &slice,
         )
     }
@@ -208,9 +216,9 @@ mod tests {
     fn a_pool_that_nobody_draws_from_lends_what_has_rested_and_not_what_rests() {
         let counters = &mut Counters::default();
         let mut lender = nat(|port| (2000..2100).contains(&port));
-        let pool = lender.pool(POOL.wan, 0, POOL.protocol).unwrap();
+        let mut pool = lender.pool(POOL.wan, 0, POOL.protocol).unwrap();
         let rng = &mut <rand::rngs::StdRng as rand::SeedableRng>::seed_from_u64(1);
-        let drawn: Vec<u16> = std::iter::from_fn(|| pool.draw(rng, Nanos::from_s(1), 1)).collect();
+        let drawn: Vec<u16> = std::iter::from_fn(|| pool.draw(rng, Nanos::from_s(1), 2000, 1)).collect();
         drawn.iter().for_each(|port| pool.release(*port, Nanos::from_s(1)));
         for (at, given) in [(120, 0), (121, 50)] {
             let mut loan = loan(0, 0, 256);

@@ -29,6 +29,8 @@ pub mod tcp;
 pub mod timeouts;
 
 #[cfg(test)]
+mod tests_place;
+#[cfg(test)]
 mod tests_session;
 
 use std::net::Ipv4Addr;
@@ -38,10 +40,11 @@ use rand::rngs::StdRng;
 
 use crate::base::{Nanos, WanId};
 use crate::packet::{Counters, DropReason};
+use crate::table::bags::HIGH;
 use crate::table::hash::HashKey;
 use crate::table::index::Index;
 use crate::table::lent::CLASSES;
-use crate::table::ports::PortPool;
+use crate::table::ports::{PortPools, Quarantine};
 use crate::table::slab::Slab;
 use crate::table::store::Store;
 pub use addresses::Addresses;
@@ -139,10 +142,14 @@ pub struct NatConfig {
     pub sessions: u32,
     /// How long they live
     pub timeouts: Timeouts,
-    /// One per WAN: how many addresses it has
+    /// One per WAN: how many addresses it has, 0 to 65536
     pub wans: Vec<usize>,
     /// Who may answer a mapping, by class of ports
     pub filtering: [Filter; CLASSES],
+    /// How outside ports rest after use
+    pub quarantine: Quarantine,
+    /// Outside ports that are never given out nor lent, as they are used otherwise
+    pub reserved: Vec<Reserved>,
     /// Tables may take huge pages from the reserve
     pub reserve: bool,
     /// Seed of the secret and of the ports
@@ -161,10 +168,12 @@ impl<F: Fn(u16) -> bool> PortSlice for F {
     }
 }
 
-/// The lowest outside port given out for UDP and TCP.
-pub const FIRST_PORT: u16 = 1024;
-/// The lowest of each class of ports (`table::lent`); echo identifiers are given out all.
-pub const FIRST_PORTS: [u16; CLASSES] = [FIRST_PORT, FIRST_PORT, 0];
+/// Outside ports of an address of a WAN: which address, the protocol (`wire::protocol`), the first and the last.
+pub type Reserved = (WanId, u16, u8, u16, u16);
+
+/// The lowest of each class of ports (`table::lent`) that any source may get and that may be lent. Of UDP and TCP those
+/// below go to sources that are below themselves (RFC 4787 REQ-3a); echo identifiers are given out all but 0.
+pub const FIRST_PORTS: [u16; CLASSES] = [HIGH, HIGH, 1];
 /// Ports there are.
 const ALL_PORTS: usize = 1 << 16;
 
@@ -184,8 +193,8 @@ pub struct Nat {
     /// The rings of `peers` that are not their mapping's first
     further: Index,
     hosts: Hosts,
-    /// [wan][address][udp, tcp, icmp]
-    ports: Vec<Vec<[PortPool; CLASSES]>>,
+    /// [wan][udp, tcp, icmp]
+    ports: Vec<[PortPools; CLASSES]>,
     lots: Lots,
     timeouts: Timeouts,
     filtering: [Filter; CLASSES],
@@ -201,12 +210,10 @@ impl Nat {
     pub fn new(config: &NatConfig, slice: &impl PortSlice) -> Nat {
         let mut rng = StdRng::seed_from_u64(config.seed);
         // A mapping has a port of its own: there are no more of them than ports, of which other workers may lend all.
-        let per_address: usize = FIRST_PORTS.map(|first| ALL_PORTS - usize::from(first)).iter().sum();
+        let per_address = CLASSES * ALL_PORTS;
         let addresses: usize = config.wans.iter().sum();
         let mappings = (addresses * per_address).min(config.sessions as usize).max(1);
         let reserve = config.reserve;
-        let pool = |first: u16| PortPool::new((first..=u16::MAX).filter(|p| slice.holds(*p)), reserve);
-        let pools = |n: &usize| (0..*n).map(|_| FIRST_PORTS.map(pool)).collect();
         Nat {
             key: HashKey::draw(&mut rng),
             rng,
@@ -217,7 +224,7 @@ impl Nat {
             mapping_index: Index::new(mappings, reserve),
             further: peers::index(config.sessions, &config.filtering, reserve),
             hosts: Hosts::new(config.sessions, reserve),
-            ports: config.wans.iter().map(pools).collect(),
+            ports: place::pools(config, slice),
             lots: Lots::new(&config.wans, slice),
             timeouts: config.timeouts.clone(),
             filtering: config.filtering,
@@ -245,7 +252,7 @@ impl Nat {
     /// Bytes of memory that all tables take.
     pub fn bytes(&self) -> usize {
         let mappings = self.mappings.capacity() as usize * Slab::<Mapping>::slot_bytes();
-        let ports: usize = self.ports.iter().flatten().flatten().map(PortPool::bytes).sum();
+        let ports: usize = self.ports.iter().flatten().map(PortPools::bytes).sum();
         self.session_bytes() + mappings + self.mapping_index.bytes() + ports + self.hosts.bytes()
     }
 
@@ -306,8 +313,8 @@ impl Nat {
             let key = self.hash(s.key(INSIDE)) ^ self.hash(s.key(OUTSIDE)).rotate_left(7);
             sum.wrapping_add(key ^ u64::from(s.refreshed) << 8 ^ u64::from(s.state))
         });
-        for pool in self.ports.iter().flatten().flatten() {
-            sum = sum.wrapping_mul(31).wrapping_add(pool.free() as u64);
+        for pools in self.ports.iter().flatten() {
+            sum = sum.wrapping_mul(31).wrapping_add(pools.free());
         }
         sum ^ (self.mappings.len() as u64) << 40
     }

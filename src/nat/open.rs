@@ -88,7 +88,7 @@ impl Nat {
             self.settle(slot, env)?;
             return self.on_mapping(t, slot, hash, env);
         }
-        if t.protocol == protocol::TCP && env.rules.share_ports && self.runs_short(t, pin, env) {
+        if t.protocol == protocol::TCP && env.rules.share_ports && self.runs_short(t, pin, env).is_some() {
             return self.share(t, pin, hash, env);
         }
         for _ in 0..TRIES {
@@ -211,14 +211,6 @@ impl Nat {
         self.fixed(t, outside, wan, Kind::Portless, hash, env)
     }
 
-    /// Whether fewer than one in ten of the ports that a new mapping could have are free.
-    fn runs_short(&self, t: &Tuple, pin: Option<WanId>, env: &Env<'_>) -> bool {
-        let Ok(wan) = wan_for(pin, env) else { return false };
-        let at = self.address(t.src, wan, env.up);
-        let pools = self.ports.get(wan.index()).and_then(|pools| pools.get(at));
-        pools.is_some_and(|pools| pools[class_of(t.protocol)].used_up())
-    }
-
     /// TCP by a port that others have as well, with other remotes.
     #[cold]
     fn share(
@@ -232,8 +224,9 @@ impl Nat {
         let at = self.address(t.src, wan, env.up);
         let address = env.up.address(wan, at as u16);
         for _ in 0..TRIES * 2 {
-            let pools = self.ports.get(wan.index()).and_then(|pools| pools.get(at));
-            let port = pools.and_then(|pools| pools[class_of(t.protocol)].random_in_use(&mut self.rng));
+            let pools = self.ports.get_mut(wan.index()).map(|pools| &mut pools[class_of(t.protocol)]);
+            let pool = pools.and_then(|pools| pools.pool(at));
+            let port = pool.and_then(|pool| pool.random_in_use(&mut self.rng));
             let port = port.ok_or(DropReason::NatPortsExhausted)?;
             match self.fixed(t, (address, port), wan, Kind::Shared, hash, env) {
                 Err(DropReason::NatClash) => {}

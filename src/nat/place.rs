@@ -1,17 +1,16 @@
 //! Mappings: where an inside endpoint stands on a WAN, how it gets there, moves, and leaves.
 
 use std::net::Ipv4Addr;
+use std::sync::Arc;
 
 use super::mapping::Mapping;
-use super::{Env, Nat, Uplinks};
+use super::{ALL_PORTS, Env, Nat, NatConfig, PortSlice, Reserved, Uplinks};
 use crate::base::{Nanos, WanId};
 use crate::packet::{Counters, DropReason, Stat, Tuple};
+use crate::table::bags::Bags;
 use crate::table::hash::HashKey;
-use crate::table::lent::{PoolId, class_of};
-use crate::table::ports::PortPool;
-
-/// How many more addresses of a WAN are tried when that of the host has no port left.
-const OTHERS: usize = 3;
+use crate::table::lent::{CLASSES, PoolId, class_of};
+use crate::table::ports::{PortPool, PortPools};
 
 /// Which of `n` addresses of a WAN a host keeps to.
 #[inline]
@@ -22,15 +21,46 @@ pub(super) fn address_of(key: &HashKey, host: Ipv4Addr, n: usize) -> usize {
     }
 }
 
+/// The pools of a worker, [wan][udp, tcp, icmp], without what is reserved.
+pub(super) fn pools(config: &NatConfig, slice: &impl PortSlice) -> Vec<[PortPools; CLASSES]> {
+    let bags = [false, true].map(|one| Bags::new(one, |port| slice.holds(port)));
+    let pools = |n: &usize| {
+        let pools = |bags: &Arc<Bags>| PortPools::new(*n, bags.clone(), config.quarantine, config.reserve);
+        [pools(&bags[0]), pools(&bags[0]), pools(&bags[1])]
+    };
+    let mut ports: Vec<_> = config.wans.iter().map(pools).collect();
+    take_out(&mut ports, &config.reserved);
+    ports
+}
+
+/// Takes reserved ports out of pools from which none was drawn.
+fn take_out(ports: &mut [[PortPools; CLASSES]], reserved: &[Reserved]) {
+    let pool_of = |r: &Reserved| (r.0.index(), class_of(r.2), usize::from(r.1));
+    for (n, pool) in reserved.iter().map(pool_of).enumerate() {
+        // Once for each pool: a walk over all its ports.
+        if reserved[..n].iter().any(|r| pool_of(r) == pool) {
+            continue;
+        }
+        let mut out = vec![false; ALL_PORTS];
+        for (.., first, last) in reserved.iter().filter(|r| pool_of(r) == pool) {
+            (*first..=*last).for_each(|port| out[usize::from(port)] = true);
+        }
+        let (wan, class, address) = pool;
+        if let Some(mut pool) = ports.get_mut(wan).and_then(|pools| pools[class].pool(address)) {
+            pool.remove(|port| out[usize::from(port)]);
+        }
+    }
+}
+
 impl Nat {
-    pub(super) fn pool(&mut self, wan: WanId, address: u16, protocol: u8) -> Option<&mut PortPool> {
-        Some(&mut self.ports.get_mut(wan.index())?.get_mut(usize::from(address))?[class_of(protocol)])
+    pub(super) fn pool(&mut self, wan: WanId, address: u16, protocol: u8) -> Option<PortPool<'_>> {
+        self.ports.get_mut(wan.index())?[class_of(protocol)].pool(usize::from(address))
     }
 
     /// The mapping that has the outside endpoint which a packet from outside is for.
     pub(super) fn find_mapping_outside(&self, wan: WanId, t: &Tuple, env: &Env<'_>) -> Option<u32> {
         let address = usize::from(env.up.get(wan)?.addresses.position(t.dst)?);
-        let slot = self.ports.get(wan.index())?.get(address)?[class_of(t.protocol)].user(t.dst_port)?;
+        let slot = self.ports.get(wan.index())?[class_of(t.protocol)].user(address, t.dst_port)?;
         let m = (slot < self.mappings.capacity()).then(|| self.mappings.get(slot))?;
         let its = m.sessions > 0
             && (m.wan, usize::from(m.address), m.outside_port) == (wan, address, t.dst_port)
@@ -51,28 +81,25 @@ impl Nat {
         Ok(())
     }
 
-    /// Gives a mapping its WAN and a port there. A host keeps to one address of a WAN (RFC 4787 REQ-2) as long as that
-    /// has ports.
+    /// Gives a mapping its WAN and a port there. A host keeps to one address of a WAN (RFC 4787 REQ-2): when that has no port
+    /// left it is refused, and not put onto another one (RFC 7857 section 4).
     fn place(&mut self, slot: u32, mapping: Mapping, env: &mut Env<'_>) -> Result<Mapping, DropReason> {
         let pin = mapping.pin.checked_sub(1).map(WanId);
         // What is on the link of a WAN that is down may be reached by another one all the same.
         let wan = pin.filter(|w| env.up.fit(*w)).or(env.up.carrying).ok_or(DropReason::WanNone)?;
         let uplink = env.up.get(wan).filter(|u| u.fit).ok_or(DropReason::WanDown)?;
-        let pools = self.ports.get_mut(wan.index()).map(Vec::as_mut_slice).unwrap_or_default();
+        let pools = self.ports.get_mut(wan.index()).ok_or(DropReason::WanNone)?;
+        let pools = &mut pools[class_of(mapping.protocol)];
         let n = pools.len().min(uplink.addresses.len());
-        let first = address_of(&self.key, mapping.inside, n);
-        for at in (first..n).chain(0..first).take(1 + OTHERS) {
-            let pool = &mut pools[at][class_of(mapping.protocol)];
-            let drawn = pool.draw(&mut self.rng, env.now, slot);
-            if pool.free() < self.lots.low {
-                let id = PoolId { wan, address: at as u16, protocol: mapping.protocol };
-                self.lots.runs_low(id, pool, env.now);
-            }
-            if let Some(outside_port) = drawn {
-                return Ok(Mapping { outside_port, address: at as u16, wan, epoch: uplink.epoch, ..mapping });
-            }
+        let at = address_of(&self.key, mapping.inside, n);
+        let mut pool = pools.pool(at).filter(|_| n > 0).ok_or(DropReason::NatPortsExhausted)?;
+        let drawn = pool.draw(&mut self.rng, env.now, mapping.inside_port, slot);
+        if pool.free() < self.lots.low {
+            let id = PoolId { wan, address: at as u16, protocol: mapping.protocol };
+            self.lots.runs_low(id, &pool, env.now);
         }
-        Err(DropReason::NatPortsExhausted)
+        let outside_port = drawn.ok_or(DropReason::NatPortsExhausted)?;
+        Ok(Mapping { outside_port, address: at as u16, wan, epoch: uplink.epoch, ..mapping })
     }
 
     /// Makes a mapping for an inside endpoint.
@@ -111,21 +138,26 @@ impl Nat {
     ) -> Result<Nanos, DropReason> {
         self.fair(host, env)?;
         let class = class_of(t.protocol);
-        let wan = pin.filter(|w| env.up.fit(*w)).or(env.up.carrying);
-        let pools = wan.and_then(|wan| self.ports.get(wan.index()));
-        let fair = |hosts: usize| {
-            let pools = pools?;
-            let pool = &pools.get(address_of(&self.key, t.src, pools.len()))?[class];
-            let all = pool.total() * pools.len();
-            pool.used_up().then(|| (all / hosts.max(1)) as u32)
-        };
+        let short = self.runs_short(t, pin, env);
+        let fair = |hosts: usize| short.map(|all| (all / hosts.max(1)) as u32);
         self.hosts.may_map(host, class, env.rules, fair)?;
         self.hosts.may_spend(host, env.rules.creation_rate, env.now)
     }
 
+    /// If fewer than one in ten of the ports are free that a new mapping could have: how many there are on that WAN.
+    #[inline]
+    pub(super) fn runs_short(&mut self, t: &Tuple, pin: Option<WanId>, env: &Env<'_>) -> Option<usize> {
+        let wan = pin.filter(|w| env.up.fit(*w)).or(env.up.carrying)?;
+        let at = self.address(t.src, wan, env.up);
+        let pools = &mut self.ports.get_mut(wan.index())?[class_of(t.protocol)];
+        let n = pools.len();
+        let pool = pools.pool(at)?;
+        pool.used_up().then(|| pool.total() * n)
+    }
+
     /// Which of a WAN's addresses a host keeps to.
     pub(super) fn address(&self, host: Ipv4Addr, wan: WanId, up: &Uplinks) -> usize {
-        let pools = self.ports.get(wan.index()).map_or(0, Vec::len);
+        let pools = self.ports.get(wan.index()).map_or(0, |pools| pools[0].len());
         address_of(&self.key, host, pools.min(up.get(wan).map_or(0, |uplink| uplink.addresses.len())))
     }
 
@@ -173,7 +205,7 @@ impl Nat {
     }
 
     fn release_port(&mut self, mapping: &Mapping, closed: bool, now: Nanos) {
-        let Some(pool) = self.pool(mapping.wan, mapping.address, mapping.protocol) else { return };
+        let Some(mut pool) = self.pool(mapping.wan, mapping.address, mapping.protocol) else { return };
         if closed {
             pool.release_at_once(mapping.outside_port);
         } else {

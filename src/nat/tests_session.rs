@@ -119,6 +119,8 @@ fn a_session_is_one_line_and_takes_at_most_128_bytes_with_its_index_however_many
         timeouts,
         wans: vec![1],
         filtering: FILTERING,
+        quarantine: Default::default(),
+        reserved: vec![],
         reserve: false,
         seed: 7,
     };

@@ -5,6 +5,8 @@
 //! `store` is their memory; the only file outside `dpdk` that may hold unsafe code.
 #![deny(unsafe_code)]
 
+pub mod ahead;
+pub mod bags;
 pub mod hash;
 pub mod index;
 pub mod lent;
@@ -14,3 +16,6 @@ pub mod routes;
 pub mod slab;
 #[allow(unsafe_code)]
 pub mod store;
+
+#[cfg(test)]
+mod tests_ports;

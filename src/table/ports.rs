@@ -1,217 +1,307 @@
-//! The external ports of one address and protocol that a worker may give out, and who has each of them.
+//! The external ports that a worker may give out, address by address, and who has each of them.
 //!
-//! Free ports stand in an array; a draw takes a random one and closes the gap with the last. So every free port is
-//! equally likely (RFC 6056, RFC 7857 REQ-9), a draw costs the same when one port is left as when all are, and the last
-//! port can be had. A port that comes back rests first: it is not given out again for `QUARANTINE` (RFC 6888 REQ-8), so
-//! that what is still under way to its former user reaches nobody else. A port freed by a tracked close skips the rest.
+//! `PortPools` has the memory for all addresses of a WAN and one class of ports; a `PortPool` is the share of one address. A
+//! port is free (`bags`: which one a draw takes), or rests, or has a user whose number stands in its cell, or is with
+//! another worker. One that comes back rests first: it is not given out again for a time (RFC 6888 REQ-8), so that what is
+//! still under way to its former user reaches nobody else. A port freed by a tracked close skips the rest.
 //! Draws are made some ahead of their use, so that the lines that they touch are there by then; `peek` tells them.
-//! Eight bytes a port, taken at once: a port is free, or rests, or has a user whose number stands in its cell.
+//! Eight bytes a port: of few addresses taken at once, of many when a page of them is used first. All zeros means as at
+//! the beginning.
 
-use rand::{Rng, RngExt};
+use std::sync::Arc;
 
-use super::store::Store;
+use rand::Rng;
+
+use super::ahead::{AHEAD, Ring};
+use super::bags::{ALL, BAGS, Bags, Free};
+use super::store::{Store, prefetch};
 use crate::base::Nanos;
 
-/// How long a port rests after use.
-pub const QUARANTINE: Nanos = Nanos::from_s(120);
-
-/// The same in ms, up to the next whole one.
-const REST_MS: u32 = QUARANTINE.as_ms() as u32 + 1;
-
-/// Ports there are.
-const ALL: usize = 1 << 16;
-/// A cell without a user.
-const NOBODY: u32 = u32::MAX;
-
-/// Draws that are made ahead: as many as a burst may need.
-const AHEAD: usize = 32;
-
-/// A pool of ports.
-#[derive(Debug)]
-pub struct PortPool {
-    /// By port: its user, or while it rests until when (in ms, wrapping)
-    cells: Store<u32>,
-    free: Store<u16>,
-    frees: usize,
-    /// A ring of those that rest, oldest first
-    resting: Store<u16>,
-    oldest: usize,
-    rests: usize,
-    /// A ring of those that were drawn ahead, and how many there are
-    ready: [u16; AHEAD],
-    next: usize,
-    readies: usize,
-    /// How many of them were told since
-    peeked: usize,
-    /// How many ports it has, free or not
-    total: usize,
+/// How ports rest after use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Quarantine {
+    /// How long, 0 s (not at all) to `LONGEST`; RFC 6888 REQ-8 asks for 120 s
+    pub rest: Nanos,
+    /// Ports of one address and protocol that may rest at a worker, 0 to 65536. One more ends the rest of the oldest
+    pub most: u32,
 }
 
-impl PortPool {
-    /// A pool of these ports, each once; `reserve` as in `Store::new`.
-    pub fn new(ports: impl Iterator<Item = u16>, reserve: bool) -> PortPool {
-        let mut free = Store::new(ALL, 0u16, reserve);
-        let mut frees = 0;
-        for port in ports.take(ALL) {
-            free[frees] = port;
-            frees += 1;
+impl Quarantine {
+    /// Longer rests end after this time.
+    pub const LONGEST: Nanos = Nanos::from_s(86_400);
+}
+
+impl Default for Quarantine {
+    fn default() -> Quarantine {
+        Quarantine { rest: Nanos::from_s(120), most: ALL as u32 }
+    }
+}
+
+/// In a cell: the port rests until the ms in the other bits (wrapping). Without it they are 1 + the user, or 0: nobody.
+const RESTS: u32 = 1 << 31;
+
+/// If there are more addresses than `READY`: they share the burst, and each draw may take a page.
+const AHEAD_FEW: usize = 4;
+/// With so many addresses their memory is taken at once: 1.5 MB each with all classes.
+const READY: usize = 4;
+/// With more addresses nothing is drawn ahead: it would hardly be what a burst needs.
+const MOST_AHEAD: usize = 1024;
+/// Tries to find a port that is in use.
+const TRIES: usize = 32;
+
+/// What a pool counts.
+#[derive(Clone, Debug)]
+struct Head {
+    /// Free ports by bag
+    frees: [u32; BAGS],
+    /// Ports that any source may get, whether free or not
+    held: u32,
+    rests: u32,
+    /// Where in the ring of those that rest the oldest is
+    oldest: u16,
+}
+
+/// The pools of one class of ports of all addresses of a WAN.
+#[derive(Debug)]
+pub struct PortPools {
+    bags: Arc<Bags>,
+    /// How long a port rests, in ms, up to the next whole one; 0: not at all
+    rest: u32,
+    most: u32,
+    ahead: usize,
+    heads: Vec<Head>,
+    /// By address, for even and odd ports; none if there are too many addresses
+    rings: Vec<[Ring; 2]>,
+    /// By address and port
+    cells: Store<u32>,
+    /// By address, as `bags` has it
+    free: Store<u16>,
+    /// By address a ring of those that rest, oldest first
+    resting: Store<u16>,
+}
+
+impl PortPools {
+    /// So many pools, 0 to 65536, each of the ports in `bags`; `reserve` as in `Store::new`.
+    pub fn new(addresses: usize, bags: Arc<Bags>, quarantine: Quarantine, reserve: bool) -> PortPools {
+        let addresses = addresses.min(ALL);
+        let (ready, len) = (addresses <= READY, addresses * ALL);
+        let short = |len| if ready { Store::new(len, 0u16, reserve) } else { Store::zeroed(len) };
+        let mut free = short(len);
+        if ready {
+            free.blocks_mut::<ALL>().iter_mut().for_each(|ports| ports.copy_from_slice(bags.ports()));
         }
-        PortPool {
-            cells: Store::new(ALL, NOBODY, reserve),
+        let held = bags.counts()[0] + bags.counts()[1];
+        let head = Head { frees: bags.counts(), held, rests: 0, oldest: 0 };
+        let rest = quarantine.rest.min(Quarantine::LONGEST);
+        PortPools {
+            bags,
+            rest: (rest + Nanos(999_999)).as_ms() as u32,
+            most: quarantine.most.min(ALL as u32),
+            ahead: if ready { AHEAD } else { AHEAD_FEW },
+            heads: vec![head; addresses],
+            rings: if addresses <= MOST_AHEAD { vec![Default::default(); addresses] } else { Vec::new() },
+            cells: if ready { Store::new(len, 0, reserve) } else { Store::zeroed(len) },
             free,
-            frees,
-            resting: Store::new(ALL, 0, reserve),
-            oldest: 0,
-            rests: 0,
-            ready: [0; AHEAD],
-            next: 0,
-            readies: 0,
-            peeked: 0,
-            total: frees,
+            resting: short(len),
         }
     }
 
-    /// How many ports it has, free or not.
-    pub fn total(&self) -> usize {
-        self.total
+    /// How many pools.
+    #[inline(always)]
+    pub fn len(&self) -> usize {
+        self.heads.len()
     }
 
-    /// Fewer than one in ten of its ports are free.
+    /// No pool.
+    pub fn is_empty(&self) -> bool {
+        self.heads.is_empty()
+    }
+
+    /// The pool of an address.
+    #[inline(always)]
+    pub fn pool(&mut self, address: usize) -> Option<PortPool<'_>> {
+        let head = self.heads.get_mut(address)?;
+        let ports = self.free.blocks_mut().get_mut(address)?;
+        Some(PortPool {
+            rest: self.rest,
+            most: self.most,
+            ahead: self.ahead,
+            free: Free { bags: &self.bags, counts: &mut head.frees, ports },
+            held: &mut head.held,
+            rests: &mut head.rests,
+            oldest: &mut head.oldest,
+            rings: self.rings.get_mut(address),
+            cells: self.cells.blocks_mut().get_mut(address)?,
+            resting: self.resting.blocks_mut().get_mut(address)?,
+        })
+    }
+
+    /// The user of a port, if it has one.
     #[inline]
-    pub fn used_up(&self) -> bool {
-        self.free() * 10 < self.total
+    pub fn user(&self, address: usize, port: u16) -> Option<u32> {
+        user(self.cells.blocks().get(address)?, port)
     }
 
-    /// A random port that somebody uses. `None` if none was found in a few tries.
-    pub fn random_in_use(&self, rng: &mut impl Rng) -> Option<u16> {
-        (0..32).map(|_| rng.random_range(1024..=u16::MAX)).find(|port| self.user(*port).is_some())
+    /// The port that a draw for this inside port will probably give: the next one with each call, for as many draws as are to
+    /// come.
+    #[inline]
+    pub fn peek(&mut self, address: usize, inside: u16) -> Option<u16> {
+        self.rings.get_mut(address)?.get_mut(self.bags.of(inside))?.peek()
     }
 
+    /// Free ports of all addresses, those included that only some sources may get.
+    pub fn free(&self) -> u64 {
+        let free: u64 = self.heads.iter().flat_map(|head| head.frees).map(u64::from).sum();
+        free + self.rings.iter().flatten().map(|ring| ring.count as u64).sum::<u64>()
+    }
+
+    /// Bytes of memory, those included that are taken only when they are used.
+    pub fn bytes(&self) -> usize {
+        self.cells.bytes() + self.free.bytes() + self.resting.bytes()
+    }
+}
+
+#[inline(always)]
+fn user(cells: &[u32; ALL], port: u16) -> Option<u32> {
+    let cell = cells[usize::from(port)];
+    (cell & RESTS == 0).then(|| cell.checked_sub(1))?
+}
+
+/// The ports of one address and class.
+#[derive(Debug)]
+pub struct PortPool<'a> {
+    rest: u32,
+    most: u32,
+    ahead: usize,
+    free: Free<'a>,
+    held: &'a mut u32,
+    rests: &'a mut u32,
+    oldest: &'a mut u16,
+    rings: Option<&'a mut [Ring; 2]>,
+    cells: &'a mut [u32; ALL],
+    resting: &'a mut [u16; ALL],
+}
+
+impl PortPool<'_> {
     fn push_free(&mut self, port: u16) {
-        self.cells[usize::from(port)] = NOBODY;
-        self.free[self.frees % ALL] = port;
-        self.frees += 1;
+        self.cells[usize::from(port)] = 0;
+        self.free.push(port);
     }
 
-    /// Takes a random free port for `user`. `None` if all are in use or rest.
+    /// Takes a random free port for `user` (below 2^31 - 1), of the parity and range of the inside port if there is one.
+    /// `None` if all that this source may get are in use or rest.
     #[inline]
-    pub fn draw(&mut self, rng: &mut impl Rng, now: Nanos, user: u32) -> Option<u16> {
+    pub fn draw(&mut self, rng: &mut impl Rng, now: Nanos, inside: u16, user: u32) -> Option<u16> {
         // Two back for one out: the queue drains faster than it can be used, in bounded steps.
-        for _ in 0..2 {
-            if !self.rested(now) {
-                break;
-            }
-        }
-        while self.readies < AHEAD && self.draw_ahead(rng) {}
-        self.readies = self.readies.checked_sub(1)?;
-        self.peeked = self.peeked.saturating_sub(1);
-        let port = self.ready[self.next % AHEAD];
-        self.next = (self.next + 1) % AHEAD;
-        self.cells[usize::from(port)] = user;
+        self.wake(now, 2);
+        let bag = self.free.bags.of(inside);
+        let port = match self.draw_from(rng, bag) {
+            Some(port) => port,
+            None => self.draw_other(rng, bag)?,
+        };
+        self.cells[usize::from(port)] = user.wrapping_add(1) & !RESTS;
         Some(port)
     }
 
-    /// A random free port more that is ready to be given out. False if there is none.
-    #[inline(always)]
-    fn draw_ahead(&mut self, rng: &mut impl Rng) -> bool {
-        let Some(last) = self.frees.checked_sub(1) else { return false };
-        let at = rng.random_range(0..self.frees as u32) as usize;
-        let port = self.free[at];
-        self.free[at] = self.free[last];
-        self.frees = last;
-        self.cells.prefetch(usize::from(port));
-        self.ready[(self.next + self.readies) % AHEAD] = port;
-        self.readies += 1;
-        true
+    #[cold]
+    fn draw_other(&mut self, rng: &mut impl Rng, bag: usize) -> Option<u16> {
+        [bag ^ 1, bag & 1, bag & 1 ^ 1].into_iter().find_map(|bag| self.draw_from(rng, bag))
     }
 
-    /// The port that a draw will probably give: the next one with each call, for as many draws as are to come.
-    #[inline]
-    pub fn peek(&mut self) -> Option<u16> {
-        if self.peeked >= self.readies {
-            self.peeked = 0;
-            return None;
+    #[inline(always)]
+    fn draw_from(&mut self, rng: &mut impl Rng, bag: usize) -> Option<u16> {
+        // Low ports are drawn when they are needed.
+        let Some(ring) = self.rings.as_mut().and_then(|rings| rings.get_mut(bag)) else {
+            return self.free.draw(rng, bag);
+        };
+        while ring.count < self.ahead {
+            let Some(port) = self.free.draw(rng, bag) else { break };
+            prefetch(&raw const self.cells[usize::from(port)]);
+            ring.push(port);
         }
-        self.peeked += 1;
-        Some(self.ready[(self.next + self.peeked - 1) % AHEAD])
+        ring.pop()
     }
 
     /// Whether the port that has rested longest has rested enough: the next draw frees it.
+    #[inline(always)]
     pub fn ripe(&self, now: Nanos) -> bool {
+        let until = self.cells[usize::from(self.resting[usize::from(*self.oldest)])];
         // Not "later than": nobody may have drawn for weeks, in which the clock comes round.
-        let left = self.cells[usize::from(self.resting[self.oldest])].wrapping_sub(now.as_ms() as u32);
-        self.rests > 0 && (left == 0 || left > REST_MS)
+        let left = until.wrapping_sub(now.as_ms() as u32) & !RESTS;
+        *self.rests > 0 && (left == 0 || left > self.rest + 1)
     }
 
-    /// Ends the rest of the port that has rested longest, if it has rested enough.
-    fn rested(&mut self, now: Nanos) -> bool {
-        let over = self.ripe(now);
-        if over {
-            let port = self.resting[self.oldest];
-            self.oldest = (self.oldest + 1) % ALL;
-            self.rests -= 1;
-            self.push_free(port);
-        }
-        over
+    /// Ends the rest of the port that has rested longest.
+    fn end_rest(&mut self) {
+        let port = self.resting[usize::from(*self.oldest)];
+        *self.oldest = self.oldest.wrapping_add(1);
+        *self.rests = self.rests.saturating_sub(1);
+        self.push_free(port);
     }
 
     /// Ends the rest of up to `most` ports that have rested enough.
+    #[inline(always)]
     pub fn wake(&mut self, now: Nanos, most: usize) {
         for _ in 0..most {
-            if !self.rested(now) {
+            if !self.ripe(now) {
                 break;
             }
+            self.end_rest();
         }
     }
 
-    /// Takes a random free port out for good, of two the one that is `foreign`. `None` if none is free.
+    /// Takes a random free port out for good, of two the one that is `foreign`, of those that any source may get. `None`
+    /// if none of them is free.
     pub fn give_away(&mut self, rng: &mut impl Rng, foreign: impl Fn(u16) -> bool) -> Option<u16> {
-        let Some(last) = self.frees.checked_sub(1) else {
-            // What was drawn ahead is free as well; the one that would be used last.
-            self.readies = self.readies.checked_sub(1)?;
-            self.peeked = self.peeked.min(self.readies);
-            self.total -= 1;
-            return Some(self.ready[(self.next + self.readies) % AHEAD]);
-        };
-        let mut random = || rng.random_range(0..self.frees as u32) as usize;
-        let (one, other) = (random(), random());
-        let at = if foreign(self.free[other]) { other } else { one };
-        let port = self.free[at];
-        self.free[at] = self.free[last];
-        self.frees = last;
-        self.total -= 1;
+        // What was drawn ahead is free as well; the one that would be used last.
+        let rings = self.rings.iter_mut().flat_map(|rings| rings.iter_mut());
+        let port = self
+            .free
+            .draw_open(rng, foreign)
+            .or_else(|| rings.max_by_key(|ring| ring.count).and_then(Ring::pop_last))?;
+        *self.held = self.held.saturating_sub(1);
         Some(port)
     }
 
     /// Takes in a port that is in no pool.
     pub fn take_in(&mut self, port: u16) {
-        self.total += 1;
+        *self.held += u32::from(Bags::open(self.free.bags.of(port)));
         self.push_free(port);
+    }
+
+    /// Takes out the free ports that `which` names, for good, before any was drawn.
+    pub fn remove(&mut self, which: impl Fn(u16) -> bool) {
+        *self.held = self.held.saturating_sub(self.free.remove(which));
     }
 
     /// Every port that it has, once for each place where it stands: for checks, as it walks all of them.
     pub fn all(&self) -> Vec<u16> {
-        let resting = (0..self.rests).map(|n| self.resting[(self.oldest + n) % ALL]);
-        let ready = (0..self.readies).map(|n| self.ready[(self.next + n) % AHEAD]);
-        let mut all: Vec<u16> = (0..self.frees).map(|n| self.free[n]).chain(ready).chain(resting).collect();
-        let mut idle = vec![false; ALL];
-        all.iter().for_each(|port| idle[usize::from(*port)] = true);
-        all.extend((0..=u16::MAX).filter(|p| !idle[usize::from(*p)] && self.user(*p).is_some()));
-        all
+        let resting = (0..*self.rests).map(|n| self.resting[usize::from(self.oldest.wrapping_add(n as u16))]);
+        let rings = self.rings.iter().flat_map(|rings| rings.iter());
+        let ready = rings.flat_map(|ring| (0..ring.count).map(|n| ring.get(n)));
+        let used = (0..=u16::MAX).filter(|port| self.user(*port).is_some());
+        self.free.all().chain(ready).chain(resting).chain(used).collect()
     }
 
-    /// The user of a port, if it has one. What a resting port's cell holds is a time: whoever asks must check that the user is right.
+    /// The user of a port, if it has one.
     #[inline]
     pub fn user(&self, port: u16) -> Option<u32> {
-        Some(self.cells[usize::from(port)]).filter(|user| *user != NOBODY)
+        user(self.cells, port)
     }
 
     /// Gives a port back, which must have been drawn from here, to rest first.
     pub fn release(&mut self, port: u16, now: Nanos) {
+        if self.rest == 0 || self.most == 0 {
+            return self.push_free(port);
+        }
+        if *self.rests >= self.most {
+            self.end_rest();
+        }
         // Up to the next whole millisecond: never a moment less.
-        self.cells[usize::from(port)] = (now + QUARANTINE + Nanos(999_999)).as_ms() as u32;
-        self.resting[(self.oldest + self.rests) % ALL] = port;
-        self.rests += 1;
+        let until = (now + Nanos(999_999)).as_ms() as u32;
+        self.cells[usize::from(port)] = until.wrapping_add(self.rest) | RESTS;
+        self.resting[usize::from(self.oldest.wrapping_add(*self.rests as u16))] = port;
+        *self.rests += 1;
     }
 
     /// Gives a port back, to be drawn again at once (RFC 6888 REQ-8 allows it after a tracked close).
@@ -219,107 +309,27 @@ impl PortPool {
         self.push_free(port);
     }
 
-    /// How many ports can be drawn now without waiting.
+    /// How many ports any source can get now without waiting: not the low ones.
+    #[inline(always)]
     pub fn free(&self) -> usize {
-        self.frees + self.readies
+        let ready: usize = self.rings.iter().flat_map(|rings| rings.iter()).map(|ring| ring.count).sum();
+        self.free.open() as usize + ready
     }
 
-    /// Bytes of memory.
-    pub fn bytes(&self) -> usize {
-        self.cells.bytes() + self.free.bytes() + self.resting.bytes()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use rand::{SeedableRng, rngs::StdRng};
-    use std::collections::HashSet;
-
-    #[test]
-    fn rfc6888_13_every_port_is_handed_out_once_before_refusal() {
-        let mut rng = StdRng::seed_from_u64(1);
-        let mut pool = PortPool::new(1024..=65535, false);
-        let mut user = 0;
-        let drawn: HashSet<u16> = std::iter::from_fn(|| {
-            user += 1;
-            let port = pool.draw(&mut rng, Nanos::ZERO, user)?;
-            assert_eq!(pool.user(port), Some(user));
-            Some(port)
-        })
-        .collect();
-        assert_eq!(drawn.len(), 64512);
+    /// How many ports it has, free or not: low ones do not count.
+    pub fn total(&self) -> usize {
+        *self.held as usize
     }
 
-    #[test]
-    fn rfc6888_8_a_freed_port_rests_for_two_minutes() {
-        let mut rng = StdRng::seed_from_u64(1);
-        let mut pool = PortPool::new(5000..5001, false);
-        let port = pool.draw(&mut rng, Nanos::ZERO, 1).unwrap();
-        pool.release(port, Nanos::from_s(1));
-        assert_eq!(pool.draw(&mut rng, Nanos(Nanos::from_s(121).0 - 1), 2), None);
-        assert_eq!(pool.draw(&mut rng, Nanos::from_s(121), 2), Some(5000));
-        pool.release_at_once(5000);
-        assert_eq!(pool.user(5000), None);
-        assert_eq!(pool.draw(&mut rng, Nanos::from_s(121), 3), Some(5000));
-        pool.release(5000, Nanos(Nanos::from_s(200).0 + 1));
-        assert_eq!(pool.draw(&mut rng, Nanos::from_s(320), 2), None, "not a nanosecond too early");
-        assert_eq!(pool.draw(&mut rng, Nanos::from_ms(320_001), 2), Some(5000));
+    /// Fewer than one in ten of its ports are free: resting ones are not, low ones do not count.
+    pub fn used_up(&self) -> bool {
+        self.free() * 10 < *self.held as usize
     }
 
-    #[test]
-    fn what_is_peeked_is_what_the_draws_give_in_their_order() {
-        let mut rng = StdRng::seed_from_u64(3);
-        let mut pool = PortPool::new(2000..2100, false);
-        assert_eq!(pool.peek(), None, "nothing was drawn ahead yet");
-        for round in 0..20 {
-            let n = round % 4 + 1;
-            pool.draw(&mut rng, Nanos::ZERO, 1).unwrap();
-            let told: Vec<u16> = (0..n).map(|_| pool.peek().unwrap()).collect();
-            let drawn: Vec<u16> = (0..n).map(|_| pool.draw(&mut rng, Nanos::ZERO, 1).unwrap()).collect();
-            assert_eq!(told, drawn);
-        }
-    }
-
-    #[test]
-    fn a_pool_that_nobody_draws_from_for_weeks_has_all_its_ports_back() {
-        for days in [1, 24, 25, 30, 49, 50, 75] {
-            let mut rng = StdRng::seed_from_u64(1);
-            let mut pool = PortPool::new(5000..5010, false);
-            let begin = Nanos::from_s(1_000_000);
-            let draw_all = |pool: &mut PortPool, rng: &mut StdRng, now| {
-                std::iter::from_fn(|| pool.draw(rng, now, 1)).collect::<Vec<u16>>()
-            };
-            draw_all(&mut pool, &mut rng, begin).into_iter().for_each(|port| pool.release(port, begin));
-            let later = begin + Nanos::from_s(days * 86_400);
-            assert_eq!(draw_all(&mut pool, &mut rng, later).len(), 10, "after {days} days");
-        }
-    }
-
-    #[test]
-    fn all_ports_can_rest_and_come_back() {
-        let mut rng = StdRng::seed_from_u64(2);
-        let mut pool = PortPool::new(0..=65535, false);
-        for round in 0..3u64 {
-            let now = Nanos::from_s(round * 200);
-            let drawn: Vec<u16> = std::iter::from_fn(|| pool.draw(&mut rng, now, 1)).collect();
-            // The first draws of a round wake two sleepers each.
-            assert_eq!(drawn.len(), ALL, "round {round}");
-            drawn.iter().for_each(|port| pool.release(*port, now));
-            assert_eq!(pool.draw(&mut rng, now, 1), None);
-        }
-    }
-
-    #[test]
-    fn rfc6888_15_successive_draws_do_not_tell_the_next() {
-        let mut rng = StdRng::seed_from_u64(7);
-        let mut pool = PortPool::new(1024..=65535, false);
-        let draws: Vec<i32> =
-            (0..10_000).map(|_| i32::from(pool.draw(&mut rng, Nanos::ZERO, 1).unwrap())).collect();
-        let deltas: HashSet<i32> = draws.windows(2).map(|w| w[1] - w[0]).collect();
-        // Uniform draws give some 9 600 different steps; a counter or a stride would give a handful.
-        assert!(deltas.len() > 9_000, "{}", deltas.len());
-        let upper = draws.iter().filter(|d| **d > 33_279).count();
-        assert!((4_700..5_300).contains(&upper), "{upper}");
+    /// A random port that somebody uses, of this worker's slice: to be shared among remotes. `None` if none was found in a few
+    /// tries, as may be when most are free.
+    pub fn random_in_use(&self, rng: &mut impl Rng) -> Option<u16> {
+        let found = |port: &u16| self.user(*port).is_some();
+        (0..TRIES).find_map(|_| self.free.bags.random(rng).filter(found))
     }
 }

@@ -11,6 +11,16 @@ use nix::libc;
 /// What a huge page holds.
 const HUGE: usize = 2 << 20;
 
+/// Values that may be made of zeroed memory.
+///
+/// # Safety
+/// A value all of whose bytes are zero must be one of the type.
+pub unsafe trait Zero: Copy {}
+// SAFETY: every pattern of bits is a number.
+unsafe impl Zero for u16 {}
+// SAFETY: as above.
+unsafe impl Zero for u32 {}
+
 /// A fixed number of values.
 pub struct Store<T: Copy> {
     base: NonNull<T>,
@@ -37,14 +47,10 @@ impl<T: Copy> Store<T> {
     /// first if `reserve` says so, else from transparent ones where the system has them (`madvise(MADV_HUGEPAGE)`).
     /// As `vec!` it ends the process if there is no memory.
     pub fn new(len: usize, value: T, reserve: bool) -> Store<T> {
-        const { assert!(align_of::<T>() <= 4096 && size_of::<T>() > 0) };
-        let layout = std::alloc::Layout::array::<T>(len.max(1)).unwrap_or(std::alloc::Layout::new::<T>());
+        let layout = layout::<T>(len);
         // A small table on a huge page of its own would waste it.
         let large = layout.size() >= HUGE;
         let bytes = layout.size().next_multiple_of(if large { HUGE } else { 4096 });
-        if layout.size() < size_of::<T>() * len {
-            std::alloc::handle_alloc_error(layout);
-        }
         let huge = (reserve && large).then(|| map(bytes, libc::MAP_HUGETLB)).flatten();
         let Some(base) = huge.or_else(|| map(bytes, 0)) else { std::alloc::handle_alloc_error(layout) };
         if large && huge.is_none() {
@@ -56,8 +62,43 @@ impl<T: Copy> Store<T> {
             // SAFETY: len.max(1) * size_of::<T>() <= bytes, the mapping is aligned to pages and writable, and T needs no drop.
             unsafe { base.add(at).write(value) };
         }
-        let mask = (len.max(1) + 1).next_power_of_two() / 2 - 1;
-        Store { base, len, mask, bytes }
+        Store { base, len, mask: mask(len), bytes }
+    }
+
+    /// `len` zeros, of which a page of 4 kB is in memory once a value in it was written: for tables that may be much larger than
+    /// what is used of them, or than the memory. As `vec!` it ends the process if there is no room for its addresses.
+    pub fn zeroed(len: usize) -> Store<T>
+    where
+        T: Zero,
+    {
+        let layout = layout::<T>(len);
+        let bytes = layout.size().next_multiple_of(4096);
+        let Some(base) = map(bytes, libc::MAP_NORESERVE) else { std::alloc::handle_alloc_error(layout) };
+        // SAFETY: exactly the mapping just made. A hint: huge pages would take 512 times what is used.
+        unsafe { libc::madvise(base.as_ptr(), bytes, libc::MADV_NOHUGEPAGE) };
+        // Zeros are values (`Zero`), and there is room for one at least.
+        Store { base: base.cast(), len, mask: mask(len), bytes }
+    }
+
+    /// All values.
+    #[inline(always)]
+    fn values(&self) -> &[T] {
+        // SAFETY: `len` values, all written by `new` or zeros that are values; `&self` keeps writers out.
+        unsafe { std::slice::from_raw_parts(self.base.as_ptr(), self.len) }
+    }
+
+    /// The values in blocks of `N`, without those that are left over.
+    #[inline(always)]
+    pub fn blocks<const N: usize>(&self) -> &[[T; N]] {
+        self.values().as_chunks().0
+    }
+
+    /// As `blocks`, to be written.
+    #[inline(always)]
+    pub fn blocks_mut<const N: usize>(&mut self) -> &mut [[T; N]] {
+        // SAFETY: as in `values`, and `&mut self` is the only access.
+        let values = unsafe { std::slice::from_raw_parts_mut(self.base.as_ptr(), self.len) };
+        values.as_chunks_mut().0
     }
 
     /// How many values.
@@ -117,6 +158,18 @@ pub fn equal8(words: &[u16; 8], word: u16) -> u32 {
     words.iter().enumerate().map(|(at, w)| u32::from(*w == word) << at).sum()
 }
 
+/// What so many values take, at least one. Ends the process if that is more than addresses can tell apart.
+fn layout<T>(len: usize) -> std::alloc::Layout {
+    const { assert!(align_of::<T>() <= 4096 && size_of::<T>() > 0) };
+    let one = std::alloc::Layout::new::<T>();
+    std::alloc::Layout::array::<T>(len.max(1)).unwrap_or_else(|_| std::alloc::handle_alloc_error(one))
+}
+
+/// The greatest power of two that is at most `len`, or 1, less one.
+fn mask(len: usize) -> usize {
+    (len.max(1) + 1).next_power_of_two() / 2 - 1
+}
+
 /// Fresh zeroed memory, aligned to its pages.
 fn map(bytes: usize, flags: libc::c_int) -> Option<NonNull<libc::c_void>> {
     let flags = flags | libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
@@ -131,7 +184,7 @@ impl<T: Copy> Index<usize> for Store<T> {
     #[inline(always)]
     fn index(&self, at: usize) -> &T {
         assert!(at < self.len);
-        // SAFETY: in bounds, and every value was written by `new`; `&self` keeps writers out.
+        // SAFETY: in bounds, and every value was written by `new` or is a zero that is one; `&self` keeps writers out.
         unsafe { &*self.base.as_ptr().add(at) }
     }
 }
@@ -169,6 +222,35 @@ mod tests {
             assert!((0..len).all(|at| store[at] == [at as u64; 8]));
             store.prefetch(usize::MAX);
         }
+    }
+
+    #[test]
+    fn zeros_take_no_memory_until_they_are_written() {
+        let resident = || {
+            let statm = std::fs::read_to_string("/proc/self/statm").unwrap();
+            statm.split(' ').nth(1).unwrap().parse::<usize>().unwrap() * 4096
+        };
+        let before = resident();
+        // More than the memory of most machines.
+        let mut store = Store::<u32>::zeroed(1 << 36);
+        assert_eq!((store.len(), store.bytes()), (1 << 36, 1 << 38));
+        for at in [0, 1 << 20, (1 << 36) - 1] {
+            assert_eq!(store[at], 0);
+            store[at] = 7;
+            assert_eq!(store[at], 7);
+        }
+        assert_eq!(store.blocks::<65_536>()[16][0], 7);
+        store.blocks_mut::<65_536>()[1][3] = 9;
+        assert_eq!(store[65_539], 9);
+        // Other tests take some meanwhile.
+        assert!(resident() < before + (256 << 20));
+    }
+
+    #[test]
+    fn blocks_are_whole() {
+        let store = Store::new(100, 1u16, false);
+        assert_eq!(store.blocks::<30>().len(), 3);
+        assert_eq!(Store::<u16>::zeroed(0).blocks::<30>().len(), 0);
     }
 
     #[test]
