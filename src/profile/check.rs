@@ -53,6 +53,7 @@ pub(super) fn check(raw: Raw, report: &mut Report) -> Profile {
             port: interface.port?.value,
             addresses: interface.addresses.into_iter().map(|address| address.value).collect(),
             gateway: interface.gateway.map(|gateway| gateway.value),
+            mtu: None,
             at: interface.at,
         })
     });
@@ -62,6 +63,9 @@ pub(super) fn check(raw: Raw, report: &mut Report) -> Profile {
         interfaces: interfaces.collect(),
         routes,
         wans,
+        forwards: Vec::new(),
+        one_to_one: Vec::new(),
+        firewall: Vec::new(),
         nat: raw.nat,
         icmp: raw.icmp,
         management: raw.management,
@@ -128,7 +132,7 @@ fn wans(raw: &Raw, report: &mut Report) -> (Vec<Wan>, Vec<Role>) {
         }
         lines.insert(wan.name.as_str(), wan.at.line);
         if let Some(&interface) = index.get(wan.name.as_str()) {
-            out.push(Wan { interface, health });
+            out.push(Wan { interface, health, pool: Vec::new() });
             continue;
         }
         known = false;

@@ -11,8 +11,10 @@
 
 mod check;
 mod mistake;
+mod nat_types;
 mod networks;
 mod raw;
+mod rule_types;
 mod schema;
 mod settings;
 #[cfg(test)]
@@ -26,9 +28,13 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 pub use mistake::{Mistake, Mistakes};
+pub use nat_types::{
+    Filter, Filtering, Full, Log, Midstream, MssClamp, Nat, Quarantine, Share, Timeouts, WhenFull,
+};
+pub use rule_types::{Action, Forward, Match, OneToOne, Pool, PoolArp, Rule, To, WhenDown};
 pub use types::{
-    DEFAULT_SOCKET, Engine, Health, Hugepages, Icmp, Idle, Interface, MAX_INTERFACES, MAX_WANS, Management,
-    Nat, PortSpec, Position, Profile, Route, Timeouts, Wan,
+    DEFAULT_JOURNAL, DEFAULT_SOCKET, Engine, Health, Hugepages, Icmp, Idle, Interface, MAX_INTERFACES,
+    MAX_WANS, Management, PortSpec, Position, Profile, Route, Wan,
 };
 
 use mistake::Report;

@@ -9,12 +9,13 @@ use std::net::Ipv4Addr;
 use crate::base::{Ipv4Net, Nanos};
 
 use super::mistake::{Report, show};
+use super::nat_types::Nat;
 use super::schema::{
     HEALTH, HEALTH_DOWN, HEALTH_GATEWAY, HEALTH_UP, INTERFACE, ROUTE, Section, TOP, WAN, entries, items,
 };
 use super::settings;
 use super::tree::{Node, Value};
-use super::types::{Engine, Health, Icmp, Management, Nat, PortSpec, Position};
+use super::types::{Engine, Health, Icmp, Management, PortSpec, Position};
 use super::value::{address, integer32, network, port, span, text, wrong_type};
 
 /// A value and where it stands.

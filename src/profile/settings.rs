@@ -9,9 +9,10 @@ use std::path::PathBuf;
 use crate::base::Nanos;
 
 use super::mistake::{Report, show};
+use super::nat_types::{Nat, Timeouts};
 use super::schema::{ENGINE, ICMP, MANAGEMENT, NAT, Section, TIMEOUTS, entries, items};
 use super::tree::Node;
-use super::types::{Engine, Hugepages, Icmp, Idle, Management, Nat, Timeouts};
+use super::types::{Engine, Hugepages, Icmp, Idle, Management};
 use super::value::{boolean, integer, integer32, is_decimal, span, text, word};
 
 /// The packet library's limit of threads.
@@ -109,7 +110,7 @@ pub(super) fn nat(top: &Section<'_>, report: &mut Report) -> Nat {
     if let Some(node) = section.get("udp_ports") {
         out.udp_ports = udp_ports(node, report);
     }
-    Nat { timeouts: out }
+    Nat { timeouts: out, ..Nat::default() }
 }
 
 /// Ports with a timeout of their own, at most: a session has a byte to name its own.
@@ -181,7 +182,7 @@ pub(super) fn management(top: &Section<'_>, report: &mut Report) -> Management {
     } else if path.ends_with('/') {
         ("`socket` names a folder", "add the name of the socket itself")
     } else {
-        return Management { socket: PathBuf::from(path) };
+        return Management { socket: PathBuf::from(path), ..out };
     };
     report.add(node.at, message, hint);
     out

@@ -12,8 +12,13 @@ use serde::{Serialize, Serializer};
 
 use crate::base::{Ipv4Net, Nanos};
 
+use super::nat_types::Nat;
+use super::rule_types::{Forward, OneToOne, Pool, Rule};
+
 /// Where the control socket is unless the profile says otherwise.
 pub const DEFAULT_SOCKET: &str = "/run/turnout/turnout.sock";
+/// Where the journal is unless the profile says otherwise.
+pub const DEFAULT_JOURNAL: &str = "/var/lib/turnout";
 /// The most interfaces a profile may have.
 pub const MAX_INTERFACES: usize = 64;
 /// The most WANs a profile may have.
@@ -58,6 +63,12 @@ pub struct Profile {
     pub routes: Vec<Route>,
     /// In order of preference; 1 to `MAX_WANS`, no interface twice.
     pub wans: Vec<Wan>,
+    /// Ports that lead inside, in the order of the file; the first that fits serves.
+    pub forwards: Vec<Forward>,
+    /// Outside addresses of single inside hosts.
+    pub one_to_one: Vec<OneToOne>,
+    /// In the order of the file; the first that fits decides.
+    pub firewall: Vec<Rule>,
     /// Address translation.
     pub nat: Nat,
     /// ICMP errors of the router itself.
@@ -160,6 +171,8 @@ pub struct Interface {
     pub addresses: Vec<Ipv4Net>,
     /// The next hop; on every WAN, on no other interface, inside one of the interface's networks.
     pub gateway: Option<Ipv4Addr>,
+    /// The largest IP packet in bytes, 68 to 9216 (RFC 791); `None`: what the port takes. The smaller one counts.
+    pub mtu: Option<u16>,
     /// Where its name stands in the text.
     #[serde(skip)]
     pub at: Position,
@@ -168,11 +181,12 @@ pub struct Interface {
 /// Equal if they mean the same: a line that moved is no difference.
 impl PartialEq for Interface {
     fn eq(&self, other: &Interface) -> bool {
-        let Interface { name, port, addresses, gateway, at: _ } = self;
+        let Interface { name, port, addresses, gateway, mtu, at: _ } = self;
         *name == other.name
             && *port == other.port
             && *addresses == other.addresses
             && *gateway == other.gateway
+            && *mtu == other.mtu
     }
 }
 
@@ -195,6 +209,8 @@ pub struct Wan {
     pub interface: usize,
     /// How its fitness is found.
     pub health: Health,
+    /// Addresses for mappings besides the interface's own; apart from each other and from those of other WANs.
+    pub pool: Vec<Pool>,
 }
 
 /// How a WAN's fitness is found.
@@ -218,45 +234,6 @@ impl Default for Health {
     }
 }
 
-/// Address translation.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct Nat {
-    /// How long sessions live without packets.
-    pub timeouts: Timeouts,
-}
-
-/// How long sessions live without packets; each at most 24 h.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Timeouts {
-    /// TCP, established; at least 2 h 4 min (RFC 5382 REQ-5).
-    #[serde(rename = "tcp_ns", serialize_with = "nanos")]
-    pub tcp: Nanos,
-    /// TCP, opening or closing; at least 10 s (RFC 7857 section 2.2 lets an operator go below RFC 5382's 4 min).
-    #[serde(rename = "tcp_transitory_ns", serialize_with = "nanos")]
-    pub tcp_transitory: Nanos,
-    /// UDP; at least 2 min (RFC 4787 REQ-5).
-    #[serde(rename = "udp_ns", serialize_with = "nanos")]
-    pub udp: Nanos,
-    /// UDP by the remote port, ascending, no port twice; ports below 1024 may go down to 1 s (RFC 4787 REQ-5a).
-    #[serde(rename = "udp_ports_ns", serialize_with = "ports")]
-    pub udp_ports: Vec<(u16, Nanos)>,
-    /// ICMP queries; at least 60 s (RFC 5508 REQ-2).
-    #[serde(rename = "icmp_ns", serialize_with = "nanos")]
-    pub icmp: Nanos,
-}
-
-impl Default for Timeouts {
-    fn default() -> Timeouts {
-        Timeouts {
-            tcp: Nanos::from_s(2 * 3600 + 4 * 60),
-            tcp_transitory: Nanos::from_s(4 * 60),
-            udp: Nanos::from_s(5 * 60),
-            udp_ports: vec![(53, Nanos::from_s(10)), (123, Nanos::from_s(30))],
-            icmp: Nanos::from_s(60),
-        }
-    }
-}
-
 /// ICMP errors of the router itself.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Icmp {
@@ -277,26 +254,24 @@ impl Default for Icmp {
 pub struct Management {
     /// The control socket; absolute, at most 107 bytes.
     pub socket: PathBuf,
+    /// The folder of the journal; absolute, at most 4095 bytes.
+    pub journal: PathBuf,
 }
 
 impl Default for Management {
     fn default() -> Management {
-        Management { socket: PathBuf::from(DEFAULT_SOCKET) }
+        Management { socket: PathBuf::from(DEFAULT_SOCKET), journal: PathBuf::from(DEFAULT_JOURNAL) }
     }
 }
 
-fn nanos<S: Serializer>(span: &Nanos, to: S) -> Result<S::Ok, S::Error> {
+pub(super) fn nanos<S: Serializer>(span: &Nanos, to: S) -> Result<S::Ok, S::Error> {
     to.serialize_u64(span.0)
 }
 
-fn text<S: Serializer>(value: &impl fmt::Display, to: S) -> Result<S::Ok, S::Error> {
+pub(super) fn text<S: Serializer>(value: &impl fmt::Display, to: S) -> Result<S::Ok, S::Error> {
     to.collect_str(value)
 }
 
-fn texts<S: Serializer>(values: &[Ipv4Net], to: S) -> Result<S::Ok, S::Error> {
+pub(super) fn texts<S: Serializer>(values: &[Ipv4Net], to: S) -> Result<S::Ok, S::Error> {
     to.collect_seq(values.iter().map(Ipv4Net::to_string))
-}
-
-fn ports<S: Serializer>(values: &[(u16, Nanos)], to: S) -> Result<S::Ok, S::Error> {
-    to.collect_map(values.iter().map(|(port, span)| (port, span.0)))
 }
