@@ -7,11 +7,20 @@
 //! Without a mistake every index in the `Profile` is good; with one the `Profile` is never returned.
 
 use std::collections::{HashMap, HashSet};
+use std::mem::take;
+
+use crate::base::Ipv4Net;
 
 use super::mistake::{Report, closest, show};
+use super::names::{Names, did_you_mean};
+use super::nat_types::Nat;
 use super::networks;
+use super::outside::{self, Ground};
+use super::pools::{self, RawPool};
 use super::raw::{Raw, RawHealth, RawInterface, RawWan};
-use super::types::{Health, Interface, MAX_INTERFACES, MAX_WANS, PortSpec, Position, Profile, Wan};
+use super::rule_types::{Forward, OneToOne, Rule};
+use super::rules;
+use super::types::{Health, Interface, MAX_INTERFACES, MAX_WANS, PortSpec, Position, Profile, Route, Wan};
 use super::value::is_yaml_word;
 
 /// What an interface is for.
@@ -22,7 +31,7 @@ pub(super) enum Role {
     Unknown,
 }
 
-pub(super) fn check(raw: Raw, report: &mut Report) -> Profile {
+pub(super) fn check(mut raw: Raw, report: &mut Report) -> Profile {
     let list = &raw.interfaces.list;
     if let Some(name) = &raw.name {
         judge_name(&name.value, name.at, report);
@@ -47,13 +56,14 @@ pub(super) fn check(raw: Raw, report: &mut Report) -> Profile {
     ports(list, report);
     let (wans, roles) = wans(&raw, report);
     let routes = networks::check(list, &roles, &raw.routes, report);
+    let around = around(&mut raw, &wans, &roles, &routes, report);
     let interfaces = raw.interfaces.list.into_iter().filter_map(|interface| {
         Some(Interface {
             name: interface.name,
             port: interface.port?.value,
             addresses: interface.addresses.into_iter().map(|address| address.value).collect(),
             gateway: interface.gateway.map(|gateway| gateway.value),
-            mtu: None,
+            mtu: interface.mtu,
             at: interface.at,
         })
     });
@@ -63,13 +73,56 @@ pub(super) fn check(raw: Raw, report: &mut Report) -> Profile {
         interfaces: interfaces.collect(),
         routes,
         wans,
-        forwards: Vec::new(),
-        one_to_one: Vec::new(),
-        firewall: Vec::new(),
-        nat: raw.nat,
+        forwards: around.forwards,
+        one_to_one: around.one_to_one,
+        firewall: around.firewall,
+        nat: around.nat,
         icmp: raw.icmp,
         management: raw.management,
     }
+}
+
+/// The sections that rest on interfaces and WANs.
+struct Around {
+    forwards: Vec<Forward>,
+    one_to_one: Vec<OneToOne>,
+    firewall: Vec<Rule>,
+    nat: Nat,
+}
+
+fn around(raw: &mut Raw, wans: &[Wan], roles: &[Role], routes: &[Route], report: &mut Report) -> Around {
+    let (firewall, forwards) = (take(&mut raw.firewall), take(&mut raw.forwards));
+    let (one_to_one, nat) = (take(&mut raw.one_to_one), take(&mut raw.nat));
+    let interfaces = raw.interfaces.list.as_slice();
+    let name = |wan: &Wan| interfaces.get(wan.interface).map_or("", |interface| interface.name.as_str());
+    let all_wans = raw.wans.known && wans.len() == raw.wans.list.len();
+    let names = Names::new(
+        (interfaces.iter().map(|interface| interface.name.as_str()), raw.interfaces.known),
+        (wans.iter().map(name), all_wans),
+    );
+    let firewall = rules::place(firewall, &names, report);
+    let mut out = Around { forwards: Vec::new(), one_to_one: Vec::new(), firewall, nat: nat.nat };
+    // With too many addresses the rest would take long, and is refused anyway.
+    if networks::too_many(interfaces) {
+        return out;
+    }
+    let of = |wan: &Wan| raw.wans.list.iter().find(|given| given.name == name(wan));
+    let pools: Vec<(usize, &[RawPool])> =
+        wans.iter().filter_map(|wan| Some((wan.interface, of(wan)?.pool.as_slice()))).collect();
+    pools::check(&pools, interfaces, roles, report);
+    let pools: Vec<(&str, &[RawPool])> =
+        wans.iter().filter_map(|wan| Some((name(wan), of(wan)?.pool.as_slice()))).collect();
+    let nets: Vec<Ipv4Net> = routes.iter().map(|route| route.to).collect();
+    let fit = |(interface, role): (&RawInterface, &Role)| *role == Role::Wan || interface.addresses_known;
+    let sure = raw.interfaces.known
+        && routes.len() == raw.routes.len()
+        && !roles.contains(&Role::Unknown)
+        && interfaces.iter().zip(roles).all(fit);
+    let ground = Ground { interfaces, roles, routes: &nets, sure };
+    out.forwards = outside::forwards(forwards, wans.len(), &names, &ground, report);
+    out.one_to_one = outside::one_to_one(one_to_one, &pools, &names, &ground, report);
+    out.nat.inside = outside::inside(nat.inside, &ground, report);
+    out
 }
 
 fn judge_name(name: &str, at: Position, report: &mut Report) {
@@ -132,7 +185,7 @@ fn wans(raw: &Raw, report: &mut Report) -> (Vec<Wan>, Vec<Role>) {
         }
         lines.insert(wan.name.as_str(), wan.at.line);
         if let Some(&interface) = index.get(wan.name.as_str()) {
-            out.push(Wan { interface, health, pool: Vec::new() });
+            out.push(Wan { interface, health, pool: wan.pool.iter().map(RawPool::pool).collect() });
             continue;
         }
         known = false;
@@ -186,16 +239,4 @@ fn wan_health<'r>(
         report.add(name.at, message, did_you_mean(near, names.into_iter()));
     }
     Health::default()
-}
-
-fn did_you_mean<'a>(near: Option<&str>, names: impl Iterator<Item = &'a str>) -> String {
-    if let Some(near) = near {
-        return format!("did you mean `{near}`?");
-    }
-    let names: Vec<String> = names.take(8).map(show).collect();
-    if names.is_empty() {
-        "there is none yet; add it".to_owned()
-    } else {
-        format!("there are {}", names.join(", "))
-    }
 }

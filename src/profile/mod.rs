@@ -1,8 +1,9 @@
 //! The profile: what the operator wants, read from YAML and judged as a whole.
 //!
 //! Text comes in, a typed `Profile` comes out, or `Mistakes`: all of them at once, each with its line, its column
-//! and what to do. Four steps, one file each: `tree` (YAML to nodes with positions), `settings` and `raw` (nodes to
-//! values, by the key tables of `schema`), `check` (the rules between values).
+//! and what to do. Three steps: `tree` (YAML to nodes with positions); `raw` with `settings`, `nat`, `rules`,
+//! `forwards`, `pools` (nodes to values, by the key tables of `schema`, in the words of `value` and `vocabulary`);
+//! `check` with `networks` and `outside` (the rules between values).
 //!
 //! Invariants: nothing in a file is ever ignored; what is wrong, unknown or not built yet is a mistake. A `Profile`
 //! that was returned keeps every rule, so that its users need no checks of their own. No input makes it panic, and
@@ -10,11 +11,17 @@
 #![forbid(unsafe_code)]
 
 mod check;
+mod forwards;
 mod mistake;
+mod names;
+mod nat;
 mod nat_types;
 mod networks;
+mod outside;
+mod pools;
 mod raw;
 mod rule_types;
+mod rules;
 mod schema;
 mod settings;
 #[cfg(test)]
@@ -22,6 +29,7 @@ mod tests;
 mod tree;
 mod types;
 mod value;
+mod vocabulary;
 
 use std::fs::File;
 use std::io::{self, Read};

@@ -23,22 +23,26 @@ pub(super) fn check(
     routes: &[RawRoute],
     report: &mut Report,
 ) -> Vec<Route> {
-    let mut too_many = interfaces.len() > MAX_INTERFACES;
     for (interface, role) in interfaces.iter().zip(roles) {
         addresses(interface, report);
         gateway(interface, *role, report);
         if let Some(extra) = interface.addresses.get(MAX_ADDRESSES) {
-            too_many = true;
             let hint = "remove addresses from here on";
             report.add(extra.at, format!("more than {MAX_ADDRESSES} addresses"), hint);
         }
     }
     // With too many the rest would take long, and is refused anyway.
-    if too_many {
+    if too_many(interfaces) {
         return Vec::new();
     }
     overlaps(interfaces, roles, report);
     judge_routes(routes, interfaces, roles, report)
+}
+
+/// Whether there are more interfaces or addresses than are compared with each other.
+pub(super) fn too_many(interfaces: &[RawInterface]) -> bool {
+    interfaces.len() > MAX_INTERFACES
+        || interfaces.iter().any(|interface| interface.addresses.len() > MAX_ADDRESSES)
 }
 
 fn addresses(interface: &RawInterface, report: &mut Report) {
@@ -61,7 +65,7 @@ fn addresses(interface: &RawInterface, report: &mut Report) {
 }
 
 /// Why `ip` is no host's address anywhere.
-fn no_host(ip: Ipv4Addr) -> Option<&'static str> {
+pub(super) fn no_host(ip: Ipv4Addr) -> Option<&'static str> {
     match ip.octets()[0] {
         0 => Some("in 0.0.0.0/8, \"this network\""),
         127 => Some("a loopback address"),
@@ -72,7 +76,7 @@ fn no_host(ip: Ipv4Addr) -> Option<&'static str> {
 }
 
 /// Why `ip` is no host's address in `net`, and a near one that is.
-fn no_host_of(net: Ipv4Net, ip: Ipv4Addr) -> Option<(&'static str, Ipv4Addr)> {
+pub(super) fn no_host_of(net: Ipv4Net, ip: Ipv4Addr) -> Option<(&'static str, Ipv4Addr)> {
     let broadcast = net.broadcast()?;
     if ip == net.network() {
         Some(("network", Ipv4Addr::from_bits(ip.to_bits().wrapping_add(1))))
@@ -84,7 +88,7 @@ fn no_host_of(net: Ipv4Net, ip: Ipv4Addr) -> Option<(&'static str, Ipv4Addr)> {
 }
 
 /// The network without host bits.
-fn whole(net: Ipv4Net) -> Ipv4Net {
+pub(super) fn whole(net: Ipv4Net) -> Ipv4Net {
     Ipv4Net { addr: net.network(), len: net.len }
 }
 

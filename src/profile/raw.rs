@@ -8,8 +8,11 @@ use std::net::Ipv4Addr;
 
 use crate::base::{Ipv4Net, Nanos};
 
+use super::forwards::{self, RawForward, RawOneToOne};
 use super::mistake::{Report, show};
-use super::nat_types::Nat;
+use super::nat::{self, RawNat};
+use super::pools::{self, RawPool};
+use super::rules::{self, RawRule};
 use super::schema::{
     HEALTH, HEALTH_DOWN, HEALTH_GATEWAY, HEALTH_UP, INTERFACE, ROUTE, Section, TOP, WAN, entries, items,
 };
@@ -31,7 +34,10 @@ pub(super) struct Raw {
     pub(super) routes: Vec<RawRoute>,
     pub(super) wans: RawWans,
     pub(super) health: Vec<RawHealth>,
-    pub(super) nat: Nat,
+    pub(super) nat: RawNat,
+    pub(super) forwards: Vec<RawForward>,
+    pub(super) one_to_one: Vec<RawOneToOne>,
+    pub(super) firewall: Vec<RawRule>,
     pub(super) icmp: Icmp,
     pub(super) management: Management,
 }
@@ -58,6 +64,7 @@ pub(super) struct RawInterface {
     pub(super) gateway: Option<At<Ipv4Addr>>,
     /// The key is there, even if its value could not be read.
     pub(super) gateway_given: bool,
+    pub(super) mtu: Option<u16>,
 }
 
 pub(super) struct RawRoute {
@@ -76,6 +83,7 @@ pub(super) struct RawWan {
     pub(super) name: String,
     pub(super) at: Position,
     pub(super) health: Option<At<String>>,
+    pub(super) pool: Vec<RawPool>,
 }
 
 pub(super) struct RawHealth {
@@ -99,7 +107,10 @@ pub(super) fn read(root: &Node, report: &mut Report) -> Option<Raw> {
         routes: routes(&top, report),
         wans: wans(&top, report),
         health: health(&top, report),
-        nat: settings::nat(&top, report),
+        nat: nat::nat(&top, report),
+        forwards: forwards::forwards(&top, report),
+        one_to_one: forwards::one_to_one(&top, report),
+        firewall: rules::firewall(&top, report),
         icmp: settings::icmp(&top, report),
         management: settings::management(&top, report),
     })
@@ -138,6 +149,7 @@ fn interfaces(top: &Section<'_>, report: &mut Report) -> RawInterfaces {
             dhcp: false,
             gateway: None,
             gateway_given: false,
+            mtu: None,
         };
         let what = format!("interface {}", show(&entry.key));
         let Some(section) = INTERFACE.open(&entry.node, entry.at, &what, report) else {
@@ -153,6 +165,10 @@ fn interfaces(top: &Section<'_>, report: &mut Report) -> RawInterfaces {
         if let Some(node) = section.get("gateway") {
             out.gateway_given = true;
             out.gateway = address(node, "`gateway`", report).map(|value| At { value, at: node.at });
+        }
+        if let Some(node) = section.get("mtu") {
+            let given = integer32(node, "`mtu`", 68..=9216, "mtu: 1492", report);
+            out.mtu = given.and_then(|mtu| u16::try_from(mtu).ok());
         }
         out
     });
@@ -215,7 +231,12 @@ fn wans(top: &Section<'_>, report: &mut Report) -> RawWans {
             for item in list {
                 let name =
                     text(item, "an item of the list", "the name of an interface", with_options, report);
-                out.list.extend(name.map(|name| RawWan { name: name.to_owned(), at: item.at, health: None }));
+                out.list.extend(name.map(|name| RawWan {
+                    name: name.to_owned(),
+                    at: item.at,
+                    health: None,
+                    pool: Vec::new(),
+                }));
             }
             out.known = out.list.len() == list.len();
         }
@@ -224,7 +245,7 @@ fn wans(top: &Section<'_>, report: &mut Report) -> RawWans {
             for entry in list {
                 let what = format!("WAN {}", show(&entry.key));
                 let section = WAN.open(&entry.node, entry.at, &what, report);
-                let health = section.and_then(|section| section.get("health")).and_then(|node| {
+                let health = section.as_ref().and_then(|section| section.get("health")).and_then(|node| {
                     let name = text(
                         node,
                         "`health`",
@@ -234,7 +255,8 @@ fn wans(top: &Section<'_>, report: &mut Report) -> RawWans {
                     )?;
                     Some(At { value: name.to_owned(), at: node.at })
                 });
-                out.list.push(RawWan { name: entry.key.clone(), at: entry.at, health });
+                let pool = section.map(|section| pools::read(&section, report)).unwrap_or_default();
+                out.list.push(RawWan { name: entry.key.clone(), at: entry.at, health, pool });
             }
         }
         Value::Null => out.known = true,

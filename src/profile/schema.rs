@@ -25,40 +25,34 @@ pub(super) const TOP: Keys = Keys {
         "wans",
         "health",
         "nat",
-        "icmp",
-        "management",
-    ],
-    later: &[
-        "groups",
-        "policy",
-        "on_failover",
-        "on_failback",
         "forwards",
         "one_to_one",
         "firewall",
-        "cluster",
-        "hooks",
+        "icmp",
+        "management",
     ],
+    later: &["groups", "policy", "on_failover", "on_failback", "cluster", "hooks"],
 };
 pub(super) const ENGINE: Keys =
     Keys { built: &["workers", "manager", "sessions", "hugepages", "idle", "eal"], later: &[] };
 pub(super) const INTERFACE: Keys =
-    Keys { built: &["port", "addresses", "gateway"], later: &["vlan", "mtu", "mac", "dhcp", "watch"] };
+    Keys { built: &["port", "addresses", "gateway", "mtu"], later: &["vlan", "mac", "dhcp", "watch"] };
 pub(super) const ROUTE: Keys = Keys { built: &["to", "via"], later: &[] };
-pub(super) const WAN: Keys = Keys { built: &["health"], later: &["pool", "metered"] };
+pub(super) const WAN: Keys = Keys { built: &["health", "pool"], later: &["metered"] };
 pub(super) const HEALTH: Keys =
     Keys { built: &["gateway", "down", "up"], later: &["targets", "bfd", "degraded", "passive"] };
 pub(super) const HEALTH_GATEWAY: Keys = Keys { built: &["arp"], later: &[] };
 pub(super) const HEALTH_DOWN: Keys = Keys { built: &["failures"], later: &[] };
 pub(super) const HEALTH_UP: Keys = Keys { built: &["successes", "stable"], later: &["flap_max"] };
 pub(super) const NAT: Keys = Keys {
-    built: &["timeouts"],
-    later: &[
+    built: &[
+        "timeouts",
         "inside",
         "except",
         "filtering",
         "when_full",
         "ports_per_host",
+        "sessions_per_host",
         "quarantine",
         "creation_rate",
         "hairpin",
@@ -67,11 +61,19 @@ pub(super) const NAT: Keys = Keys {
         "stealth",
         "log",
     ],
+    later: &[],
 };
+pub(super) const POOL: Keys = Keys { built: &["addresses", "arp"], later: &[] };
+pub(super) const EXCEPT: Keys = Keys { built: &["from", "to", "protocol", "port"], later: &[] };
+pub(super) const BY_PROTOCOL: Keys = Keys { built: &["tcp", "udp"], later: &[] };
+pub(super) const QUARANTINE: Keys = Keys { built: &["time", "ports"], later: &[] };
+pub(super) const FORWARD: Keys = Keys { built: &["wans", "protocol", "port", "from", "to"], later: &[] };
+pub(super) const ONE_TO_ONE: Keys = Keys { built: &["wan", "outside", "inside", "when_down"], later: &[] };
+pub(super) const RULE: Keys = Keys { built: &["in", "from", "to", "protocol", "port", "action"], later: &[] };
 pub(super) const TIMEOUTS: Keys =
-    Keys { built: &["tcp", "tcp_transitory", "udp", "udp_ports", "icmp"], later: &["other"] };
+    Keys { built: &["tcp", "tcp_transitory", "udp", "udp_ports", "icmp", "other"], later: &[] };
 pub(super) const ICMP: Keys = Keys { built: &["errors_per_second", "time_exceeded"], later: &[] };
-pub(super) const MANAGEMENT: Keys = Keys { built: &["socket"], later: &["metrics", "journal"] };
+pub(super) const MANAGEMENT: Keys = Keys { built: &["socket", "journal"], later: &["metrics"] };
 
 /// A map whose keys have been judged.
 pub(super) struct Section<'t> {

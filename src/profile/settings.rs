@@ -1,4 +1,4 @@
-//! The sections whose values stand for themselves: engine, nat, icmp, management.
+//! The sections whose values stand for themselves: engine, icmp, management.
 //!
 //! Each reader begins with the defaults and overwrites what is given and right. A value that is wrong has been
 //! reported; its default stays, which nobody sees, as a profile with a mistake is never returned.
@@ -6,24 +6,20 @@
 use std::collections::HashMap;
 use std::path::PathBuf;
 
-use crate::base::Nanos;
-
 use super::mistake::{Report, show};
-use super::nat_types::{Nat, Timeouts};
-use super::schema::{ENGINE, ICMP, MANAGEMENT, NAT, Section, TIMEOUTS, entries, items};
+use super::schema::{ENGINE, ICMP, MANAGEMENT, Section, items};
 use super::tree::Node;
 use super::types::{Engine, Hugepages, Icmp, Idle, Management};
-use super::value::{boolean, integer, integer32, is_decimal, span, text, word};
+use super::value::{boolean, integer, integer32, text, word};
 
 /// The packet library's limit of threads.
 const MAX_WORKERS: usize = 128;
 /// The packet library's limit of core numbers that is asked of it.
 const MAX_CORE: u64 = 1023;
-const DAY: Nanos = Nanos::from_s(24 * 3600);
-const UDP_MIN: Nanos = Nanos::from_s(120);
-const UDP_RULE: &str = "RFC 4787 REQ-5";
 /// `sun_path` less its closing zero.
 const MAX_SOCKET: usize = 107;
+/// `PATH_MAX` less its closing zero and the longest name of a file.
+const MAX_FOLDER: usize = 3840;
 
 pub(super) fn engine(top: &Section<'_>, report: &mut Report) -> Engine {
     let mut out = Engine::default();
@@ -90,66 +86,6 @@ fn core(node: &Node, what: &str, lines: &mut HashMap<u64, u32>, report: &mut Rep
     usize::try_from(core).ok()
 }
 
-pub(super) fn nat(top: &Section<'_>, report: &mut Report) -> Nat {
-    let mut out = Timeouts::default();
-    let section = top.sub("nat", &NAT, report);
-    let Some(section) = section.and_then(|nat| nat.sub("timeouts", &TIMEOUTS, report)) else {
-        return Nat::default();
-    };
-    let mut read = |key: &str, value: &mut Nanos, min: Nanos, why: Option<&str>| {
-        if let Some(node) = section.get(key)
-            && let Some(given) = span(node, &format!("`{key}`"), min..=DAY, why, report)
-        {
-            *value = given;
-        }
-    };
-    read("tcp", &mut out.tcp, Nanos::from_s(2 * 3600 + 4 * 60), Some("RFC 5382 REQ-5"));
-    read("tcp_transitory", &mut out.tcp_transitory, Nanos::from_s(10), None);
-    read("udp", &mut out.udp, UDP_MIN, Some(UDP_RULE));
-    read("icmp", &mut out.icmp, Nanos::from_s(60), Some("RFC 5508 REQ-2"));
-    if let Some(node) = section.get("udp_ports") {
-        out.udp_ports = udp_ports(node, report);
-    }
-    Nat { timeouts: out, ..Nat::default() }
-}
-
-/// Ports with a timeout of their own, at most: a session has a byte to name its own.
-const UDP_PORTS: usize = 240;
-
-fn udp_ports(node: &Node, report: &mut Report) -> Vec<(u16, Nanos)> {
-    let mut out = Vec::new();
-    for entry in entries(node, "`udp_ports`", report).unwrap_or_default() {
-        let key = entry.key.as_str();
-        let port = key.parse::<u16>().ok().filter(|port| is_decimal(key) && *port > 0);
-        let Some(port) = port else {
-            report.add(
-                entry.at,
-                format!("{} is no UDP port", show(key)),
-                "a number from 1 to 65535, as `53: 10s`",
-            );
-            continue;
-        };
-        // REQ-5a lets only well-known ports go below.
-        if out.len() == UDP_PORTS {
-            report.add(
-                entry.at,
-                format!("more than {UDP_PORTS} ports in `udp_ports`"),
-                "keep those that matter; the others take `udp`",
-            );
-            break;
-        }
-        let (min, why) = match port {
-            0..=1023 => (Nanos::from_s(1), None),
-            _ => (UDP_MIN, Some("RFC 4787 REQ-5; only ports below 1024 may go lower")),
-        };
-        if let Some(given) = span(&entry.node, &format!("`{port}`"), min..=DAY, why, report) {
-            out.push((port, given));
-        }
-    }
-    out.sort_unstable();
-    out
-}
-
 pub(super) fn icmp(top: &Section<'_>, report: &mut Report) -> Icmp {
     let mut out = Icmp::default();
     let Some(section) = top.sub("icmp", &ICMP, report) else { return out };
@@ -168,11 +104,20 @@ pub(super) fn icmp(top: &Section<'_>, report: &mut Report) -> Icmp {
 }
 
 pub(super) fn management(top: &Section<'_>, report: &mut Report) -> Management {
-    let out = Management::default();
+    let mut out = Management::default();
     let Some(section) = top.sub("management", &MANAGEMENT, report) else { return out };
-    let Some(node) = section.get("socket") else { return out };
+    if let Some(node) = section.get("socket") {
+        socket(node, &mut out.socket, report);
+    }
+    if let Some(node) = section.get("journal") {
+        journal(node, &mut out.journal, report);
+    }
+    out
+}
+
+fn socket(node: &Node, out: &mut PathBuf, report: &mut Report) {
     let example = "socket: /run/turnout/turnout.sock";
-    let Some(path) = text(node, "`socket`", "a path", example, report) else { return out };
+    let Some(path) = text(node, "`socket`", "a path", example, report) else { return };
     let (message, hint) = if !path.starts_with('/') {
         ("`socket` must be an absolute path", "begin it with `/`")
     } else if path.len() > MAX_SOCKET {
@@ -182,8 +127,27 @@ pub(super) fn management(top: &Section<'_>, report: &mut Report) -> Management {
     } else if path.ends_with('/') {
         ("`socket` names a folder", "add the name of the socket itself")
     } else {
-        return Management { socket: PathBuf::from(path), ..out };
+        *out = PathBuf::from(path);
+        return;
     };
     report.add(node.at, message, hint);
-    out
+}
+
+fn journal(node: &Node, out: &mut PathBuf, report: &mut Report) {
+    let example = "journal: /var/lib/turnout";
+    let Some(path) = text(node, "`journal`", "the path of a folder", example, report) else { return };
+    let (message, hint) = if !path.starts_with('/') {
+        ("`journal` must be an absolute path", "begin it with `/`")
+    } else if path.len() > MAX_FOLDER {
+        (
+            "`journal` is longer than 3840 bytes",
+            "Linux takes no path beyond 4095 with a file's name; choose a shorter one",
+        )
+    } else if path.contains(char::is_control) {
+        ("`journal` has control characters", "choose a plain path")
+    } else {
+        *out = PathBuf::from(path);
+        return;
+    };
+    report.add(node.at, message, hint);
 }

@@ -254,7 +254,7 @@ impl Default for Icmp {
 pub struct Management {
     /// The control socket; absolute, at most 107 bytes.
     pub socket: PathBuf,
-    /// The folder of the journal; absolute, at most 4095 bytes.
+    /// The folder of the journal; absolute, at most 3840 bytes.
     pub journal: PathBuf,
 }
 

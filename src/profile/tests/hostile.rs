@@ -8,6 +8,21 @@ use super::SHORT;
 
 const EXAMPLE: &str = include_str!("../../../dpdk-config/dual-wan.yaml");
 
+/// Every section that rules are made of.
+const RULES: &str = "\
+version: 1
+interfaces:
+  lan:  { port: \"linux:lan0\", addresses: [192.168.10.1/24] }
+  isp1: { port: \"linux:isp1\", addresses: [203.0.113.2/29], gateway: 203.0.113.1, mtu: 1492 }
+wans: { isp1: { pool: [{ addresses: [203.0.113.3-203.0.113.4, 192.0.2.0/30], arp: never }] } }
+nat: { inside: 192.168.0.0/16, except: [{ to: 10.0.0.0/8, protocol: 6, port: 5 }], log: [mappings],
+       filtering: { tcp: address-dependent }, when_full: { udp: refuse }, ports_per_host: 9,
+       quarantine: { time: 2m, ports: 5 }, mss_clamp: 1400, midstream: drop, timeouts: { other: 1m } }
+forwards: [{ wans: isp1, protocol: [tcp], port: 80-90, from: 0.0.0.0/0, to: \"192.168.10.5:8080\" }]
+one_to_one: [{ wan: isp1, outside: 203.0.113.5, inside: 192.168.10.20, when_down: drop }]
+firewall: [{ in: isp1, from: [1.2.3.4], to: self, protocol: [tcp, 89], action: reject }, { action: drop }]
+";
+
 fn judge(bytes: &[u8]) {
     let Err(mistakes) = load_bytes(bytes, "p.yaml") else { return };
     assert!(mistakes.len() > 0);
@@ -31,6 +46,18 @@ fn piece() -> impl Strategy<Value = Vec<u8>> {
         "isp1",
         "health",
         "udp_ports",
+        "nat: ",
+        "forwards: ",
+        "one_to_one: ",
+        "firewall: ",
+        "pool",
+        "in: ",
+        "to: ",
+        "self",
+        "protocol",
+        "port",
+        "-",
+        "65535",
         ": ",
         "- ",
         "\n",
@@ -92,10 +119,10 @@ proptest! {
 
     #[test]
     fn a_mutated_profile_does_not_panic(
-        example in any::<bool>(),
+        example in proptest::sample::select(vec![EXAMPLE, SHORT, RULES]),
         edits in proptest::collection::vec((any::<proptest::sample::Index>(), 0..12_usize, piece()), 1..6),
     ) {
-        let mut bytes = if example { EXAMPLE } else { SHORT }.as_bytes().to_vec();
+        let mut bytes = example.as_bytes().to_vec();
         for (at, cut, new) in edits {
             let start = at.index(bytes.len() + 1);
             let end = (start + cut).min(bytes.len());
@@ -111,6 +138,25 @@ proptest! {
         judge(SHORT.replacen(old, &quoted, 1).as_bytes());
         judge(SHORT.replacen(old, &text, 1).as_bytes());
     }
+
+    #[test]
+    fn any_text_in_a_rule_does_not_panic(text in "\\PC{0,30}", number in any::<u32>(), place in 0..16_usize) {
+        let quoted = serde_json::to_string(&text).unwrap();
+        let old = [
+            "203.0.113.3-203.0.113.4", "192.0.2.0/30", "never", "192.168.0.0/16", "10.0.0.0/8", "protocol: 6",
+            "ports: 5", "1400", "80-90", "\"192.168.10.5:8080\"", "203.0.113.5", "self", "1.2.3.4", "89",
+            "refuse", "isp1, protocol",
+        ][place];
+        assert!(RULES.contains(old));
+        for new in [quoted, text, number.to_string(), format!("{number}-{}", number >> 16), format!("1.2.3.{number}")] {
+            judge(RULES.replacen(old, &new, 1).as_bytes());
+        }
+    }
+}
+
+#[test]
+fn the_example_of_rules_is_good() {
+    load_bytes(RULES.as_bytes(), "p.yaml").unwrap();
 }
 
 #[test]
@@ -125,6 +171,7 @@ fn hostile_sizes_are_judged_in_time() {
         }
         text
     };
+    let rules = |section: &str| format!("{SHORT}{section}");
     for text in [
         unit("", &|i| format!("interfacs{i}: 1\n")),
         unit("version: 1\nwans: [", &|i| format!("isp{i}x,")) + "]",
@@ -133,6 +180,19 @@ fn hostile_sizes_are_judged_in_time() {
         unit("interfaces: {a: {port: net_a, addresses: [10.0.0.1/8]}}\nroutes:\n", &|_| {
             " - {to: 10.0.0.0/8, via: 11.0.0.1}\n".into()
         }),
+        unit(&rules("forwards: ["), &|i| {
+            format!("{{protocol: tcp, port: {}, to: 192.168.10.9}},", 1 + i % 65_535)
+        }) + "]",
+        unit(&rules("firewall: ["), &|_| "{in: lan, action: drop},".into()) + "]",
+        unit(&rules("firewall: [{action: drop, from: ["), &|i| {
+            format!("10.{}.{}.0,", i / 250 % 250, i % 250)
+        }) + "]}]",
+        unit(&rules("one_to_one: ["), &|i| {
+            format!("{{wan: isp1, outside: 100.64.{}.{}, inside: 192.168.10.9}},", i / 250 % 250, i % 250)
+        }) + "]",
+        unit(&SHORT.replace("[isp1, isp2]", "{isp1: {pool: [{addresses: ["), &|i| {
+            format!("100.64.{}.{},", i / 250 % 250, i % 250)
+        }) + "]}]}}",
         unit("{", &|i| format!("a{i}: *a,")) + "}",
         unit("", &|_| "&a ".into()),
         unit("name: \"", &|_| "\\u0041".into()) + "\"",

@@ -16,7 +16,10 @@ fn the_shortest_profile_gets_every_default() {
     assert_eq!(profile.nat, Nat::default());
     assert_eq!(profile.icmp, Icmp { errors_per_second: 1000, time_exceeded: true });
     assert_eq!(profile.management.socket.to_str(), Some(DEFAULT_SOCKET));
+    assert_eq!(profile.management.journal.to_str(), Some("/var/lib/turnout"));
     assert!(profile.routes.is_empty());
+    assert!(profile.forwards.is_empty() && profile.one_to_one.is_empty() && profile.firewall.is_empty());
+    assert!(profile.wans.iter().all(|wan| wan.pool.is_empty()));
     let names: Vec<&str> = profile.interfaces.iter().map(|i| i.name.as_str()).collect();
     assert_eq!(names, ["lan", "isp1", "isp2"]);
     let isp1 = &profile.interfaces[1];
@@ -41,6 +44,7 @@ fn defaults_are_those_of_the_documents() {
     assert_eq!(timeouts.udp, Nanos::from_s(300));
     assert_eq!(timeouts.udp_ports, [(53, Nanos::from_s(10)), (123, Nanos::from_s(30))]);
     assert_eq!(timeouts.icmp, Nanos::from_s(60));
+    assert_eq!(timeouts.other, Nanos::from_s(600));
 }
 
 #[test]
@@ -49,14 +53,14 @@ fn every_supported_key_is_read() {
         "version: 1\nname: edge-1\n\
          engine: { workers: [3, 2], manager: 1, sessions: 2048, hugepages: never, idle: poll, eal: [-m, 64] }\n\
          interfaces:\n\
-         \x20 wan: { port: 0000:03:00.1, addresses: [203.0.113.2/31, 198.51.100.9/24], gateway: 203.0.113.3 }\n\
+         \x20 wan: { port: 0000:03:00.1, addresses: [203.0.113.2/31, 198.51.100.9/24], gateway: 203.0.113.3, mtu: 1492 }\n\
          \x20 lan: { port: 'net_null0,size=64', addresses: [\"192.168.10.1/24\"] }\n\
          routes:\n- to: 10.0.0.0/8\n  via: 192.168.10.254\n\
          wans: { wan: { health: h } }\n\
          health: { h: { gateway: { arp: 50ms }, down: { failures: 100 }, up: { successes: 1000, stable: 1h } } }\n\
-         nat: { timeouts: { tcp: 3h, tcp_transitory: 10s, udp: 2m, udp_ports: { 5060: 1h, 53: 1s }, icmp: 1m30s } }\n\
+         nat: { timeouts: { tcp: 3h, tcp_transitory: 10s, udp: 2m, udp_ports: { 5060: 1h, 53: 1s }, icmp: 1m30s, other: 10s } }\n\
          icmp: { errors_per_second: 1, time_exceeded: false }\n\
-         management: { socket: /run/t.sock }\n",
+         management: { socket: /run/t.sock, journal: /srv/j }\n",
     );
     assert_eq!(profile.name, "edge-1");
     let engine = Engine {
@@ -70,23 +74,26 @@ fn every_supported_key_is_read() {
     assert_eq!(profile.engine, engine);
     assert_eq!(profile.interfaces[0].port, PortSpec::Pci("0000:03:00.1".into()));
     assert_eq!(profile.interfaces[0].addresses.len(), 2);
+    assert_eq!((profile.interfaces[0].mtu, profile.interfaces[1].mtu), (Some(1492), None));
     assert_eq!(profile.interfaces[1].port.to_string(), "net_null0,size=64");
     let route =
         Route { to: "10.0.0.0/8".parse().unwrap(), via: Ipv4Addr::new(192, 168, 10, 254), interface: 1 };
     assert_eq!(profile.routes, [route]);
     let health =
         Health { arp_every: Nanos::from_ms(50), failures: 100, successes: 1000, stable: Nanos::from_s(3600) };
-    assert_eq!(profile.wans, [Wan { interface: 0, health }]);
+    assert_eq!(profile.wans, [Wan { interface: 0, health, pool: Vec::new() }]);
     let timeouts = Timeouts {
         tcp: Nanos::from_s(3 * 3600),
         tcp_transitory: Nanos::from_s(10),
         udp: Nanos::from_s(120),
         udp_ports: vec![(53, Nanos::from_s(1)), (5060, Nanos::from_s(3600))],
         icmp: Nanos::from_s(90),
+        other: Nanos::from_s(10),
     };
-    assert_eq!(profile.nat, Nat { timeouts });
+    assert_eq!(profile.nat, Nat { timeouts, ..Nat::default() });
     assert_eq!(profile.icmp, Icmp { errors_per_second: 1, time_exceeded: false });
     assert_eq!(profile.management.socket.to_str(), Some("/run/t.sock"));
+    assert_eq!(profile.management.journal.to_str(), Some("/srv/j"));
 }
 
 #[test]

@@ -4,8 +4,12 @@
 //! positions and messages of *all* mistakes, so that a rule which reports too much fails as well.
 #![forbid(unsafe_code)]
 
+mod firewall;
+mod forwards;
 mod hostile;
 mod load;
+mod nat;
+mod pools;
 mod rules;
 mod syntax;
 mod unsupported;

@@ -236,7 +236,7 @@ fn mistakes_of_all_kinds_come_together_in_order() {
 version: 1
 interfaces:
   lan:  { port: \"linux:lan0\", addresses: [192.168.10.0/24] }
-  dmz:  { port: \"linux:lan0\", addresses: [192.168.10.9/25], mtu: 9000 }
+  dmz:  { port: \"linux:lan0\", addresses: [192.168.10.9/25], vlun: 9000 }
   isp1: { port: \"linux:isp1\", addresses: [203.0.113.2/29] }
 wans: [isp1, isp1, isp9x]
 routes: [{ to: 10.0.0.0/8, via: 172.16.0.1 }]

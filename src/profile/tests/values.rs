@@ -263,3 +263,15 @@ fn the_socket_is_an_absolute_path_that_fits() {
     one(&socket("/run/turnout/"), "7:23", "names a folder", "add the name");
     one(&socket("[]"), "7:23", "`socket` must be a path, not a list", "socket: /run");
 }
+
+#[test]
+fn the_journal_is_an_absolute_folder() {
+    let journal = |path: &str| and(&format!("management: {{ journal: {path} }}"));
+    for path in ["/var/lib/turnout", "/j/", &format!("/{}", "a".repeat(3839))] {
+        assert_eq!(good(&journal(path)).management.journal.to_str(), Some(path));
+    }
+    one(&journal("journal"), "7:24", "`journal` must be an absolute path", "begin it with `/`");
+    one(&journal(&format!("/{}", "a".repeat(3840))), "7:24", "longer than 3840 bytes", "shorter");
+    one(&journal("\"/a\\nb\""), "7:24", "control characters", "plain path");
+    one(&journal("[/a]"), "7:24", "`journal` must be the path of a folder, not a list", "journal: /var/lib");
+}
