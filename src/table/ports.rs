@@ -289,7 +289,7 @@ mod tests {
     }
 
     #[test]
-    fn rfc6888_15_successive_draws_do_not_tell_the_next() {
+    fn rfc6888_15_and_rfc7857_9_successive_draws_do_not_tell_the_next() {
         let mut rng = StdRng::seed_from_u64(7);
         let mut pool = PortPool::new(1024..=65535, false);
         let draws: Vec<i32> =
