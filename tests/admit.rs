@@ -74,7 +74,7 @@ fn ethernet_frames_for_others_from_nobody_or_of_unknown_kind_end() {
 }
 
 #[test]
-fn rfc1812_5_2_2_1_and_7_what_is_cut_off_in_its_header_ends_and_nothing_beyond_is_read() {
+fn rfc1812_5_2_2_1_and_rfc1812_5_2_2_7_what_is_cut_off_in_its_header_ends_and_nothing_beyond_is_read() {
     let mut site = site(2);
     for length in 14..34 {
         let frame = lan(&site, |_| {});
@@ -166,7 +166,7 @@ fn what_the_nic_says_of_the_ip_checksum_stands_for_the_sum_and_for_no_other_chec
 }
 
 #[test]
-fn rfc1812_5_2_2_3_to_6_versions_and_lengths_that_cannot_be() {
+fn rfc1812_5_2_2_3_and_rfc1812_5_2_2_4_and_rfc1812_5_2_2_5_and_rfc1812_5_2_2_6_what_cannot_be() {
     let mut site = site(2);
     for version in (0..16).filter(|v| *v != 4) {
         let frame = lan(&site, |f| f[14] = version << 4 | 5);
@@ -185,7 +185,7 @@ fn rfc1812_5_2_2_3_to_6_versions_and_lengths_that_cannot_be() {
 }
 
 #[test]
-fn rfc1812_4_2_2_6_unknown_options_are_carried_and_4_3_3_5_broken_or_routing_ones_end() {
+fn rfc1812_4_2_2_6_unknown_options_are_carried_and_rfc1812_4_3_3_5_and_rfc1812_5_3_13_3_others_end() {
     let mut site = site(2);
     let with = |site: &Site, options: &[u8]| {
         let mut frame = site.frame_of("lan", &Packet::udp((H1, 5000), (E1, 80), b"data"));
@@ -265,7 +265,8 @@ fn transport_headers_that_are_cut_off_or_lie_about_their_length_end() {
 }
 
 #[test]
-fn rfc1812_5_3_7_martians_and_broadcasts_from_either_side_end() {
+fn rfc1812_5_3_7a_and_rfc1812_5_3_7b_martians_end_and_rfc1812_5_3_4_and_rfc1812_5_3_5_1_and_rfc1812_5_3_5_2_broadcasts()
+ {
     let mut site = site(2);
     let v4 = |a, b, c, d| Ipv4Addr::new(a, b, c, d);
     for link in ["lan", "isp1"] {
@@ -340,7 +341,7 @@ fn sources_that_do_not_belong_behind_their_port_and_transit_from_outside_end() {
 }
 
 #[test]
-fn what_is_not_carried_yet_has_counters_of_its_own() {
+fn rfc1812_4_3_2_1_and_rfc5508_11_what_is_not_carried_yet_has_counters_of_its_own() {
     let mut site = site(2);
     let fragment = |src, dst, offset: u16, more: bool| {
         let mut packet = ip(src, dst);

@@ -87,7 +87,7 @@ fn rfc4787_11a_the_mapping_class_is_the_same_when_nearly_full_and_after_a_failov
 }
 
 #[test]
-fn rfc5508_1_an_echo_gets_a_mapped_identifier_and_its_reply_comes_home() {
+fn rfc5508_1_1_and_rfc5508_1_2_and_rfc5508_1a_an_echo_gets_an_identifier_and_its_reply_comes_home() {
     each_shape(|mut site| {
         let (link, out) = site.pass("lan", &Packet::ping(H1, E1, 7, 1)).unwrap();
         assert_eq!((link.as_str(), out.src().0), ("isp1", P1));
@@ -140,7 +140,7 @@ fn x_5_what_nobody_asked_for_changes_nothing() {
 }
 
 #[test]
-fn x_6_a_full_table_refuses_the_new_and_harms_nobody_and_rfc5508_8() {
+fn x_6_and_rfc5508_8a_and_rfc5508_8b_a_full_table_refuses_the_new_and_harms_nobody() {
     let mut site = Site::new(&unlimited(1024, ""), 1).unwrap();
     let (_, first) = udp_out(&mut site, (H1, 1), (E1, 80)).unwrap();
     flood(&mut site, "lan", (1..1024).map(|p| Packet::udp((H2, p), (E1, 80), b"")));
@@ -160,7 +160,7 @@ fn x_6_a_full_table_refuses_the_new_and_harms_nobody_and_rfc5508_8() {
 }
 
 #[test]
-fn rfc6888_13_the_whole_pool_can_be_had_and_rfc6888_11_then_the_next_is_refused_and_nobody_evicted() {
+fn rfc6888_13_and_rfc4787_3_the_whole_pool_can_be_had_and_rfc6888_11a_and_rfc6888_11d_nobody_is_evicted() {
     let mut site = Site::new(&unlimited(200_000, ""), 2).unwrap();
     meet(&mut site);
     let host = |n: u32| Ipv4Addr::from_bits(0xc0a8_0a0a + n % 2);

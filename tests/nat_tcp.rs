@@ -135,7 +135,7 @@ fn rfc7857_3a_a_reset_passes_and_rfc7857_3b_does_not_cut_what_still_lives() {
 }
 
 #[test]
-fn rfc5382_10_icmp_about_a_connection_neither_ends_it_nor_makes_a_reset() {
+fn rfc5382_10a_and_rfc5382_10b_icmp_about_a_connection_neither_ends_it_nor_makes_a_reset() {
     each_shape(|mut site| {
         let (_, x) = connect(&mut site, CLIENT, SERVER);
         let about =

@@ -131,7 +131,7 @@ fn whom_inside_has_answered_is_no_stranger_any_more() {
 }
 
 #[test]
-fn rfc5382_5_2_an_idle_connection_lives_two_hours_and_four_minutes() {
+fn rfc5382_5_2_an_idle_connection_lives_two_hours_and_four_minutes_and_rfc5382_5_1_no_longer() {
     let mut site = with("tcp: 7440s");
     let (_, x) = connect(&mut site, IN, OUT);
     idle(&mut site, 7_439_000);
@@ -144,7 +144,7 @@ fn rfc5382_5_2_an_idle_connection_lives_two_hours_and_four_minutes() {
 }
 
 #[test]
-fn rfc5382_5_3_opening_and_closing_connections_live_four_minutes() {
+fn rfc5382_5_3_opening_and_closing_connections_live_four_minutes_and_rfc5382_5b_repeat_their_end() {
     let mut site = site(2);
     let (_, opening) = tcp_out(&mut site, (H1, 1), OUT, SYN, 1, 0).unwrap();
     let (_, closing) = connect(&mut site, (H1, 2), OUT);
@@ -171,6 +171,25 @@ fn rfc5508_2_an_echo_is_waited_for_a_minute() {
         assert_eq!(site.pass("isp1", &reply).is_some(), lives, "{wait}");
         let expired: &[&str] = if lives { &[] } else { &EXPIRED };
         site.finish(&and(&[&OPENED, expired])).unwrap();
+    }
+}
+
+#[test]
+fn rfc5382_5a_and_rfc7857_2b_and_rfc5508_2a_times_that_are_set_are_used() {
+    for (early, lives) in [(1, true), (0, false)] {
+        let mut site = with("tcp: 3h, tcp_transitory: 30s, icmp: 90s");
+        let (_, opening) = tcp_out(&mut site, (H1, 1), OUT, SYN, 1, 0).unwrap();
+        idle(&mut site, 30_000 - early);
+        assert_eq!(tcp_in(&mut site, "isp1", OUT, opening.src(), SYN | ACK).is_some(), lives);
+        let (_, echo) = site.pass("lan", &Packet::ping(H1, E1, 7, 1)).unwrap();
+        idle(&mut site, 90_000 - early);
+        let reply = Packet::icmp(E1, P1, 0, 0, echo.src().1, 1, b"sixteen bytes...");
+        assert_eq!(site.pass("isp1", &reply).is_some(), lives);
+        let (_, x) = connect(&mut site, IN, OUT);
+        idle(&mut site, 3 * 3_600_000 - early);
+        assert_eq!(tcp_in(&mut site, "isp1", OUT, x, ACK).is_some(), lives);
+        let moved = if lives { &EXPIRED[..1] } else { &EXPIRED };
+        site.finish(&and(&[&OPENED, moved])).unwrap();
     }
 }
 
@@ -207,7 +226,7 @@ fn drained(closed_tcp: bool) -> (Site, BTreeSet<u16>) {
 }
 
 #[test]
-fn rfc6888_8_a_freed_port_rests_for_two_minutes() {
+fn rfc6888_8_a_freed_port_rests_for_two_minutes_and_rfc6888_11b_who_gets_none_is_told() {
     let (mut site, others) = drained(false);
     assert_eq!(others.len(), 64_511);
     // The first flow ends at 300 s; the others are kept. Its memory is back some seconds later, and its port 120 s after that.

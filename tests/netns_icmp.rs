@@ -15,7 +15,7 @@ fn ping(site: &Site, from: &str, args: &[&str]) -> String {
 }
 
 #[test]
-fn pings_pass_and_the_router_answers_for_itself() {
+fn rfc5508_10a3_pings_pass_and_the_router_answers_for_itself() {
     let Some(site) = Site::start(&usual()) else { return };
     let [server, ..] = INTERNET.map(|ip| ip.to_string());
     let all = |text: &str, n: u32| text.contains(&format!("{n} packets transmitted, {n} received"));

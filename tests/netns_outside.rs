@@ -49,7 +49,7 @@ fn judge(line: &str, seen: &Seen, own: std::net::Ipv4Addr) {
 }
 
 #[test]
-fn the_outside_sees_wan_addresses_only() {
+fn x_2_the_outside_sees_wan_addresses_only() {
     let Some(site) = Site::start(&usual()) else { return };
     let isp1 = Capture::start(site.host("isp1"), ISP_PORT);
     let isp2 = Capture::start(site.host("isp2"), ISP_PORT);

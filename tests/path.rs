@@ -29,7 +29,8 @@ fn routed(workers: usize) -> Site {
 }
 
 #[test]
-fn rfc1812_5_3_1_the_ttl_is_one_less_and_the_last_one_is_told_quoting_the_original() {
+fn rfc1812_5_3_1a_and_rfc1812_5_3_1b_and_rfc1812_5_3_1c_and_rfc1812_5_3_1d_and_rfc5508_10a2_and_rfc1812_4_3_2_3b_and_rfc1812_4_3_2_4_the_last_ttl_is_told()
+ {
     each_shape(|mut site| {
         meet(&mut site);
         let (_, out) = site.pass("lan", &Packet::udp((H1, 5000), (E1, 80), b"x").ttl(2)).unwrap();
@@ -57,7 +58,8 @@ fn rfc1812_5_3_1_the_ttl_is_one_less_and_the_last_one_is_told_quoting_the_origin
 }
 
 #[test]
-fn rfc1812_4_2_2_9a_what_is_for_the_router_is_taken_at_any_ttl_and_rfc1812_4_3_3_6_echoes_are_answered() {
+fn rfc1812_4_2_2_9a_what_is_for_the_router_is_taken_at_any_ttl_and_rfc1812_4_3_3_6a_and_rfc1812_4_3_3_6b_echoes_are_answered()
+ {
     each_shape(|mut site| {
         meet(&mut site);
         let cases = [
@@ -91,7 +93,7 @@ fn rfc1812_4_2_2_9a_what_is_for_the_router_is_taken_at_any_ttl_and_rfc1812_4_3_3
 }
 
 #[test]
-fn rfc1812_4_3_3_1c_a_closed_port_of_the_router_is_told_inside_and_silent_outside() {
+fn a_closed_port_of_the_router_is_told_inside_and_silent_outside() {
     let mut site = site(2);
     meet(&mut site);
     let (_, seen) = site.pass("lan", &Packet::udp((H1, 5000), (LAN, 53), b"query")).unwrap();
@@ -122,7 +124,8 @@ fn rfc1812_4_3_2_3a_a_long_packet_is_quoted_up_to_576_bytes_and_rfc5508_10d1_wit
 }
 
 #[test]
-fn rfc1812_4_3_2_7_no_error_about_errors_fragments_broadcasts_or_from_nobody() {
+fn rfc1812_4_3_2_7a_and_rfc1812_4_3_2_7b_and_rfc1812_4_3_2_7c_and_rfc1812_4_3_2_7d_and_rfc1812_4_3_2_7e_and_rfc1812_4_3_2_7f_and_rfc5508_10d2_no_error()
+ {
     let mut site = routed(2);
     let mut silent = |link: &str, packet: &Packet, mac: Option<[u8; 6]>| {
         let mut frame = site.frame_of(link, packet);
@@ -232,7 +235,7 @@ fn rfc1812_4_3_3_1b_an_inside_host_that_does_not_answer_is_told_inside() {
 }
 
 #[test]
-fn rfc1812_4_3_3_1a_without_a_wan_that_works_the_net_is_unreachable() {
+fn rfc1812_4_3_3_1a_and_rfc5508_10a1_without_a_wan_that_works_the_net_is_unreachable() {
     let mut site = site(2);
     meet(&mut site);
     site.set_link("isp1", false);
@@ -265,7 +268,8 @@ fn a_full_transmit_queue_costs_the_packets_that_do_not_fit_and_counts_them() {
 }
 
 #[test]
-fn rfc1812_5_2_7_1d_and_rfc4787_13_what_is_too_big_and_may_not_be_cut_is_told_with_the_mtu() {
+fn rfc1812_5_2_7_1d_and_rfc4787_13_and_rfc5508_s7_1_1a_and_rfc5508_s7_1_1b_what_is_too_big_and_may_not_be_cut_is_told()
+ {
     let mut site = site(2);
     meet(&mut site);
     let (_, x) = udp_out(&mut site, (H1, 5000), (E1, 80)).unwrap();

@@ -175,7 +175,7 @@ fn rfc6888_13_eight_workers_give_out_every_port_to_1024_hosts_in_a_row() {
 }
 
 #[test]
-fn rfc6888_12_a_host_that_takes_all_it_can_get_leaves_the_others_something_to_begin_with() {
+fn a_host_that_takes_all_it_can_get_leaves_the_others_something_to_begin_with() {
     let workers = 4;
     let mut site = wide(workers);
     let glutton = hosts_of(workers, 0).next().unwrap();

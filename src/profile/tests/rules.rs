@@ -131,7 +131,7 @@ fn networks_of_two_interfaces_do_not_overlap() {
 }
 
 #[test]
-fn an_inside_network_is_not_a_wans() {
+fn rfc4787_7_an_inside_network_is_not_a_wans() {
     let text = more("voice: { port: net_null0, addresses: [203.0.113.3/29] }");
     one(&text, "6:41", "inside network 203.0.113.0/29 of `voice` is also that of WAN `isp1`", "see line 4");
     let text = with("192.168.10.1/24", "203.0.113.3/29");

@@ -79,7 +79,7 @@ fn health_keeps_its_limits() {
 }
 
 #[test]
-fn timeouts_keep_the_rfcs() {
+fn rfc4787_5b_timeouts_keep_the_rfcs() {
     good(&timeouts(
         "{ tcp: 2h4m, tcp_transitory: 10s, udp: 2m, icmp: 60s, udp_ports: { 1: 1s, 1023: 1s, 1024: 2m } }",
     ));
