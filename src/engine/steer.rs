@@ -54,6 +54,8 @@ impl Steer {
             return None;
         }
         match class {
+            // Both ways to the same one.
+            Class::Inside { .. } if view.internal => Some(self.host(frame.ip.src.min(frame.ip.dst))),
             Class::Own | Class::Inside { .. } => None,
             // Without ports nothing that comes from outside tells the host.
             Class::Outbound { .. } | Class::Hairpin { .. } if frame.portless().is_some() => {

@@ -61,6 +61,11 @@ impl<B: PacketBuf> Frame<B> {
         matches!(self.transport, Transport::Icmp(icmp) if icmp.kind == kind::ECHO_REPLY)
     }
 
+    /// An ICMP error.
+    pub fn is_error(&self) -> bool {
+        matches!(self.transport, Transport::Icmp(icmp) if icmp.is_error())
+    }
+
     /// The protocol, if it is one without ports and the packet is whole.
     pub fn portless(&self) -> Option<u8> {
         let ports = matches!(self.ip.protocol, protocol::UDP | protocol::TCP | protocol::ICMP);

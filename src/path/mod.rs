@@ -25,9 +25,10 @@ mod view;
 use std::net::Ipv4Addr;
 
 use crate::base::{IfaceId, Nanos};
+use crate::nat::internal::Internal;
 use crate::nat::rules::Action;
 use crate::nat::{Env, Nat};
-use crate::packet::{Counters, DropReason, Frame, PacketBuf, Stat, Verdict};
+use crate::packet::{Counters, DropReason, Frame, PacketBuf, Stat, Transport, Verdict};
 use crate::table::neighbors::Neighbors;
 use crate::wire::icmp::{kind, unreachable};
 use crate::wire::ipv4;
@@ -202,6 +203,19 @@ impl<B: PacketBuf> Router<B> {
         Ok(self.local(view, frame, now))
     }
 
+    /// What the firewall says of a packet from inside to inside. Errors and later fragments go with what they are about.
+    fn judge(&mut self, view: &View, frame: &Frame<B>, now: Nanos) -> Result<(), DropReason> {
+        let Some(tuple) = frame.tuple().filter(|_| !frame.is_error()) else { return Ok(()) };
+        let packet = Internal {
+            ingress: frame.ingress,
+            tuple: &tuple,
+            tcp: if let Transport::Tcp(tcp) = frame.transport { Some(tcp) } else { None },
+            reply: frame.is_echo_reply(),
+            bytes: u32::from(frame.ip.total_len),
+        };
+        self.nat.internal(&packet, &mut env(view, now, &mut self.counters))
+    }
+
     fn inside(
         &mut self,
         view: &View,
@@ -210,6 +224,12 @@ impl<B: PacketBuf> Router<B> {
         next_hop: Ipv4Addr,
         now: Nanos,
     ) -> Way {
+        if view.internal
+            && let Err(reason) = self.judge(view, &frame, now)
+        {
+            self.count_refused(reason, now);
+            return Err(self.refuse(view, frame, reason, now));
+        }
         let frame = self.age(view, frame, now)?;
         let frame = self.fit(view, frame, egress, now)?;
         let origin = hold::Origin::of(&frame, None);
