@@ -22,7 +22,7 @@ fn rfc4787_12a_and_rfc5508_4a_and_rfc5508_4c_an_error_from_anybody_on_the_way_re
             let flow = Flow::open(&mut site, kind, INSIDE, REMOTE);
             for from in [Q, E1, E2, G1] {
                 for quote in [whole(), eight()] {
-                    let (came, told) = flow.from_outside(from, PORT, b"what was sent", &quote);
+                    let (came, told) = flow.told_inside(from, PORT, b"what was sent", &quote);
                     let (link, seen) = site.pass("isp1", &came).unwrap();
                     assert_eq!((link.as_str(), seen.ip.src, seen.ip.dst), ("lan", from, H1));
                     assert_eq!(seen.payload, told, "{kind:?} from {from}");
@@ -43,7 +43,7 @@ fn rfc5382_9_and_rfc4787_12b_and_rfc5508_4b_every_code_is_told_as_it_came_and_rf
         let says = (0..16).map(|code| Says(3, code, if code == 4 { 1400 } else { 0 }));
         let says = says.chain([Says(11, 0, 0), Says(11, 1, 0), Says(12, 0, 0x0c00_0000), Says(12, 1, 0)]);
         for says in says {
-            let (came, told) = flow.from_outside(Q, says, b"", &whole());
+            let (came, told) = flow.told_inside(Q, says, b"", &whole());
             let (_, seen) = site.pass("isp1", &came).unwrap();
             assert_eq!(seen.payload, told, "{kind:?} {says:?}");
             if says.1 == 4 {
@@ -91,12 +91,12 @@ fn rfc5508_4_an_error_from_outside_about_nothing_that_was_sent_is_dropped_and_ch
                 Flow { kind: KINDS[(kind as usize + 1) % 3], ..flow },
             ];
             for other in others {
-                let (came, _) = other.from_outside(Q, PORT, b"", &whole());
+                let (came, _) = other.told_inside(Q, PORT, b"", &whole());
                 assert_eq!(site.send("isp1", &came), [], "{other:?}");
             }
             // on the other WAN, where it was never sent
             let other = Flow { outside: (P2, flow.outside.1), ..flow };
-            assert_eq!(site.send("isp2", &other.from_outside(Q, PORT, b"", &whole()).0), []);
+            assert_eq!(site.send("isp2", &other.told_inside(Q, PORT, b"", &whole()).0), []);
             assert_eq!(digest(&mut site), before);
             assert!(flow.works(&mut site));
             site.finish(&and(&[&OPENED, &["drop_icmp_error_no_session"]])).unwrap();
@@ -111,7 +111,7 @@ fn rfc5508_5a_and_rfc5508_5b_an_error_from_the_inside_host_reaches_the_remote_ab
             let flow = Flow::open(&mut site, kind, INSIDE, REMOTE);
             for says in [PORT, Says(3, 2, 0), Says(3, 4, 1280), Says(11, 1, 0), Says(12, 0, 0x0900_0000)] {
                 for quote in [whole(), eight()] {
-                    let (came, told) = flow.from_inside(H1, says, b"what was got", &quote);
+                    let (came, told) = flow.told_outside(H1, says, b"what was got", &quote);
                     let (link, seen) = site.pass("lan", &came).unwrap();
                     assert_eq!((link.as_str(), seen.ip.src, seen.ip.dst), ("isp1", P1, E1));
                     assert_eq!(seen.payload, told, "{kind:?} {says:?}");
@@ -129,7 +129,7 @@ fn rfc5508_5c_an_inside_router_speaks_by_the_routers_own_address() {
         for kind in KINDS {
             let flow = Flow::open(&mut site, kind, INSIDE, REMOTE);
             // .11 has no mapping of its own
-            let (came, told) = flow.from_inside(H2, Says(11, 0, 0), b"", &eight());
+            let (came, told) = flow.told_outside(H2, Says(11, 0, 0), b"", &eight());
             let (link, seen) = site.pass("lan", &came).unwrap();
             assert_eq!((link.as_str(), seen.ip.src, seen.payload), ("isp1", P1, told));
         }
@@ -137,7 +137,7 @@ fn rfc5508_5c_an_inside_router_speaks_by_the_routers_own_address() {
         let near = Ipv4Addr::new(203, 0, 113, 5);
         site.add_host("isp1", near);
         let flow = Flow::open(&mut site, Kind::Udp, INSIDE, (near, 80));
-        let (_, seen) = site.pass("lan", &flow.from_inside(H1, PORT, b"", &eight()).0).unwrap();
+        let (_, seen) = site.pass("lan", &flow.told_outside(H1, PORT, b"", &eight()).0).unwrap();
         assert_eq!((seen.eth.dst.0, seen.ip.dst), ([2, 0, 0, 3, 113, 5], near));
         site.finish(&TOLD).unwrap();
     });
@@ -149,7 +149,7 @@ fn rfc5508_5_an_error_from_inside_about_nothing_that_was_let_in_is_dropped() {
         meet(&mut site);
         for kind in KINDS {
             let flow = Flow { kind, inside: INSIDE, outside: (P1, 5000), remote: REMOTE, link: "isp1" };
-            assert_eq!(site.send("lan", &flow.from_inside(H1, PORT, b"", &whole()).0), []);
+            assert_eq!(site.send("lan", &flow.told_outside(H1, PORT, b"", &whole()).0), []);
         }
         assert_eq!(live(&mut site), 0);
         site.finish(&["drop_icmp_error_no_session"]).unwrap();
@@ -169,8 +169,8 @@ fn rfc5508_6a_an_error_keeps_no_session_alive_and_rfc5508_6b_ends_none() {
                 Kind::Tcp => 7440,
             };
             let tell = |site: &mut Site| match from_inside {
-                false => site.pass("isp1", &flow.from_outside(Q, PORT, b"", &eight()).0).is_some(),
-                true => site.pass("lan", &flow.from_inside(H1, PORT, b"", &eight()).0).is_some(),
+                false => site.pass("isp1", &flow.told_inside(Q, PORT, b"", &eight()).0).is_some(),
+                true => site.pass("lan", &flow.told_outside(H1, PORT, b"", &eight()).0).is_some(),
             };
             site.run_coarse(life - 1, 250);
             assert!(tell(&mut site), "it still lives");
@@ -186,7 +186,7 @@ fn rfc5508_6a_an_error_keeps_no_session_alive_and_rfc5508_6b_ends_none() {
     // 6b: an error, then the reply it did not expect
     let mut site = site(2);
     let flow = Flow::open(&mut site, Kind::Echo, (H1, 7), REMOTE);
-    assert!(site.pass("isp1", &flow.from_outside(Q, Says(3, 1, 0), b"", &whole()).0).is_some());
+    assert!(site.pass("isp1", &flow.told_inside(Q, Says(3, 1, 0), b"", &whole()).0).is_some());
     assert!(flow.works(&mut site));
     site.finish(&TOLD).unwrap();
 }
@@ -198,8 +198,8 @@ fn rfc5508_3_a_wrong_icmp_checksum_and_rfc5508_3a_a_wrong_one_in_the_quoted_head
             let flow = Flow::open(&mut site, kind, INSIDE, REMOTE);
             let before = digest(&mut site);
             let errors = [
-                ("isp1", flow.from_outside(Q, PORT, b"x", &whole()).0),
-                ("lan", flow.from_inside(H1, PORT, b"x", &whole()).0),
+                ("isp1", flow.told_inside(Q, PORT, b"x", &whole()).0),
+                ("lan", flow.told_outside(H1, PORT, b"x", &whole()).0),
             ];
             for (link, packet) in &errors {
                 for at in [2, 5, 20, packet.payload.len() - 1] {
@@ -230,7 +230,7 @@ fn rfc5508_3c_a_wrong_or_missing_checksum_of_the_quoted_transport_does_not_stop_
         // Cut anywhere, from the ports (or the identifier) on
         let least = if kind == Kind::Echo { 6 } else { 4 };
         for cut in least..40 {
-            let (came, told) = flow.from_outside(
+            let (came, told) = flow.told_inside(
                 Q,
                 PORT,
                 b"data that is long enough",
@@ -243,8 +243,8 @@ fn rfc5508_3c_a_wrong_or_missing_checksum_of_the_quoted_transport_does_not_stop_
             }
         }
         for (link, (came, _)) in [
-            ("isp1", flow.from_outside(Q, PORT, b"data", &whole())),
-            ("lan", flow.from_inside(H1, PORT, b"data", &whole())),
+            ("isp1", flow.told_inside(Q, PORT, b"data", &whole())),
+            ("lan", flow.told_outside(H1, PORT, b"data", &whole())),
         ] {
             let mut wrong = came.clone();
             wrong.payload[sum_at] ^= 0x55;
@@ -255,7 +255,7 @@ fn rfc5508_3c_a_wrong_or_missing_checksum_of_the_quoted_transport_does_not_stop_
         }
         if kind == Kind::Udp {
             // RFC 768: none stays none
-            let (mut came, _) = flow.from_outside(Q, PORT, b"data", &whole());
+            let (mut came, _) = flow.told_inside(Q, PORT, b"data", &whole());
             put16(&mut came.payload, sum_at, 0);
             mend_icmp(&mut came);
             let (_, seen) = site.pass("isp1", &came).unwrap();
@@ -271,7 +271,7 @@ fn rfc4884_1_a_length_of_zero_says_that_there_are_no_extensions_and_one_that_is_
     let flow = Flow::open(&mut site, Kind::Tcp, INSIDE, REMOTE);
     // Ends in what would be an extension after 128 bytes; all of it belongs to the quote, its checksum too
     for words in [0u32, 1, 5, 31] {
-        let (came, told) = flow.from_outside(Q, Says(11, 0, words << 16), &[0x20; 120], &whole());
+        let (came, told) = flow.told_inside(Q, Says(11, 0, words << 16), &[0x20; 120], &whole());
         assert_eq!(site.pass("isp1", &came).unwrap().1.payload, told, "{words} words");
     }
     site.finish(&TOLD).unwrap();
@@ -331,9 +331,9 @@ fn after_a_failover_what_was_sent_by_the_left_wan_is_told_of_no_more() {
         let flow = Flow::open(&mut site, kind, INSIDE, REMOTE);
         site.set_link("isp1", false);
         site.set_link("isp1", true);
-        let error = flow.from_outside(Q, PORT, b"", &whole()).0;
+        let error = flow.told_inside(Q, PORT, b"", &whole()).0;
         assert_eq!(site.send("isp1", &error), []);
-        assert_eq!(site.send("lan", &flow.from_inside(H1, PORT, b"", &whole()).0), []);
+        assert_eq!(site.send("lan", &flow.told_outside(H1, PORT, b"", &whole()).0), []);
         site.finish(&and(&[&OPENED, &["drop_wan_left"]])).unwrap();
     }
 }
@@ -345,16 +345,16 @@ fn an_error_that_cannot_go_on_is_answered_by_none() {
     let flow = Flow::open(&mut site, Kind::Udp, INSIDE, REMOTE);
     let far = Flow { inside: (Ipv4Addr::new(10, 1, 1, 1), 5000), ..flow };
     // its TTL runs out here
-    let (came, _) = flow.from_outside(Q, PORT, b"", &whole());
+    let (came, _) = flow.told_inside(Q, PORT, b"", &whole());
     assert_eq!(site.send("isp1", &came.clone().ttl(1)), []);
-    let (went, _) = flow.from_inside(H1, PORT, b"", &whole());
+    let (went, _) = flow.told_outside(H1, PORT, b"", &whole());
     assert_eq!(site.send("lan", &went.ttl(1)), []);
     // its next hop does not answer
     let opening = site.frame_of("lan", &far.out(far.inside, b""));
     let out = site.send_raw("lan", &opening);
     let outside = Seen::read(&out[0].1).unwrap().src();
     let far = Flow { outside, ..far };
-    assert_eq!(site.send("isp1", &far.from_outside(Q, PORT, b"", &whole()).0), []);
+    assert_eq!(site.send("isp1", &far.told_inside(Q, PORT, b"", &whole()).0), []);
     site.run_ms(5000);
     assert_eq!(taken(&mut site), []);
     let ends = ["drop_ttl_expired", "drop_neighbor_unresolved", "icmp_errors_forbidden"];

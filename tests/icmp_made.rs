@@ -150,7 +150,7 @@ fn rfc5508_10c_and_rfc1812_4_3_3_3_congestion_makes_no_source_quench() {
     assert_eq!(out.len(), 0);
     site.set_room("isp1", None);
     // one that comes is for nobody
-    let (came, _) = flow.from_outside(G1, Says(4, 0, 0), b"", &whole());
+    let (came, _) = flow.told_inside(G1, Says(4, 0, 0), b"", &whole());
     assert_eq!(site.send("isp1", &came), []);
     site.finish(&and(&[&OPENED, &["drop_tx_full", "drop_icmp_source_quench"]])).unwrap();
 }
@@ -175,9 +175,9 @@ fn rfc1812_5_2_7_2b_a_redirect_changes_no_way() {
         let before = hop(&mut site);
         for code in 0..4 {
             let says = Says(5, code, other.to_bits());
-            assert_eq!(site.send("isp1", &flow.from_outside(G1, says, b"", &whole()).0), []);
+            assert_eq!(site.send("isp1", &flow.told_inside(G1, says, b"", &whole()).0), []);
             assert_eq!(
-                site.send("lan", &flow.from_inside(H2, Says(5, code, H1.to_bits()), b"", &whole()).0),
+                site.send("lan", &flow.told_outside(H2, Says(5, code, H1.to_bits()), b"", &whole()).0),
                 []
             );
         }
@@ -195,8 +195,8 @@ fn rfc5508_s7_3_source_routed_icmp_does_not_leave_and_rfc1812_4_3_3_5_a_broken_o
         let options = [route, 7, 4, 203, 0, 113, 1, 0];
         for (link, packet) in [
             ("lan", flow.out(flow.inside, b"x")),
-            ("lan", flow.from_inside(H1, PORT, b"", &whole()).0),
-            ("isp1", flow.from_outside(Q, PORT, b"", &whole()).0),
+            ("lan", flow.told_outside(H1, PORT, b"", &whole()).0),
+            ("isp1", flow.told_inside(Q, PORT, b"", &whole()).0),
         ] {
             let frame = with_options(&site, link, &packet, &options);
             assert_eq!(site.send_raw(link, &frame), []);

@@ -37,7 +37,7 @@ fn both_ways(
     site.use_queue(queue);
     let flow = Flow::open(&mut site, kind, INSIDE, REMOTE);
     let before = digest(&mut site);
-    let (mut came, told) = flow.from_outside(Q, says, data, quoting);
+    let (mut came, told) = flow.told_inside(Q, says, data, quoting);
     came.ip.ttl = ttl;
     let Some((link, seen)) = site.pass("isp1", &came) else {
         return Err(TestCaseError::fail("nobody was told inside"));
@@ -46,7 +46,7 @@ fn both_ways(
     // 5508-4b: type and code as they came
     prop_assert_eq!(&seen.payload[..2], &came.payload[..2]);
     prop_assert_eq!(&seen.payload, &told);
-    let (came, told) = flow.from_inside(H2, says, data, quoting);
+    let (came, told) = flow.told_outside(H2, says, data, quoting);
     let Some((link, seen)) = site.pass("lan", &came) else {
         return Err(TestCaseError::fail("nobody was told outside"));
     };
@@ -93,7 +93,7 @@ proptest! {
         let before = digest(&mut site);
         let link = if inward { "isp1" } else { "lan" };
         let (from, to) = if inward { (Q, P1) } else { (H1, E1) };
-        let mut sound = if inward { flow.from_outside(Q, PORT, b"data", &whole()).0 } else { flow.from_inside(H1, PORT, b"data", &whole()).0 };
+        let mut sound = if inward { flow.told_inside(Q, PORT, b"data", &whole()).0 } else { flow.told_outside(H1, PORT, b"data", &whole()).0 };
         for (at, byte) in changes {
             if let Some(b) = sound.payload.get_mut(at) {
                 *b = byte;

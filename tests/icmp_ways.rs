@@ -30,11 +30,11 @@ fn each(text: &str, test: impl Fn(Site)) {
 fn told_both_ways(site: &mut Site, flow: &Flow) {
     let before = digest(site);
     for (says, quote) in [(PORT, whole()), (Says(3, 4, 1300), eight()), (Says(11, 0, 0), eight())] {
-        let (came, told) = flow.from_outside(Q, says, b"what was sent", &quote);
+        let (came, told) = flow.told_inside(Q, says, b"what was sent", &quote);
         let (link, seen) = site.pass(flow.link, &came).unwrap();
         assert_eq!((link.as_str(), seen.ip.src, seen.ip.dst), ("lan", Q, flow.inside.0));
         assert_eq!(seen.payload, told);
-        let (came, told) = flow.from_inside(flow.inside.0, says, b"what was got", &quote);
+        let (came, told) = flow.told_outside(flow.inside.0, says, b"what was got", &quote);
         let (link, seen) = site.pass("lan", &came).unwrap();
         assert_eq!((link.as_str(), seen.ip.src, seen.ip.dst), (flow.link, flow.outside.0, flow.remote.0));
         assert_eq!(seen.payload, told);
@@ -99,7 +99,7 @@ fn rfc5508_4a_and_rfc5508_5a_a_forward_that_was_asked_is_told_and_tells() {
             Flow { kind: Kind::Udp, inside: (H2, 443), outside: (P2, 8443), remote: (E1, 999), link: "isp2" };
         assert!(site.pass("isp2", &flow.back(flow.outside, b"?")).is_some());
         // Nobody has answered yet: a closed port
-        let (came, told) = flow.from_inside(H2, PORT, b"?", &whole());
+        let (came, told) = flow.told_outside(H2, PORT, b"?", &whole());
         assert_eq!(site.pass("lan", &came).unwrap().1.payload, told);
         assert!(site.pass("lan", &flow.out(flow.inside, b"!")).is_some());
         told_both_ways(&mut site, &flow);
@@ -148,14 +148,14 @@ fn errors_about_what_goes_untranslated_go_as_they_are() {
             }
             told_both_ways(&mut site, &flow);
             // An inside router that goes untranslated as well says who it is.
-            let (came, told) = flow.from_inside(H2, Says(11, 0, 0), b"", &eight());
+            let (came, told) = flow.told_outside(H2, Says(11, 0, 0), b"", &eight());
             let (link, seen) = site.pass("lan", &came).unwrap();
             assert_eq!((link.as_str(), seen.ip.src, seen.payload), ("isp1", H2, told));
         }
         // What nobody inside has sent is no reason to be let in.
         let other =
             Flow { kind: Kind::Udp, inside: (H2, 9), outside: (H2, 9), remote: (E1, 80), link: "isp1" };
-        assert_eq!(site.send("isp1", &other.from_outside(Q, PORT, b"", &whole()).0), []);
+        assert_eq!(site.send("isp1", &other.told_inside(Q, PORT, b"", &whole()).0), []);
         site.finish(&["sessions_created", "icmp_errors_translated", "drop_icmp_error_no_session"]).unwrap();
     });
 }

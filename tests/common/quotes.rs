@@ -73,20 +73,20 @@ impl Flow {
     }
 
     /// An error from outside about what the flow sent: as it comes, and as the host must get it.
-    pub fn from_outside(
-        &self,
-        from: Ipv4Addr,
-        says: Says,
-        data: &[u8],
-        quote: &Quoting,
-    ) -> (Packet, Vec<u8>) {
+    pub fn told_inside(&self, from: Ipv4Addr, says: Says, data: &[u8], quote: &Quoting) -> (Packet, Vec<u8>) {
         let came = says.packet(from, self.outside.0, &quote.bytes(&self.out(self.outside, data)));
         let told = says.packet(from, self.inside.0, &quote.bytes(&self.out(self.inside, data)));
         (came, told.payload)
     }
 
     /// An error from inside about what the flow got: as it comes, and as the remote must get it.
-    pub fn from_inside(&self, from: Ipv4Addr, says: Says, data: &[u8], quote: &Quoting) -> (Packet, Vec<u8>) {
+    pub fn told_outside(
+        &self,
+        from: Ipv4Addr,
+        says: Says,
+        data: &[u8],
+        quote: &Quoting,
+    ) -> (Packet, Vec<u8>) {
         let came = says.packet(from, self.remote.0, &quote.bytes(&self.back(self.inside, data)));
         let told = says.packet(self.outside.0, self.remote.0, &quote.bytes(&self.back(self.outside, data)));
         (came, told.payload)
