@@ -4,13 +4,13 @@
 //! Hosts go to workers by address, ports in blocks of 64, both mixed, so that neither neighbouring hosts nor a range of
 //! ports fall on one worker. `rss` has the rule, in which a NIC delivers to the owner at once; everywhere else the
 //! hand-over rings make it right. A NIC knows nothing of loans: packets to a borrowed port come to the worker of the rule,
-//! which hands them over.
+//! which hands them over. An ICMP error has the owner of the flow that it tells of.
 
 use std::net::Ipv4Addr;
 
 use super::rss;
-use crate::base::WorkerId;
-use crate::packet::{Frame, PacketBuf};
+use crate::base::{WanId, WorkerId};
+use crate::packet::{Frame, PacketBuf, Tuple};
 use crate::path::{Class, View};
 
 /// The rule for a number of workers.
@@ -64,11 +64,21 @@ impl Steer {
             Class::Outbound { .. } | Class::Hairpin { .. } => Some(self.host(frame.ip.src)),
             Class::Inbound { .. } if frame.portless().is_some() => Some(self.host(frame.ip.src)),
             Class::Inbound { target: Some(target), .. } => Some(self.host(target.inside)),
-            Class::Inbound { wan, target: None, .. } => frame.tuple().map(|t| {
-                let lent = view.borrower(wan, t.protocol, (t.dst, t.dst_port));
-                lent.unwrap_or_else(|| self.port(t.dst_port))
-            }),
+            Class::Inbound { wan, target: None, .. } => frame.tuple().map(|t| self.outside(view, wan, &t)),
+            Class::ToldOutside { about } => {
+                Some(self.host(if about.has_ports() { about.src } else { about.dst }))
+            }
+            Class::ToldInside { about, .. } if !about.has_ports() => Some(self.host(about.src)),
+            Class::ToldInside { target: Some(target), .. } => Some(self.host(target.inside)),
+            Class::ToldInside { wan, about, target: None, .. } => Some(self.outside(view, wan, &about)),
         }
+    }
+
+    /// The worker that has the outside port of a packet from a WAN.
+    #[inline(always)]
+    fn outside(&self, view: &View, wan: WanId, t: &Tuple) -> WorkerId {
+        let lent = view.borrower(wan, t.protocol, (t.dst, t.dst_port));
+        lent.unwrap_or_else(|| self.port(t.dst_port))
     }
 }
 

@@ -20,6 +20,7 @@ mod open;
 pub mod outbound;
 mod peers;
 mod place;
+mod quoted;
 pub mod rewrite;
 pub mod rules;
 pub mod session;

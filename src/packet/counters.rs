@@ -137,11 +137,25 @@ counters! {
         NatTcpMidstream = "nat_tcp_midstream",
         /// A TCP segment whose session stayed on a failed WAN; answered by a reset.
         NatTcpFailover = "nat_tcp_failover",
-        /// An ICMP error about a translated packet; not carried yet.
-        IcmpErrorTransit = "icmp_error_transit",
-        /// An ICMP message with a wrong checksum, for the router.
+        /// An ICMP error about a packet that belongs to no session (RFC 5508 4.2).
+        IcmpErrorNoSession = "icmp_error_no_session",
+        /// An ICMP error whose quoted packet is cut off, broken, a later fragment, an error itself, or another one's than its addressee's (RFC 5508 4.1).
+        IcmpErrorQuote = "icmp_error_quote",
+        /// An ICMP error about something that the router has sent itself.
+        IcmpErrorLocal = "icmp_error_local",
+        /// An echo request for the router, or an ICMP error about a flow, with a wrong checksum (RFC 5508 4.1).
         IcmpChecksum = "icmp_checksum",
-        /// An ICMP message of a kind that the router does not answer.
+        /// A source quench: ignored (RFC 6633, RFC 5508 7).
+        IcmpSourceQuench = "icmp_source_quench",
+        /// A redirect: does not change forwarding (RFC 1812 5.2.7.2).
+        IcmpRedirect = "icmp_redirect",
+        /// A router advertisement or solicitation: not supported (RFC 5508 7).
+        IcmpRouterDiscovery = "icmp_router_discovery",
+        /// An ICMP timestamp or its reply: not supported (RFC 5508 7).
+        IcmpTimestamp = "icmp_timestamp",
+        /// An ICMP address mask request or reply: not supported (RFC 5508 7).
+        IcmpAddressMask = "icmp_address_mask",
+        /// An ICMP message of any other kind: not supported (RFC 5508 8).
         IcmpUnhandled = "icmp_unhandled",
         /// For the router itself, which has no service there.
         LocalNoService = "local_no_service",
@@ -207,7 +221,9 @@ counters! {
         MssClamped = "mss_clamped",
         /// TCP resets sent to inside hosts.
         TcpResetsSent = "tcp_resets_sent",
-        /// ICMP errors sent.
+        /// ICMP errors about translated packets, carried to whom they concern.
+        IcmpErrorsTranslated = "icmp_errors_translated",
+        /// ICMP errors made and sent.
         IcmpErrorsSent = "icmp_errors_sent",
         /// ICMP errors not sent, because the rate is limited.
         IcmpErrorsLimited = "icmp_errors_limited",

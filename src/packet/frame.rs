@@ -100,6 +100,13 @@ pub struct Tuple {
     pub dst_port: u16,
 }
 
+impl Tuple {
+    /// Its protocol has ports, or identifiers.
+    pub fn has_ports(&self) -> bool {
+        matches!(self.protocol, protocol::UDP | protocol::TCP | protocol::ICMP)
+    }
+}
+
 /// What became of a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {

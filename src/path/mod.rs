@@ -17,6 +17,7 @@ mod local;
 mod notice;
 mod out;
 mod places;
+mod quoted;
 mod resolve;
 mod translate;
 mod unasked;
@@ -189,6 +190,10 @@ impl<B: PacketBuf> Router<B> {
             Class::Outbound { pin } => self.outbound(view, frame, pin, now),
             Class::Inbound { wan, target, hairpin } => self.inbound(view, frame, (wan, target, hairpin), now),
             Class::Hairpin { wan, .. } => self.hairpin(view, frame, wan, now),
+            Class::ToldInside { wan, about, hairpin, .. } => {
+                self.told_inside(view, frame, wan, &about, hairpin, now)
+            }
+            Class::ToldOutside { about } => self.told_outside(view, frame, &about, now),
         };
         way.unwrap_or_else(|end| end)
     }
