@@ -323,7 +323,7 @@ fn rfc1812_5_3_7a_and_rfc1812_5_3_7b_martians_end_and_rfc1812_5_3_4_and_rfc1812_
 }
 
 #[test]
-fn sources_that_do_not_belong_behind_their_port_and_transit_from_outside_end() {
+fn rfc1812_5_3_8_sources_that_do_not_belong_behind_their_port_and_transit_from_outside_end() {
     let mut site = site(2);
     for (link, packet, counter) in [
         ("lan", ip(E2, E1), "drop_spoofed_source"),

@@ -178,7 +178,7 @@ fn rfc5382_4_1_and_rfc5382_4_3_an_unsolicited_syn_is_told_after_six_seconds_and_
 }
 
 #[test]
-fn rfc5382_4_2_a_syn_that_inside_crosses_with_its_own_is_never_answered() {
+fn rfc5382_4_2_and_rfc5382_2a_a_syn_that_inside_crosses_with_its_own_is_never_answered() {
     let mut site = with("nat: { stealth: false, filtering: { tcp: address-and-port-dependent } }\n", 1);
     let (_, x) = connect(&mut site, (H1, 5000), (E2, 80));
     assert_eq!(site.send("isp1", &Packet::tcp((E1, 80), x, SYN, 1, 0, b"")), []);

@@ -235,7 +235,7 @@ fn tcp_shares_ports_among_remotes_when_nine_in_ten_are_used_and_every_flow_is_to
 }
 
 #[test]
-fn rfc5382_7_and_rfc6888_11a_and_rfc6888_11b_told_to_refuse_tcp_shares_no_port() {
+fn rfc5382_7_and_rfc6888_11a_and_rfc6888_11b_and_rfc6888_11c_told_to_refuse_tcp_shares_no_port() {
     let mut site = narrow("when_full: { tcp: refuse }");
     let mut ends = BTreeSet::new();
     let mut refused = 0;

@@ -67,6 +67,8 @@ pub fn clamp(profile: &Profile) -> Clamp {
 pub fn timeouts(profile: &Profile) -> Timeouts {
     let t = &profile.nat.timeouts;
     Timeouts::new(t.tcp, t.tcp_transitory, t.udp, &t.udp_ports, t.icmp, t.other)
+        .opening(t.tcp_opening.unwrap_or(t.tcp_transitory))
+        .closing(t.tcp_closing.unwrap_or(t.tcp_transitory))
 }
 
 /// A WAN's pool, if it has one.

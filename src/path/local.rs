@@ -25,7 +25,7 @@ impl<B: PacketBuf> Router<B> {
             }
             Transport::Tcp(_) => self.ended(DropReason::LocalNoService),
             Transport::Udp { .. } => self.refuse(view, frame, DropReason::LocalNoService, now),
-            Transport::Other => self.ended(DropReason::Protocol),
+            Transport::Other => self.refuse(view, frame, DropReason::Protocol, now),
         }
     }
 

@@ -286,6 +286,7 @@ impl<B: PacketBuf> Router<B> {
                 Some((kind::UNREACHABLE, unreachable::ADMINISTRATIVELY_PROHIBITED))
             }
             DropReason::LocalNoService if from_inside => Some((kind::UNREACHABLE, unreachable::PORT)),
+            DropReason::Protocol if from_inside => Some((kind::UNREACHABLE, unreachable::PROTOCOL)),
             DropReason::NeighborUnresolved if from_inside => Some((kind::UNREACHABLE, unreachable::HOST)),
             _ => None,
         };

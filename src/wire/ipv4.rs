@@ -271,7 +271,7 @@ mod tests {
         }
 
         #[test]
-        fn a_ttl_step_keeps_the_checksum(ttl in 1u8.., tos: u8, id: u16) {
+        fn rfc1812_4_2_2_5_a_ttl_step_keeps_the_checksum(ttl in 1u8.., tos: u8, id: u16) {
             let mut bytes = [0; 28];
             Ipv4 { ttl, tos, id, ..sample() }.emit(&mut bytes);
             decrement_ttl(&mut bytes);
