@@ -12,6 +12,7 @@ use super::rss;
 use crate::base::{WanId, WorkerId};
 use crate::packet::{Frame, PacketBuf, Tuple};
 use crate::path::{Class, View};
+use crate::wire::ipv4::Ipv4;
 
 /// The rule for a number of workers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,6 +48,14 @@ impl Steer {
         self.owners[usize::from(rss::port(port) & 0x7f)]
     }
 
+    /// The gate of a datagram that comes in fragments: the worker that all of them pass.
+    pub fn gate(&self, ip: &Ipv4) -> WorkerId {
+        let addresses = u64::from(ip.src.to_bits()) << 32 | u64::from(ip.dst.to_bits());
+        let rest = u64::from(ip.id) << 37 | u64::from(ip.protocol) << 29;
+        let mixed = (addresses ^ rest).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        self.owners[(mixed >> 57) as usize]
+    }
+
     /// The owner of a classified packet. `None`: whoever has it.
     #[inline(always)]
     pub fn owner<B: PacketBuf>(&self, view: &View, frame: &Frame<B>, class: Class) -> Option<WorkerId> {
@@ -56,7 +65,7 @@ impl Steer {
         match class {
             // Both ways to the same one.
             Class::Inside { .. } if view.internal => Some(self.host(frame.ip.src.min(frame.ip.dst))),
-            Class::Own | Class::Inside { .. } => None,
+            Class::Own | Class::Inside { .. } | Class::Rest => None,
             // Without ports nothing that comes from outside tells the host.
             Class::Outbound { .. } | Class::Hairpin { .. } if frame.portless().is_some() => {
                 Some(self.host(frame.ip.dst))

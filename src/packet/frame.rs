@@ -66,10 +66,10 @@ impl<B: PacketBuf> Frame<B> {
         matches!(self.transport, Transport::Icmp(icmp) if icmp.is_error())
     }
 
-    /// The protocol, if it is one without ports and the packet is whole.
+    /// The protocol, if it is one without ports and the packet is whole, or the first fragment of one.
     pub fn portless(&self) -> Option<u8> {
         let ports = matches!(self.ip.protocol, protocol::UDP | protocol::TCP | protocol::ICMP);
-        (!ports && !self.ip.is_fragment()).then_some(self.ip.protocol)
+        (!ports && self.ip.fragment_offset == 0).then_some(self.ip.protocol)
     }
 
     /// The two endpoints of the flow, as they arrived: ports, or the identifier of an echo in both places, or 0 where a protocol has

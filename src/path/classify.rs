@@ -62,6 +62,8 @@ pub enum Class {
         /// As above
         about: Tuple,
     },
+    /// Where the first fragment of its datagram goes
+    Rest,
 }
 
 /// Where an admitted packet goes.
@@ -111,8 +113,8 @@ fn from_outside<B: PacketBuf>(
     if !(own || plainly) {
         return Err(DropReason::WanTransit);
     }
-    if frame.ip.is_fragment() {
-        return Err(DropReason::Fragment);
+    if frame.ip.fragment_offset != 0 {
+        return Ok(Class::Rest);
     }
     let told = told(frame)?;
     let tuple = told.or_else(|| frame.tuple()).ok_or(DropReason::Protocol)?;
@@ -160,8 +162,8 @@ fn from_inside<B: PacketBuf>(
         return Err(DropReason::SpoofedSource);
     }
     if let Some(owner) = dst.own {
-        if frame.ip.is_fragment() {
-            return Err(DropReason::Fragment);
+        if frame.ip.fragment_offset != 0 {
+            return Ok(Class::Rest);
         }
         return match view.ifaces[owner.index()].wan {
             Some(wan) => hairpin(view, frame, wan, owner),
@@ -171,8 +173,8 @@ fn from_inside<B: PacketBuf>(
     if let Some(route) = dst.inside {
         return Ok(Class::Inside { egress: route.iface, next_hop: route.via.unwrap_or(frame.ip.dst) });
     }
-    if frame.ip.is_fragment() {
-        return Err(DropReason::Fragment);
+    if frame.ip.fragment_offset != 0 {
+        return Ok(Class::Rest);
     }
     match frame.transport {
         Transport::Udp { .. } | Transport::Tcp(_) => {}
@@ -217,7 +219,8 @@ fn hairpin<B: PacketBuf>(
         Transport::Icmp(icmp) if !matches!(icmp.kind, kind::ECHO_REQUEST | kind::ECHO_REPLY) => {
             Err(unhandled(icmp.kind))
         }
-        _ if !view.rules.hairpin => Err(DropReason::Hairpin),
+        // The first of a datagram would have to be followed by others through both halves.
+        _ if !view.rules.hairpin || frame.ip.is_fragment() => Err(DropReason::Hairpin),
         _ => Ok(Class::Hairpin { wan, target }),
     }
 }

@@ -9,8 +9,12 @@ mod admit;
 mod arp;
 mod clamp;
 mod classify;
+mod cut;
 mod errors;
 mod established;
+mod fragments;
+mod gate;
+mod gather;
 mod hold;
 mod limit;
 mod local;
@@ -30,11 +34,13 @@ use crate::nat::internal::Internal;
 use crate::nat::rules::Action;
 use crate::nat::{Env, Nat};
 use crate::packet::{Counters, DropReason, Frame, PacketBuf, Stat, Transport, Verdict};
+pub use crate::table::datagrams::DatagramKey;
 use crate::table::neighbors::Neighbors;
 use crate::wire::icmp::{kind, unreachable};
 use crate::wire::ipv4;
 pub use established::From;
 use established::Marks;
+use fragments::Fragments;
 use out::Out;
 use unasked::Unasked;
 
@@ -100,6 +106,7 @@ pub struct Router<B> {
     unasked: Unasked<B>,
     /// By interface: so that what happens on one WAN's link silences no other's gateway
     gateways: Vec<Limit>,
+    fragments: Box<Fragments<B>>,
 }
 
 /// Notices a second that there is no room for more sessions.
@@ -112,6 +119,7 @@ const GATEWAY_REPLIES: u32 = 200;
 impl<B: PacketBuf> Router<B> {
     /// A router with nothing in it.
     pub fn new(nat: Nat, neighbors: Neighbors, interfaces: usize, icmp: &IcmpPolicy) -> Router<B> {
+        let fragments = Box::new(Fragments::new(neighbors.secret()));
         Router {
             nat,
             neighbors,
@@ -130,6 +138,7 @@ impl<B: PacketBuf> Router<B> {
             refusals: Limit::new(REFUSALS),
             unasked: Unasked::new(),
             gateways: vec![Limit::new(GATEWAY_REPLIES); interfaces],
+            fragments,
         }
     }
 
@@ -194,6 +203,8 @@ impl<B: PacketBuf> Router<B> {
                 self.told_inside(view, frame, wan, &about, hairpin, now)
             }
             Class::ToldOutside { about } => self.told_outside(view, frame, &about, now),
+            // `follow` has its way.
+            Class::Rest => Err(self.ended(DropReason::FragmentRefused)),
         };
         way.unwrap_or_else(|end| end)
     }
@@ -250,7 +261,7 @@ impl<B: PacketBuf> Router<B> {
         Ok(frame)
     }
 
-    /// Whether the next link carries it whole.
+    /// Whether the next link carries it whole, or else in the pieces that `leave_by` cuts.
     fn fit(
         &mut self,
         view: &View,
@@ -258,11 +269,8 @@ impl<B: PacketBuf> Router<B> {
         egress: IfaceId,
         now: Nanos,
     ) -> Result<Frame<B>, Verdict> {
-        if frame.ip.total_len <= view.ifaces[egress.index()].mtu {
+        if frame.ip.total_len <= view.ifaces[egress.index()].mtu || !frame.ip.dont_fragment {
             return Ok(frame);
-        }
-        if !frame.ip.dont_fragment {
-            return Err(self.ended(DropReason::TooBig));
         }
         let mtu = view.ifaces[egress.index()].mtu;
         self.counters.drop(DropReason::FragmentationNeeded);

@@ -162,7 +162,7 @@ impl<B: PacketBuf> Router<B> {
             Some(hop) => (self.leave_by(view, hop, next_hop, frame.buf), Some(hop)),
             None => {
                 let held = hold::Held { egress, next_hop, since: now, origin: Some(origin), buf: frame.buf };
-                (self.wait(held, now), None)
+                (self.wait(view, held, now), None)
             }
         }
     }

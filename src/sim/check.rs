@@ -55,8 +55,12 @@ pub(super) fn sent(view: &View, iface: IfaceId, frame: &[u8], was_right: bool) -
 pub(super) fn unchanged(came: &Seen, left: &Seen) -> Option<String> {
     let differ = |what: &str| Some(format!("X-4: {what} changed: {came:?} -> {left:?}"));
     let (a, b) = (&came.ip, &left.ip);
-    if (a.tos, a.id, a.protocol, a.total_len) != (b.tos, b.id, b.protocol, b.total_len) {
+    if (a.tos, a.protocol, a.total_len) != (b.tos, b.protocol, b.total_len) {
         return differ("an IP header field");
+    }
+    // Of what leaves by a WAN in fragments it does (RFC 7857 REQ-10).
+    if a.id != b.id && !a.is_fragment() {
+        return differ("the identification");
     }
     if (a.dont_fragment, a.more_fragments, a.fragment_offset)
         != (b.dont_fragment, b.more_fragments, b.fragment_offset)
@@ -68,6 +72,9 @@ pub(super) fn unchanged(came: &Seen, left: &Seen) -> Option<String> {
     }
     if came.header[ipv4::MIN_LEN..] != left.header[ipv4::MIN_LEN..] {
         return differ("an IP option");
+    }
+    if a.fragment_offset != 0 {
+        return if came.payload == left.payload { None } else { differ("the data") };
     }
     let quotes = came.icmp().is_some_and(|icmp| icmp.is_error());
     if quotes && !quote_unchanged(came.data(), left.data()) {

@@ -277,7 +277,9 @@ impl Site {
         let out = self.take_all();
         for (_, left) in &out {
             if let (Some(came), Some(left)) = (&came, Seen::read(left)) {
-                let forwarded = came.ip.id == left.ip.id
+                let place = |seen: &Seen| (seen.ip.fragment_offset, seen.ip.is_fragment());
+                let forwarded = (came.ip.id == left.ip.id || came.ip.is_fragment())
+                    && place(came) == place(&left)
                     && came.ip.protocol == left.ip.protocol
                     && came.payload.len() == left.payload.len();
                 let answered = left.eth.dst == came.eth.src || left.ip.src == came.ip.dst;
