@@ -378,7 +378,12 @@ impl<B: PacketBuf> Lcore<B> {
             let worker = self.id;
             next = self.router.nat.list(*from, slots, now, |session, root| {
                 // There is room for as many rows as slots are looked at.
-                let _ = rows.push(SessionRow { session: *session, created: root.created, worker });
+                let _ = rows.push(SessionRow {
+                    session: *session,
+                    created: root.created,
+                    kind: root.kind,
+                    worker,
+                });
             });
         }
         match next.filter(|_| !rows.is_abandoned()) {

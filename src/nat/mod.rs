@@ -22,6 +22,7 @@ mod peers;
 mod place;
 mod quoted;
 pub mod rewrite;
+mod root;
 pub mod rules;
 pub mod session;
 mod sessions;

@@ -53,7 +53,7 @@ impl Nat {
             return Err(Outbound::Drop(DropReason::NatTableFull));
         }
         let rules = env.rules;
-        if !rules.firewall.rules.is_empty() {
+        if !rules.firewall.is_empty() {
             rules.firewall.judge(ingress, t, false, Action::Accept).map_err(Outbound::Drop)?;
         }
         let way = match rules.statics.is_empty() {
