@@ -13,6 +13,7 @@ mod addresses;
 mod established;
 mod hosts;
 pub mod inbound;
+pub mod log;
 pub mod lots;
 pub mod mapping;
 mod open;
@@ -203,6 +204,8 @@ pub struct Nat {
     per_wan: Vec<u64>,
     /// Sessions that outside has opened and inside has not answered
     strangers: u32,
+    /// Who is told of mappings, if the profile wants that
+    log: Option<Box<log::Log>>,
 }
 
 impl Nat {
@@ -231,6 +234,7 @@ impl Nat {
             sweep: sweep::Sweep::default(),
             per_wan: vec![0; config.wans.len()],
             strangers: 0,
+            log: None,
         }
     }
 

@@ -273,13 +273,17 @@ impl<B: PacketBuf> Router<B> {
         Verdict::Dropped(reason)
     }
 
-    fn count_refused(&mut self, reason: DropReason, now: Nanos) {
-        if is_refused(reason) {
-            self.counters.add(Stat::SessionsRefused, 1);
-            if self.refusals.take(now) {
-                self.notices.push(Notice::Refused { reason });
-            }
+    /// Gives whether more may be said about it.
+    fn count_refused(&mut self, reason: DropReason, now: Nanos) -> bool {
+        if !is_refused(reason) {
+            return false;
         }
+        self.counters.add(Stat::SessionsRefused, 1);
+        let may = self.refusals.take(now);
+        if may {
+            self.notices.push(Notice::Refused { reason });
+        }
+        may
     }
 
     fn ended(&mut self, reason: DropReason) -> Verdict {
