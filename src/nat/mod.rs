@@ -14,6 +14,7 @@ mod established;
 mod hosts;
 pub mod inbound;
 pub mod internal;
+pub mod log;
 pub mod lots;
 pub mod mapping;
 mod open;
@@ -207,6 +208,8 @@ pub struct Nat {
     wans: usize,
     /// Sessions that outside has opened and inside has not answered
     strangers: u32,
+    /// Who is told of mappings, if the profile wants that
+    log: Option<Box<log::Log>>,
 }
 
 impl Nat {
@@ -236,6 +239,7 @@ impl Nat {
             per_wan: vec![0; usize::from(NOWHERE.0) + 1],
             wans: config.wans.len(),
             strangers: 0,
+            log: None,
         }
     }
 

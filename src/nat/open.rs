@@ -6,6 +6,7 @@
 
 use std::net::Ipv4Addr;
 
+use super::log::What;
 use super::rules::{Action, Midstream};
 use super::session::{Ends, Kind, NONE, Origin, Root, Session};
 use super::statics::Way;
@@ -182,6 +183,7 @@ impl Nat {
         match made {
             Ok((slot, spent)) => {
                 self.hosts.spend(host, spent);
+                self.log_session(What::SessionCreated, &session, kind, env.now, env.counters);
                 Ok(slot)
             }
             Err(reason) => {

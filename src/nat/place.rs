@@ -3,6 +3,7 @@
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
+use super::log::What;
 use super::mapping::Mapping;
 use super::{ALL_PORTS, Env, Nat, NatConfig, PortSlice, Reserved, Uplinks};
 use crate::base::{Nanos, WanId};
@@ -77,6 +78,8 @@ impl Nat {
         let new = self.place(slot, old, env)?;
         self.release_port(&old, false, env.now);
         *self.mappings.get_mut(slot) = new;
+        self.log_mapping(What::Deleted { moved: true }, &old, env.now, env.counters);
+        self.log_mapping(What::Created { moved: true }, &new, env.now, env.counters);
         env.counters.add(Stat::MappingsMoved, 1);
         Ok(())
     }
@@ -188,6 +191,7 @@ impl Nat {
             return Err(DropReason::NatTableFull);
         }
         *self.mappings.get_mut(slot) = mapping;
+        self.log_mapping(What::Created { moved: false }, &mapping, env.now, env.counters);
         self.hosts.ports(host, class_of(t.protocol), true);
         env.counters.add(Stat::MappingsCreated, 1);
         Ok(slot)
@@ -201,6 +205,7 @@ impl Nat {
         self.release_port(&mapping, closed, now);
         self.hosts.ports(mapping.host, class_of(mapping.protocol), false);
         self.hosts.leave(&self.key, mapping.host);
+        self.log_mapping(What::Deleted { moved: false }, &mapping, now, counters);
         counters.add(Stat::MappingsRemoved, 1);
     }
 
