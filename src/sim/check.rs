@@ -1,7 +1,7 @@
 //! The oracle: what must hold of every frame that the router sends, whatever the test is about.
 
 use crate::base::IfaceId;
-use crate::packet::Tuple;
+use crate::packet::{Counters, Tuple};
 use crate::path::View;
 use crate::wire::be16;
 use crate::wire::eth::{Eth, ethertype};
@@ -9,6 +9,20 @@ use crate::wire::ipv4;
 use crate::wire::protocol;
 
 use super::frames::Seen;
+
+/// X-1 at the end of a turn.
+pub(super) fn balance(counters: &Counters) -> Option<String> {
+    let (had, made) = counters.balance();
+    (had != made).then(|| format!("X-1: {had} came, {made} went: {counters:?}"))
+}
+
+/// Whether a packet that left is the one that came: no answer of the router's, nor one about it.
+pub(super) fn forwarded(came: &Seen, left: &Seen) -> bool {
+    let same = came.ip.id == left.ip.id
+        && came.ip.protocol == left.ip.protocol
+        && came.payload.len() == left.payload.len();
+    same && left.eth.dst != came.eth.src && left.ip.src != came.ip.dst
+}
 
 /// on one frame, whose transport checksum `was_right` when it came. Gives what is wrong.
 pub(super) fn sent(view: &View, iface: IfaceId, frame: &[u8], was_right: bool) -> Option<String> {
@@ -39,8 +53,15 @@ pub(super) fn sent(view: &View, iface: IfaceId, frame: &[u8], was_right: bool) -
             return Some(format!("X-2: {} left by {}", seen.ip.src, port.name));
         }
         let inside = |ip| view.routes.find(ip).is_some();
-        if seen.quoted().is_some_and(|(ip, _)| inside(ip.src) || inside(ip.dst)) {
-            return Some(format!("X-2: an inside address left by {} in a quote", port.name));
+        if let Some((ip, _)) = seen.quoted().filter(|(ip, _)| inside(ip.src) || inside(ip.dst)) {
+            // What was sent to an inside address as it is may be quoted so.
+            let plain = |src, dst| {
+                let quoted = Tuple { protocol: ip.protocol, src, src_port: 0, dst, dst_port: 0 };
+                view.rules.statics.plain(iface, &quoted)
+            };
+            if !plain(ip.src, ip.dst) && !plain(ip.dst, ip.src) {
+                return Some(format!("X-2: an inside address left by {} in a quote: {ip:?}", port.name));
+            }
         }
     }
     None
