@@ -80,6 +80,7 @@ fn view() -> Option<Arc<View>> {
         },
         routes: Routes::new(vec![Route { net, iface: LAN, via: None }]),
         rules: Arc::default(),
+        internal: false,
         clamp: Clamp::default(),
         clamping: false,
         icmp: IcmpPolicy { errors_per_second: 1000, time_exceeded: true },

@@ -81,7 +81,7 @@ fn what_still_comes_in_by_the_left_wan_is_dropped_and_changes_nothing() {
 }
 
 #[test]
-fn a_connection_is_reset_with_its_next_packet_by_a_reset_that_its_client_accepts() {
+fn rfc5382_5c_a_connection_is_reset_with_its_next_packet_by_a_reset_that_its_client_accepts() {
     each_shape(|mut site| {
         meet(&mut site);
         let server = (E1, 80);

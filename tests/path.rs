@@ -200,7 +200,7 @@ fn rfc1812_5_2_4_3a_inside_goes_inside_untranslated_by_the_longest_match() {
             assert_eq!((seen.eth.dst.0, seen.ip.ttl), (hop, 63));
         }
         // What has no ports goes as well, fragments too (1812-5.2.6: as they come)
-        let mut gre = Packet::udp((H1, 1), (DMZ, 1), b"tunnel");
+        let mut gre = Packet::udp((H1, 1), (DMZ, 1), b"a tunnel");
         gre.ip.protocol = 47;
         assert!(site.pass("lan", &gre).is_some());
         (gre.ip.dont_fragment, gre.ip.fragment_offset, gre.ip.more_fragments) = (false, 800, true);
@@ -280,9 +280,5 @@ fn rfc1812_5_2_7_1d_and_rfc4787_13_and_rfc5508_s7_1_1a_and_rfc5508_s7_1_1b_what_
     // from outside: told outside, about the outside address
     let (link, seen) = site.pass("isp1", &Packet::udp((E1, 80), x, &[7; 1473])).unwrap();
     assert_eq!((link.as_str(), error(&seen), seen.quoted().unwrap().0.dst), ("isp1", Some((3, 4, 1500)), P1));
-    let mut cut = packet.clone();
-    cut.ip.dont_fragment = false;
-    assert_eq!(site.send("lan", &cut), [], "fragmenting is not carried yet");
-    site.finish(&and(&[&OPENED, &["drop_fragmentation_needed", "icmp_errors_sent", "drop_too_big"]]))
-        .unwrap();
+    site.finish(&and(&[&OPENED, &["drop_fragmentation_needed", "icmp_errors_sent"]])).unwrap();
 }

@@ -106,6 +106,7 @@ pub(super) fn view(wans: usize, sessions: u32) -> Option<Arc<View>> {
             Route { net: hosts, iface: LAN, via: Some(SWITCH) },
         ]),
         rules: Arc::default(),
+        internal: false,
         clamp: Clamp::default(),
         clamping: false,
         icmp: IcmpPolicy { errors_per_second: 1000, time_exceeded: true },

@@ -12,7 +12,7 @@ use super::steer::Steer;
 use super::{BURST, Ports};
 use crate::base::{IfaceId, Nanos, WanId, WorkerId};
 use crate::packet::{DropReason, Frame, PacketBuf, Stat};
-use crate::path::{Class, From, Router, View};
+use crate::path::{Class, DatagramKey, From, Router, View};
 use crate::table::neighbors::State;
 
 /// Messages taken in one turn.
@@ -46,10 +46,11 @@ impl<B: PacketBuf> Lcore<B> {
         id: WorkerId,
         steer: Steer,
         view: Arc<View>,
-        router: Router<B>,
+        mut router: Router<B>,
         end: LcoreEnd,
         hand_over: HandOver<B>,
     ) -> Lcore<B> {
+        router.shares(id, steer.workers());
         let interfaces = view.ifaces.len();
         let listings = VecDeque::with_capacity(LISTINGS);
         Lcore {
@@ -91,12 +92,14 @@ impl<B: PacketBuf> Lcore<B> {
             if !burst.is_empty() {
                 came += burst.len();
                 let packets = burst.len() as u64;
+                self.router.refill(|| ports.alloc());
                 let bytes = self.route(iface, &mut burst, now, true);
                 self.router.came(iface, packets, bytes);
                 self.flush(ports);
                 self.watch.burst(ports, &self.router.counters, &self.end.shared.latency);
             }
         }
+        self.router.refill(|| ports.alloc());
         let handed_in = self.handed_in(now);
         if handed_in > 0 {
             came += handed_in;
@@ -169,6 +172,10 @@ impl<B: PacketBuf> Lcore<B> {
             }
         }
         let Some((frame, class)) = self.router.receive(&self.view, ingress, buf, now) else { return };
+        // What nothing is asked about goes as it comes.
+        if frame.ip.is_fragment() && (self.view.internal || !matches!(class, Class::Inside { .. })) {
+            return self.fragment(frame, class, now, hands);
+        }
         match self.steer.owner(&self.view, &frame, class) {
             Some(owner) if owner != self.id && hands => self.hand(frame, owner, false),
             _ => {
@@ -188,6 +195,31 @@ impl<B: PacketBuf> Lcore<B> {
             _ => {
                 self.router.forward(&self.view, frame, class, now);
             }
+        }
+    }
+
+    /// A fragment that needs others of its datagram goes to its gate, and from there to its owner: what comes by a ring to a
+    /// worker that is not its gate has passed that.
+    #[cold]
+    fn fragment(&mut self, frame: Frame<B>, class: Class, now: Nanos, hands: bool) {
+        let gate = if self.steer.workers() == 1 { self.id } else { self.steer.gate(&frame.ip) };
+        if gate != self.id {
+            return match hands {
+                true => self.hand(frame, gate, false),
+                false => _ = self.router.follow(&self.view, frame, class, now),
+            };
+        }
+        let key = DatagramKey::of(&frame.ip, frame.ingress);
+        let owner = self.steer.owner(&self.view, &frame, class).unwrap_or(self.id);
+        let (mut class, mut next) = (class, self.router.order(frame, owner, now));
+        while let Some((frame, owner)) = next {
+            if owner == self.id {
+                self.router.follow(&self.view, frame, class, now);
+            } else {
+                self.hand(frame, owner, false);
+            }
+            class = Class::Rest;
+            next = self.router.next_in_order(key, now);
         }
     }
 
@@ -258,6 +290,7 @@ impl<B: PacketBuf> Lcore<B> {
         if self.end.from_manager.is_empty() {
             return false;
         }
+        self.router.refill(|| ports.alloc());
         // Room for an answer to each message first: none may be lost. Notices wait until the end of the turn.
         let room = self.end.to_manager.slots().min(MESSAGES);
         for _ in 0..room {

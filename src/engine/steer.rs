@@ -4,14 +4,15 @@
 //! Hosts go to workers by address, ports in blocks of 64, both mixed, so that neither neighbouring hosts nor a range of
 //! ports fall on one worker. `rss` has the rule, in which a NIC delivers to the owner at once; everywhere else the
 //! hand-over rings make it right. A NIC knows nothing of loans: packets to a borrowed port come to the worker of the rule,
-//! which hands them over.
+//! which hands them over. An ICMP error has the owner of the flow that it tells of.
 
 use std::net::Ipv4Addr;
 
 use super::rss;
-use crate::base::WorkerId;
-use crate::packet::{Frame, PacketBuf};
+use crate::base::{WanId, WorkerId};
+use crate::packet::{Frame, PacketBuf, Tuple};
 use crate::path::{Class, View};
+use crate::wire::ipv4::Ipv4;
 
 /// The rule for a number of workers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,6 +48,14 @@ impl Steer {
         self.owners[usize::from(rss::port(port) & 0x7f)]
     }
 
+    /// The gate of a datagram that comes in fragments: the worker that all of them pass.
+    pub fn gate(&self, ip: &Ipv4) -> WorkerId {
+        let addresses = u64::from(ip.src.to_bits()) << 32 | u64::from(ip.dst.to_bits());
+        let rest = u64::from(ip.id) << 37 | u64::from(ip.protocol) << 29;
+        let mixed = (addresses ^ rest).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        self.owners[(mixed >> 57) as usize]
+    }
+
     /// The owner of a classified packet. `None`: whoever has it.
     #[inline(always)]
     pub fn owner<B: PacketBuf>(&self, view: &View, frame: &Frame<B>, class: Class) -> Option<WorkerId> {
@@ -54,7 +63,9 @@ impl Steer {
             return None;
         }
         match class {
-            Class::Own | Class::Inside { .. } => None,
+            // Both ways to the same one.
+            Class::Inside { .. } if view.internal => Some(self.host(frame.ip.src.min(frame.ip.dst))),
+            Class::Own | Class::Inside { .. } | Class::Rest => None,
             // Without ports nothing that comes from outside tells the host.
             Class::Outbound { .. } | Class::Hairpin { .. } if frame.portless().is_some() => {
                 Some(self.host(frame.ip.dst))
@@ -62,11 +73,21 @@ impl Steer {
             Class::Outbound { .. } | Class::Hairpin { .. } => Some(self.host(frame.ip.src)),
             Class::Inbound { .. } if frame.portless().is_some() => Some(self.host(frame.ip.src)),
             Class::Inbound { target: Some(target), .. } => Some(self.host(target.inside)),
-            Class::Inbound { wan, target: None, .. } => frame.tuple().map(|t| {
-                let lent = view.borrower(wan, t.protocol, (t.dst, t.dst_port));
-                lent.unwrap_or_else(|| self.port(t.dst_port))
-            }),
+            Class::Inbound { wan, target: None, .. } => frame.tuple().map(|t| self.outside(view, wan, &t)),
+            Class::ToldOutside { about } => {
+                Some(self.host(if about.has_ports() { about.src } else { about.dst }))
+            }
+            Class::ToldInside { about, .. } if !about.has_ports() => Some(self.host(about.src)),
+            Class::ToldInside { target: Some(target), .. } => Some(self.host(target.inside)),
+            Class::ToldInside { wan, about, target: None, .. } => Some(self.outside(view, wan, &about)),
         }
+    }
+
+    /// The worker that has the outside port of a packet from a WAN.
+    #[inline(always)]
+    fn outside(&self, view: &View, wan: WanId, t: &Tuple) -> WorkerId {
+        let lent = view.borrower(wan, t.protocol, (t.dst, t.dst_port));
+        lent.unwrap_or_else(|| self.port(t.dst_port))
     }
 }
 

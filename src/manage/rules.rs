@@ -34,6 +34,15 @@ pub fn rules(profile: &Profile) -> Rules {
     }
 }
 
+/// Whether a rule of the firewall may forbid something from inside to inside.
+pub fn internal(profile: &Profile) -> bool {
+    let inside = |at: usize| profile.wans.iter().all(|wan| wan.interface != at);
+    profile.firewall.iter().any(|rule| {
+        let forbids = rule.action != profile::Action::Accept && rule.when.to != profile::To::Own;
+        forbids && rule.when.interface.is_none_or(inside)
+    })
+}
+
 /// Who may answer a mapping. Echoes are answered by whom they were sent to.
 pub fn filtering(profile: &Profile) -> [rules::Filter; CLASSES] {
     let filter = |filter| match filter {
@@ -58,6 +67,8 @@ pub fn clamp(profile: &Profile) -> Clamp {
 pub fn timeouts(profile: &Profile) -> Timeouts {
     let t = &profile.nat.timeouts;
     Timeouts::new(t.tcp, t.tcp_transitory, t.udp, &t.udp_ports, t.icmp, t.other)
+        .opening(t.tcp_opening.unwrap_or(t.tcp_transitory))
+        .closing(t.tcp_closing.unwrap_or(t.tcp_transitory))
 }
 
 /// A WAN's pool, if it has one.

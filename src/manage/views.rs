@@ -60,6 +60,7 @@ pub fn first(profile: &Profile, ports: &[PortInfo], workers: usize) -> View {
         uplinks: Uplinks { wans: profile.wans.iter().map(uplink).collect(), carrying: None },
         routes: Routes::new(connected.chain(fixed).collect()),
         rules: Arc::new(rules::rules(profile)),
+        internal: rules::internal(profile),
         clamp: rules::clamp(profile),
         clamping: false,
         icmp: icmp_policy(profile, workers),

@@ -14,12 +14,14 @@ mod audit;
 mod established;
 mod hosts;
 pub mod inbound;
+pub mod internal;
 pub mod lots;
 pub mod mapping;
 mod open;
 pub mod outbound;
 mod peers;
 mod place;
+mod quoted;
 pub mod rewrite;
 pub mod rules;
 pub mod session;
@@ -55,7 +57,7 @@ use mapping::Mapping;
 use rules::Filter;
 pub use rules::Rules;
 pub use session::Session;
-use session::{INSIDE, Key, OUTSIDE, Root};
+use session::{INSIDE, Key, NOWHERE, OUTSIDE, Root};
 pub use timeouts::Timeouts;
 use timeouts::tick;
 
@@ -200,8 +202,9 @@ pub struct Nat {
     timeouts: Timeouts,
     filtering: [Filter; CLASSES],
     sweep: sweep::Sweep,
-    /// Live sessions per WAN
+    /// Live sessions per WAN, and on none
     per_wan: Vec<u64>,
+    wans: usize,
     /// Sessions that outside has opened and inside has not answered
     strangers: u32,
 }
@@ -230,7 +233,8 @@ impl Nat {
             timeouts: config.timeouts.clone(),
             filtering: config.filtering,
             sweep: sweep::Sweep::default(),
-            per_wan: vec![0; config.wans.len()],
+            per_wan: vec![0; usize::from(NOWHERE.0) + 1],
+            wans: config.wans.len(),
             strangers: 0,
         }
     }
@@ -247,7 +251,7 @@ impl Nat {
 
     /// Sessions in the table that are bound to each WAN.
     pub fn per_wan(&self) -> &[u64] {
-        &self.per_wan
+        &self.per_wan[..self.wans]
     }
 
     /// Bytes of memory that all tables take.

@@ -20,6 +20,9 @@ use crate::wire::tcp::Tcp;
 /// Ports that are tried for a flow before it is refused, should another one with the same remote have them.
 const TRIES: usize = 4;
 
+/// Ports in use that are tried to be shared. With the same remote on half of them one in billions of flows finds none.
+const SHARED_TRIES: usize = 32;
+
 /// Whether a protocol has ports, or what serves as one.
 #[inline(always)]
 pub(super) const fn has_ports(protocol: u8) -> bool {
@@ -223,7 +226,7 @@ impl Nat {
         let wan = wan_for(pin, env)?;
         let at = self.address(t.src, wan, env.up);
         let address = env.up.address(wan, at as u16);
-        for _ in 0..TRIES * 2 {
+        for _ in 0..SHARED_TRIES {
             let pools = self.ports.get_mut(wan.index()).map(|pools| &mut pools[class_of(t.protocol)]);
             let pool = pools.and_then(|pools| pools.pool(at));
             let port = pool.and_then(|pool| pool.random_in_use(&mut self.rng));

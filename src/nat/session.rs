@@ -99,6 +99,8 @@ pub enum Kind {
     OneToOne,
     /// By a port that leads to it
     Forward,
+    /// From inside to inside
+    Internal,
 }
 
 /// Who began a session, and who has spoken in it.
@@ -154,6 +156,14 @@ impl Session {
         session.set_end(0, ends.inside);
         session.set_end(1, ends.remote);
         session.bind(ends.outside, ends.wan);
+        session
+    }
+
+    /// A session from inside to inside.
+    pub fn internal(ends: &Ends) -> Session {
+        let mut session = Session::new(ends);
+        let kind = u16::from(ends.protocol) | u16::from(INTERNAL) << 8;
+        session.kinds = [kind, kind];
         session
     }
 
@@ -289,6 +299,11 @@ impl Session {
     }
 }
 
+/// The scope of keys from inside to inside. No other scope is it: WANs' are from 128 on, inside's is 0.
+const INTERNAL: u8 = 127;
+/// The WAN of sessions that are on none.
+pub const NOWHERE: WanId = WanId(127);
+
 /// The scope of keys that name an outside endpoint on a WAN (two WANs may have the same address).
 #[inline(always)]
 pub const fn outside_scope(wan: WanId) -> u8 {
@@ -361,6 +376,16 @@ impl Key {
     pub fn outbound(t: &Tuple) -> Key {
         let dst_port = if t.protocol == protocol::ICMP { 0 } else { t.dst_port };
         Key::of(0, t.protocol, (t.src, t.src_port), (t.dst, dst_port))
+    }
+
+    /// The key of a packet from inside to inside, of the side that began or of the other one.
+    pub fn internal(t: &Tuple, side: usize) -> Key {
+        let (src_port, dst_port) = match (t.protocol, side) {
+            (protocol::ICMP, INSIDE) => (t.src_port, 0),
+            (protocol::ICMP, _) => (0, t.dst_port),
+            _ => (t.src_port, t.dst_port),
+        };
+        Key::of(INTERNAL, t.protocol, (t.src, src_port), (t.dst, dst_port))
     }
 
     /// The key of a packet that came in on `wan`.

@@ -116,7 +116,7 @@ mod tests {
 
     /// The table of RFC 6146 3.5.2.2, written out: (state, way, flags) -> state, for those that change it.
     #[test]
-    fn rfc7857_1_every_state_flag_and_direction_follows_the_table() {
+    fn rfc7857_1_and_rfc5382_2_5_every_state_flag_and_direction_follows_the_table() {
         for state in TcpState::ALL {
             for way in [Way::Out, Way::In] {
                 for bits in 0..32u8 {

@@ -35,7 +35,6 @@ impl Timeouts {
         icmp: Nanos,
         other: Nanos,
     ) -> Timeouts {
-        let to_ms = |n: Nanos| u32::try_from(n.as_ms()).unwrap_or(u32::MAX / 2).min(u32::MAX / 2);
         let mut ms = [to_ms(udp); 256];
         ms[..usize::from(ICMP)].fill(to_ms(tcp_transitory));
         ms[TcpState::Established as usize] = to_ms(tcp);
@@ -48,6 +47,24 @@ impl Timeouts {
         let shortest = ms[usize::from(UDP)..].iter().copied().min().unwrap_or(0);
         ms[usize::from(STRANGER)] = shortest.min(STRANGER_MS);
         Timeouts { ms, udp_ports: own.map(|(port, _)| *port).collect() }
+    }
+
+    /// With another time for TCP that is opening (RFC 7857 2.2).
+    #[must_use]
+    pub fn opening(mut self, span: Nanos) -> Timeouts {
+        let ms = to_ms(span);
+        self.ms[usize::from(TcpState::SynOut as u8)] = ms;
+        self.ms[usize::from(TcpState::SynIn as u8)] = ms;
+        self
+    }
+
+    /// With another time for TCP that is closing, or was reset.
+    #[must_use]
+    pub fn closing(mut self, span: Nanos) -> Timeouts {
+        for state in [TcpState::FinOut, TcpState::FinIn, TcpState::FinBoth, TcpState::Transitory] {
+            self.ms[usize::from(state as u8)] = to_ms(span);
+        }
+        self
     }
 
     /// The timeout of a state, in ms.
@@ -69,6 +86,11 @@ impl Timeouts {
             _ => OTHER,
         }
     }
+}
+
+/// Half of the clock's round at most.
+fn to_ms(span: Nanos) -> u32 {
+    u32::try_from(span.as_ms()).unwrap_or(u32::MAX / 2).min(u32::MAX / 2)
 }
 
 /// The clock of the sessions' timers: milliseconds, wrapping.

@@ -91,8 +91,20 @@ counters! {
         Multicast = "multicast",
         /// A unicast packet in a broadcast or multicast frame (RFC 1812 5.3.4).
         LinkBroadcast = "link_broadcast",
-        /// A fragment that would need translation, or is for the router; not carried yet.
-        Fragment = "fragment",
+        /// A fragment that is empty, ends within a step of 8 bytes though others follow, or reaches beyond 65535 bytes (RFC 791 3.2).
+        FragmentMalformed = "fragment_malformed",
+        /// A first fragment without its whole transport header, or a second one that reaches into it (RFC 1858, RFC 3128).
+        FragmentTiny = "fragment_tiny",
+        /// A fragment that overlaps another one, or one of a datagram of which some did (RFC 1858).
+        FragmentOverlap = "fragment_overlap",
+        /// A fragment that came already.
+        FragmentDuplicate = "fragment_duplicate",
+        /// A fragment for which there was no room to wait for others of its datagram, or no more.
+        FragmentHold = "fragment_hold",
+        /// A fragment that waited in vain for others of its datagram.
+        FragmentTimeout = "fragment_timeout",
+        /// A fragment whose datagram's first one was dropped, or is forgotten.
+        FragmentRefused = "fragment_refused",
         /// A UDP, TCP or ICMP header that is cut off or whose length is impossible.
         TransportMalformed = "transport_malformed",
         /// A protocol that is not translated: all but UDP, TCP and ICMP echo.
@@ -109,7 +121,7 @@ counters! {
         WanLeft = "wan_left",
         /// Arrived on a WAN for an address that is not the router's.
         WanTransit = "wan_transit",
-        /// From inside to an outside address of the router: hairpinning is not carried yet.
+        /// From inside to an outside address of the router, by a fragment, or though hairpinning is off.
         Hairpin = "hairpin",
         /// Unsolicited from outside: no mapping.
         NatNoMapping = "nat_no_mapping",
@@ -137,18 +149,30 @@ counters! {
         NatTcpMidstream = "nat_tcp_midstream",
         /// A TCP segment whose session stayed on a failed WAN; answered by a reset.
         NatTcpFailover = "nat_tcp_failover",
-        /// An ICMP error about a translated packet; not carried yet.
-        IcmpErrorTransit = "icmp_error_transit",
-        /// An ICMP message with a wrong checksum, for the router.
+        /// An ICMP error about a packet that belongs to no session (RFC 5508 4.2).
+        IcmpErrorNoSession = "icmp_error_no_session",
+        /// An ICMP error whose quoted packet is cut off, broken, a later fragment, an error itself, or another one's than its addressee's (RFC 5508 4.1).
+        IcmpErrorQuote = "icmp_error_quote",
+        /// An ICMP error about something that the router has sent itself.
+        IcmpErrorLocal = "icmp_error_local",
+        /// An echo request for the router, or an ICMP error about a flow, with a wrong checksum (RFC 5508 4.1).
         IcmpChecksum = "icmp_checksum",
-        /// An ICMP message of a kind that the router does not answer.
+        /// A source quench: ignored (RFC 6633, RFC 5508 7).
+        IcmpSourceQuench = "icmp_source_quench",
+        /// A redirect: does not change forwarding (RFC 1812 5.2.7.2).
+        IcmpRedirect = "icmp_redirect",
+        /// A router advertisement or solicitation: not supported (RFC 5508 7).
+        IcmpRouterDiscovery = "icmp_router_discovery",
+        /// An ICMP timestamp or its reply: not supported (RFC 5508 7).
+        IcmpTimestamp = "icmp_timestamp",
+        /// An ICMP address mask request or reply: not supported (RFC 5508 7).
+        IcmpAddressMask = "icmp_address_mask",
+        /// An ICMP message of any other kind: not supported (RFC 5508 8).
         IcmpUnhandled = "icmp_unhandled",
         /// For the router itself, which has no service there.
         LocalNoService = "local_no_service",
         /// Longer than the next link carries, and it may not be fragmented.
         FragmentationNeeded = "fragmentation_needed",
-        /// Longer than the next link carries; fragmenting is not done yet.
-        TooBig = "too_big",
         /// The next hop did not answer ARP.
         NeighborUnresolved = "neighbor_unresolved",
         /// Pushed out of the hold for an unresolved next hop by newer packets.
@@ -173,8 +197,10 @@ counters! {
         Originated = "originated",
         /// Frames consumed: ARP and echo requests to the router.
         Local = "local",
-        /// Packets that wait for their next hop's address, now.
+        /// Packets that wait for their next hop's address, and fragments that wait for others, now.
         Held = "held",
+        /// Frames more, because packets were cut into fragments.
+        FragmentsMade = "fragments_made",
         /// Packets given to the worker that owns their host.
         HandedOut = "handed_out",
         /// Packets got from other workers.
@@ -207,7 +233,9 @@ counters! {
         MssClamped = "mss_clamped",
         /// TCP resets sent to inside hosts.
         TcpResetsSent = "tcp_resets_sent",
-        /// ICMP errors sent.
+        /// ICMP errors about translated packets, carried to whom they concern.
+        IcmpErrorsTranslated = "icmp_errors_translated",
+        /// ICMP errors made and sent.
         IcmpErrorsSent = "icmp_errors_sent",
         /// ICMP errors not sent, because the rate is limited.
         IcmpErrorsLimited = "icmp_errors_limited",
@@ -303,6 +331,7 @@ impl Counters {
     /// What came and what became of it; the two are equal at every burst boundary.
     pub fn balance(&self) -> (u64, u64) {
         let came = self.get(Stat::Received) + self.get(Stat::Originated) + self.get(Stat::HandedIn);
+        let came = came + self.get(Stat::FragmentsMade);
         let went =
             self.get(Stat::Sent) + self.get(Stat::Local) + self.get(Stat::Held) + self.get(Stat::HandedOut);
         (came, went + self.dropped_in_all())
@@ -330,7 +359,7 @@ mod tests {
     fn the_page_of_counters_has_a_row_for_each_and_no_other() {
         let mut page = String::from(
             "# Counters\n\nEvery packet that goes no further is counted under its reason; `turnout counters` shows them.\n\n\
-             At every burst boundary: `rx_packets + originated + handed_in` = `tx_packets + local + held + handed_out` + all drops.\n",
+             At every burst boundary: `rx_packets + originated + fragments_made + handed_in` = `tx_packets + local + held + handed_out` + all drops.\n",
         );
         let rows = |title: &str, rows: Vec<(&str, &str)>| {
             let rows: String = rows.iter().map(|(n, m)| format!("| `{n}` | {} |\n", m.trim())).collect();

@@ -61,10 +61,15 @@ impl<B: PacketBuf> Frame<B> {
         matches!(self.transport, Transport::Icmp(icmp) if icmp.kind == kind::ECHO_REPLY)
     }
 
-    /// The protocol, if it is one without ports and the packet is whole.
+    /// An ICMP error.
+    pub fn is_error(&self) -> bool {
+        matches!(self.transport, Transport::Icmp(icmp) if icmp.is_error())
+    }
+
+    /// The protocol, if it is one without ports and the packet is whole, or the first fragment of one.
     pub fn portless(&self) -> Option<u8> {
         let ports = matches!(self.ip.protocol, protocol::UDP | protocol::TCP | protocol::ICMP);
-        (!ports && !self.ip.is_fragment()).then_some(self.ip.protocol)
+        (!ports && self.ip.fragment_offset == 0).then_some(self.ip.protocol)
     }
 
     /// The two endpoints of the flow, as they arrived: ports, or the identifier of an echo in both places, or 0 where a protocol has
@@ -93,6 +98,13 @@ pub struct Tuple {
     pub dst: Ipv4Addr,
     /// Destination port, or an echo's identifier
     pub dst_port: u16,
+}
+
+impl Tuple {
+    /// Its protocol has ports, or identifiers.
+    pub fn has_ports(&self) -> bool {
+        matches!(self.protocol, protocol::UDP | protocol::TCP | protocol::ICMP)
+    }
 }
 
 /// What became of a packet.

@@ -8,9 +8,9 @@ use crate::wire::arp::Arp;
 use crate::wire::eth::{self, Eth, ethertype};
 use crate::wire::icmp::Icmp;
 use crate::wire::ipv4::{self, Ipv4, Ipv4Error, Options};
-use crate::wire::protocol;
-use crate::wire::tcp::Tcp;
-use crate::wire::udp::Udp;
+use crate::wire::tcp::{self, Tcp};
+use crate::wire::udp::{self, Udp};
+use crate::wire::{be16, protocol};
 
 /// What was let in.
 #[derive(Debug)]
@@ -64,7 +64,11 @@ pub fn admit<B: PacketBuf>(view: &View, ingress: IfaceId, mut buf: B) -> Result<
         }
     }
     let payload = packet.get(header_len..usize::from(ip.total_len)).unwrap_or_default();
-    let transport = transport(&ip, payload).ok_or(DropReason::TransportMalformed)?;
+    let transport = if ip.is_fragment() {
+        fragment(&ip, payload)?
+    } else {
+        transport(&ip, payload).ok_or(DropReason::TransportMalformed)?
+    };
     // Padding is not part of the packet. Cutting never fails.
     let _ = buf.resize(eth::LEN + usize::from(ip.total_len));
     Ok(Admitted::Ip(Frame { buf, ingress, link_group: eth.dst.is_group(), ip, transport }))
@@ -72,13 +76,42 @@ pub fn admit<B: PacketBuf>(view: &View, ingress: IfaceId, mut buf: B) -> Result<
 
 #[inline(always)]
 fn transport(ip: &Ipv4, payload: &[u8]) -> Option<Transport> {
-    if ip.is_fragment() {
-        return Some(Transport::Other);
-    }
     match ip.protocol {
         protocol::UDP => Udp::parse(payload).map(|u| Transport::Udp { src: u.src, dst: u.dst }),
         protocol::TCP => Tcp::parse(payload).map(Transport::Tcp),
         protocol::ICMP => Icmp::parse(payload).map(Transport::Icmp),
         _ => Some(Transport::Other),
+    }
+}
+
+/// A fragment that can be one (RFC 791 3.2), and its transport header if it is the first: what the header says of what follows
+/// it may be in fragments to come. A first one without its whole TCP header, or a second one that reaches into it, is meant
+/// to slip past a filter (RFC 1858, RFC 3128 2.1).
+#[cold]
+fn fragment(ip: &Ipv4, payload: &[u8]) -> Result<Transport, DropReason> {
+    let end = usize::from(ip.header_len) + usize::from(ip.fragment_offset) + payload.len();
+    let aligned = !ip.more_fragments || payload.len().is_multiple_of(8);
+    if payload.is_empty() || !aligned || end > usize::from(u16::MAX) {
+        return Err(DropReason::FragmentMalformed);
+    }
+    let tiny = DropReason::FragmentTiny;
+    if ip.fragment_offset != 0 {
+        let reaches_in = ip.protocol == protocol::TCP && usize::from(ip.fragment_offset) < tcp::MIN_LEN;
+        return if reaches_in { Err(tiny) } else { Ok(Transport::Other) };
+    }
+    match ip.protocol {
+        protocol::UDP => {
+            let h = payload.first_chunk::<{ udp::LEN }>().ok_or(tiny)?;
+            let whole = usize::from(be16(h, 4)) >= udp::LEN;
+            let ports = Transport::Udp { src: be16(h, 0), dst: be16(h, 2) };
+            whole.then_some(ports).ok_or(DropReason::TransportMalformed)
+        }
+        protocol::TCP => {
+            let tcp = payload.first_chunk().map(Tcp::read).ok_or(tiny)?;
+            let whole = usize::from(tcp.header_len) >= tcp::MIN_LEN;
+            whole.then_some(Transport::Tcp(tcp)).ok_or(DropReason::TransportMalformed)
+        }
+        protocol::ICMP => Icmp::parse(payload).map(Transport::Icmp).ok_or(tiny),
+        _ => Ok(Transport::Other),
     }
 }

@@ -6,6 +6,7 @@ use std::net::Ipv4Addr;
 
 use super::View;
 use super::places::{Kind, Place};
+use super::quoted::{about, quotes, unhandled};
 use crate::base::{IfaceId, WanId};
 use crate::nat::session::Kind as SessionKind;
 use crate::nat::statics::Target;
@@ -45,6 +46,24 @@ pub enum Class {
         /// Where a rule leads it from there
         target: Option<Target>,
     },
+    /// An ICMP error for an inside host, about a packet of a flow: translated with that
+    ToldInside {
+        /// Where it came in
+        wan: WanId,
+        /// The flow, by the packet that goes the same way as the error
+        about: Tuple,
+        /// Where a rule leads such a packet
+        target: Option<Target>,
+        /// It comes from inside
+        hairpin: bool,
+    },
+    /// The same, from an inside host
+    ToldOutside {
+        /// As above
+        about: Tuple,
+    },
+    /// Where the first fragment of its datagram goes
+    Rest,
 }
 
 /// Where an admitted packet goes.
@@ -94,22 +113,34 @@ fn from_outside<B: PacketBuf>(
     if !(own || plainly) {
         return Err(DropReason::WanTransit);
     }
-    if frame.ip.is_fragment() {
-        return Err(DropReason::Fragment);
+    if frame.ip.fragment_offset != 0 {
+        return Ok(Class::Rest);
     }
-    let tuple = frame.tuple().ok_or(DropReason::Protocol)?;
+    let told = told(frame)?;
+    let tuple = told.or_else(|| frame.tuple()).ok_or(DropReason::Protocol)?;
     let target = match own {
         true => view.rules.statics.target(wan, view.main(frame.ingress, frame.ip.dst), &tuple),
         false => Some(plain(view, frame.ingress, &tuple).ok_or(DropReason::WanTransit)?),
     };
+    if let Some(about) = told {
+        return Ok(Class::ToldInside { wan, about, target, hairpin: false });
+    }
     match frame.transport {
         Transport::Icmp(icmp) => match icmp.kind {
             kind::ECHO_REQUEST if target.is_none() => Ok(Class::Own),
             kind::ECHO_REQUEST | kind::ECHO_REPLY => Ok(Class::Inbound { wan, target, hairpin: false }),
-            _ if icmp.is_error() => Err(DropReason::IcmpErrorTransit),
-            _ => Err(DropReason::IcmpUnhandled),
+            kind => Err(unhandled(kind)),
         },
         _ => Ok(Class::Inbound { wan, target, hairpin: false }),
+    }
+}
+
+/// The flow that an ICMP error tells of; `None` if it is none.
+#[inline]
+fn told<B: PacketBuf>(frame: &Frame<B>) -> Result<Option<Tuple>, DropReason> {
+    match frame.transport {
+        Transport::Icmp(icmp) if quotes(icmp.kind) => about(frame).map(Some),
+        _ => Ok(None),
     }
 }
 
@@ -131,8 +162,8 @@ fn from_inside<B: PacketBuf>(
         return Err(DropReason::SpoofedSource);
     }
     if let Some(owner) = dst.own {
-        if frame.ip.is_fragment() {
-            return Err(DropReason::Fragment);
+        if frame.ip.fragment_offset != 0 {
+            return Ok(Class::Rest);
         }
         return match view.ifaces[owner.index()].wan {
             Some(wan) => hairpin(view, frame, wan, owner),
@@ -142,14 +173,16 @@ fn from_inside<B: PacketBuf>(
     if let Some(route) = dst.inside {
         return Ok(Class::Inside { egress: route.iface, next_hop: route.via.unwrap_or(frame.ip.dst) });
     }
-    if frame.ip.is_fragment() {
-        return Err(DropReason::Fragment);
+    if frame.ip.fragment_offset != 0 {
+        return Ok(Class::Rest);
     }
     match frame.transport {
         Transport::Udp { .. } | Transport::Tcp(_) => {}
         Transport::Icmp(icmp) if matches!(icmp.kind, kind::ECHO_REQUEST | kind::ECHO_REPLY) => {}
-        Transport::Icmp(icmp) if icmp.is_error() => return Err(DropReason::IcmpErrorTransit),
-        Transport::Icmp(_) => return Err(DropReason::IcmpUnhandled),
+        Transport::Icmp(icmp) if quotes(icmp.kind) => {
+            return Ok(Class::ToldOutside { about: about(frame)? });
+        }
+        Transport::Icmp(icmp) => return Err(unhandled(icmp.kind)),
         Transport::Other if frame.portless().is_some() => {}
         Transport::Other => return Err(DropReason::Protocol),
     }
@@ -163,7 +196,11 @@ fn from_inside<B: PacketBuf>(
 pub(super) fn turned<B: PacketBuf>(view: &View, frame: &Frame<B>) -> Option<Class> {
     let wan = view.ifaces[frame.ingress.index()].wan?;
     let main = view.main(frame.ingress, frame.ip.dst);
-    let target = view.rules.statics.target(wan, main, &frame.tuple()?);
+    let told = told(frame).ok()?;
+    let target = view.rules.statics.target(wan, main, &told.or_else(|| frame.tuple())?);
+    if let Some(about) = told {
+        return Some(Class::ToldInside { wan, about, target, hairpin: true });
+    }
     Some(Class::Inbound { wan, target, hairpin: true })
 }
 
@@ -178,10 +215,12 @@ fn hairpin<B: PacketBuf>(
     let target = view.rules.statics.target(wan, view.main(owner, frame.ip.dst), &tuple);
     match frame.transport {
         Transport::Icmp(icmp) if icmp.kind == kind::ECHO_REQUEST && target.is_none() => Ok(Class::Own),
+        Transport::Icmp(icmp) if quotes(icmp.kind) => Ok(Class::ToldOutside { about: about(frame)? }),
         Transport::Icmp(icmp) if !matches!(icmp.kind, kind::ECHO_REQUEST | kind::ECHO_REPLY) => {
-            Err(if icmp.is_error() { DropReason::IcmpErrorTransit } else { DropReason::IcmpUnhandled })
+            Err(unhandled(icmp.kind))
         }
-        _ if !view.rules.hairpin => Err(DropReason::Hairpin),
+        // The first of a datagram would have to be followed by others through both halves.
+        _ if !view.rules.hairpin || frame.ip.is_fragment() => Err(DropReason::Hairpin),
         _ => Ok(Class::Hairpin { wan, target }),
     }
 }

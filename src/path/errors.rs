@@ -32,7 +32,9 @@ impl<B: PacketBuf> Router<B> {
         if !self.errors.take(now) {
             return self.counters.add(Stat::IcmpErrorsLimited, 1);
         }
-        let quote = usize::from(frame.ip.total_len).min(LONGEST - HEADERS);
+        // It may not be cut, so it must fit.
+        let longest = LONGEST.min(view.ifaces[egress.index()].mtu.into());
+        let quote = usize::from(frame.ip.total_len).min(longest.saturating_sub(HEADERS));
         let l3 = Frame::<B>::L3;
         if !frame.buf.prepend(HEADERS) || !frame.buf.resize(l3 + HEADERS + quote) {
             return;

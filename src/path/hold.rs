@@ -5,6 +5,8 @@ use std::net::Ipv4Addr;
 use crate::base::{IfaceId, Nanos};
 use crate::nat::rewrite::{End, rewrite};
 use crate::packet::{Frame, PacketBuf};
+use crate::wire::eth;
+use crate::wire::ipv4::{self, Ipv4};
 
 /// Packets that wait at most, for all next hops.
 const CAPACITY: usize = 256;
@@ -22,6 +24,7 @@ pub(super) struct Origin {
     pub(super) ingress: IfaceId,
     l4: u8,
     protocol: u8,
+    id: u16,
     /// What was rewritten, and what stood there; `None` if it goes as it came.
     was: Option<(End, Ipv4Addr, u16)>,
 }
@@ -33,12 +36,15 @@ impl Origin {
             (End::Source, t) => (end, frame.ip.src, t.map_or(0, |t| t.src_port)),
             (End::Destination, t) => (end, frame.ip.dst, t.map_or(0, |t| t.dst_port)),
         });
-        Origin { ingress: frame.ingress, l4: frame.ip.header_len, protocol: frame.ip.protocol, was }
+        let Ipv4 { header_len, protocol, id, .. } = frame.ip;
+        Origin { ingress: frame.ingress, l4: header_len, protocol, id, was }
     }
 
     pub(super) fn restore(&self, frame: &mut [u8]) {
-        if let (Some((end, addr, port)), Some(packet)) = (self.was, frame.get_mut(crate::wire::eth::LEN..)) {
+        if let (Some((end, addr, port)), Some(packet)) = (self.was, frame.get_mut(eth::LEN..)) {
             rewrite(packet, usize::from(self.l4), self.protocol, end, addr, port);
+            // That of a first fragment was changed as well.
+            ipv4::identify(packet, self.id);
         }
     }
 }

@@ -1,5 +1,6 @@
 //! What is for the router itself: echoes are answered (RFC 1812 4.3.3.6), resets are made, everything else is refused.
 
+use super::quoted::{quotes, unhandled};
 use super::{Router, View};
 use crate::base::Nanos;
 use crate::packet::{DropReason, Frame, PacketBuf, Stat, Transport, Verdict};
@@ -16,14 +17,15 @@ impl<B: PacketBuf> Router<B> {
     pub(super) fn local(&mut self, view: &View, frame: Frame<B>, now: Nanos) -> Verdict {
         match frame.transport {
             Transport::Icmp(icmp) if icmp.kind == kind::ECHO_REQUEST => self.echo(view, frame, now),
-            Transport::Icmp(icmp) if icmp.is_error() => self.ended(DropReason::IcmpErrorTransit),
-            Transport::Icmp(_) => self.ended(DropReason::IcmpUnhandled),
+            // About an answer of the router's: nothing to be done.
+            Transport::Icmp(icmp) if quotes(icmp.kind) => self.ended(DropReason::IcmpErrorLocal),
+            Transport::Icmp(icmp) => self.ended(unhandled(icmp.kind)),
             Transport::Tcp(tcp) if !tcp.flags.rst() => {
                 self.reset(view, frame, DropReason::LocalNoService, now)
             }
             Transport::Tcp(_) => self.ended(DropReason::LocalNoService),
             Transport::Udp { .. } => self.refuse(view, frame, DropReason::LocalNoService, now),
-            Transport::Other => self.ended(DropReason::Protocol),
+            Transport::Other => self.refuse(view, frame, DropReason::Protocol, now),
         }
     }
 

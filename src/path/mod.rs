@@ -9,14 +9,19 @@ mod admit;
 mod arp;
 mod clamp;
 mod classify;
+mod cut;
 mod errors;
 mod established;
+mod fragments;
+mod gate;
+mod gather;
 mod hold;
 mod limit;
 mod local;
 mod notice;
 mod out;
 mod places;
+mod quoted;
 mod resolve;
 mod translate;
 mod unasked;
@@ -25,14 +30,17 @@ mod view;
 use std::net::Ipv4Addr;
 
 use crate::base::{IfaceId, Nanos};
+use crate::nat::internal::Internal;
 use crate::nat::rules::Action;
 use crate::nat::{Env, Nat};
-use crate::packet::{Counters, DropReason, Frame, PacketBuf, Stat, Verdict};
+use crate::packet::{Counters, DropReason, Frame, PacketBuf, Stat, Transport, Verdict};
+pub use crate::table::datagrams::DatagramKey;
 use crate::table::neighbors::Neighbors;
 use crate::wire::icmp::{kind, unreachable};
 use crate::wire::ipv4;
 pub use established::From;
 use established::Marks;
+use fragments::Fragments;
 use out::Out;
 use unasked::Unasked;
 
@@ -98,6 +106,7 @@ pub struct Router<B> {
     unasked: Unasked<B>,
     /// By interface: so that what happens on one WAN's link silences no other's gateway
     gateways: Vec<Limit>,
+    fragments: Box<Fragments<B>>,
 }
 
 /// Notices a second that there is no room for more sessions.
@@ -110,6 +119,7 @@ const GATEWAY_REPLIES: u32 = 200;
 impl<B: PacketBuf> Router<B> {
     /// A router with nothing in it.
     pub fn new(nat: Nat, neighbors: Neighbors, interfaces: usize, icmp: &IcmpPolicy) -> Router<B> {
+        let fragments = Box::new(Fragments::new(neighbors.secret()));
         Router {
             nat,
             neighbors,
@@ -128,6 +138,7 @@ impl<B: PacketBuf> Router<B> {
             refusals: Limit::new(REFUSALS),
             unasked: Unasked::new(),
             gateways: vec![Limit::new(GATEWAY_REPLIES); interfaces],
+            fragments,
         }
     }
 
@@ -188,6 +199,12 @@ impl<B: PacketBuf> Router<B> {
             Class::Outbound { pin } => self.outbound(view, frame, pin, now),
             Class::Inbound { wan, target, hairpin } => self.inbound(view, frame, (wan, target, hairpin), now),
             Class::Hairpin { wan, .. } => self.hairpin(view, frame, wan, now),
+            Class::ToldInside { wan, about, hairpin, .. } => {
+                self.told_inside(view, frame, wan, &about, hairpin, now)
+            }
+            Class::ToldOutside { about } => self.told_outside(view, frame, &about, now),
+            // `follow` has its way.
+            Class::Rest => Err(self.ended(DropReason::FragmentRefused)),
         };
         way.unwrap_or_else(|end| end)
     }
@@ -202,6 +219,19 @@ impl<B: PacketBuf> Router<B> {
         Ok(self.local(view, frame, now))
     }
 
+    /// What the firewall says of a packet from inside to inside. Errors and later fragments go with what they are about.
+    fn judge(&mut self, view: &View, frame: &Frame<B>, now: Nanos) -> Result<(), DropReason> {
+        let Some(tuple) = frame.tuple().filter(|_| !frame.is_error()) else { return Ok(()) };
+        let packet = Internal {
+            ingress: frame.ingress,
+            tuple: &tuple,
+            tcp: if let Transport::Tcp(tcp) = frame.transport { Some(tcp) } else { None },
+            reply: frame.is_echo_reply(),
+            bytes: u32::from(frame.ip.total_len),
+        };
+        self.nat.internal(&packet, &mut env(view, now, &mut self.counters))
+    }
+
     fn inside(
         &mut self,
         view: &View,
@@ -210,6 +240,12 @@ impl<B: PacketBuf> Router<B> {
         next_hop: Ipv4Addr,
         now: Nanos,
     ) -> Way {
+        if view.internal
+            && let Err(reason) = self.judge(view, &frame, now)
+        {
+            self.count_refused(reason, now);
+            return Err(self.refuse(view, frame, reason, now));
+        }
         let frame = self.age(view, frame, now)?;
         let frame = self.fit(view, frame, egress, now)?;
         let origin = hold::Origin::of(&frame, None);
@@ -225,7 +261,7 @@ impl<B: PacketBuf> Router<B> {
         Ok(frame)
     }
 
-    /// Whether the next link carries it whole.
+    /// Whether the next link carries it whole, or else in the pieces that `leave_by` cuts.
     fn fit(
         &mut self,
         view: &View,
@@ -233,11 +269,8 @@ impl<B: PacketBuf> Router<B> {
         egress: IfaceId,
         now: Nanos,
     ) -> Result<Frame<B>, Verdict> {
-        if frame.ip.total_len <= view.ifaces[egress.index()].mtu {
+        if frame.ip.total_len <= view.ifaces[egress.index()].mtu || !frame.ip.dont_fragment {
             return Ok(frame);
-        }
-        if !frame.ip.dont_fragment {
-            return Err(self.ended(DropReason::TooBig));
         }
         let mtu = view.ifaces[egress.index()].mtu;
         self.counters.drop(DropReason::FragmentationNeeded);
@@ -261,6 +294,7 @@ impl<B: PacketBuf> Router<B> {
                 Some((kind::UNREACHABLE, unreachable::ADMINISTRATIVELY_PROHIBITED))
             }
             DropReason::LocalNoService if from_inside => Some((kind::UNREACHABLE, unreachable::PORT)),
+            DropReason::Protocol if from_inside => Some((kind::UNREACHABLE, unreachable::PROTOCOL)),
             DropReason::NeighborUnresolved if from_inside => Some((kind::UNREACHABLE, unreachable::HOST)),
             _ => None,
         };

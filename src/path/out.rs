@@ -3,6 +3,9 @@
 use super::BURST;
 use crate::packet::PacketBuf;
 
+/// Frames of a burst, with what it cuts and what it releases: the gate's, the spare buffers, what waited for a next hop.
+const ROOM: usize = BURST * 16;
+
 /// The frames that a burst has put out on an interface.
 #[derive(Debug)]
 pub struct Out<B> {
@@ -12,7 +15,7 @@ pub struct Out<B> {
 
 impl<B: PacketBuf> Out<B> {
     pub(super) fn new() -> Out<B> {
-        Out { frames: Vec::with_capacity(BURST * 4), bytes: 0 }
+        Out { frames: Vec::with_capacity(ROOM), bytes: 0 }
     }
 
     /// Puts a frame of `len` bytes at the end.

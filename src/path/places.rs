@@ -153,7 +153,7 @@ mod tests {
             let view = View {
                 generation: Generation(0), ifaces, wans: vec![wan(1), wan(2)],
                 uplinks: Uplinks { wans: vec![uplink(0), uplink(1)], carrying: None },
-                routes: Routes::new(routes.iter().map(route).collect()), rules: Default::default(), clamp: Default::default(), clamping: false,
+                routes: Routes::new(routes.iter().map(route).collect()), rules: Default::default(), clamp: Default::default(), internal: false, clamping: false,
                 icmp: IcmpPolicy { errors_per_second: 1, time_exceeded: true }, places: Places::default(),
                 lent: Default::default(),
             }.indexed();

@@ -7,7 +7,7 @@ use super::{Notice, Router, View};
 use crate::base::{IfaceId, Mac, Nanos};
 use crate::packet::{DropReason, Frame, PacketBuf, Stat, Transport, Verdict};
 use crate::table::neighbors::{Learned, State};
-use crate::wire::eth::{Eth, ethertype};
+use crate::wire::eth::{self, Eth, ethertype};
 use crate::wire::ipv4::Ipv4;
 
 impl<B: PacketBuf> Router<B> {
@@ -24,7 +24,7 @@ impl<B: PacketBuf> Router<B> {
     ) -> Verdict {
         match self.neighbors.hop(egress, next_hop) {
             Some(hop) => self.leave_by(view, hop, next_hop, buf),
-            None => self.wait(Held { egress, next_hop, since: now, origin, buf }, now),
+            None => self.wait(view, Held { egress, next_hop, since: now, origin, buf }, now),
         }
     }
 
@@ -41,14 +41,19 @@ impl<B: PacketBuf> Router<B> {
         if !port.up {
             return self.ended(DropReason::LinkDown);
         }
-        let src = port.mac;
+        let (src, longest) = (port.mac, eth::LEN + usize::from(port.mtu));
+        self.trace(view, egress, next_hop, &mut buf);
         Eth { dst, src, ethertype: ethertype::IPV4 }.emit(buf.bytes_mut());
+        if buf.bytes().len() > longest {
+            return self.cut(view, egress, buf);
+        }
         self.out[egress.index()].put(buf);
         Verdict::Sent
     }
 
-    pub(super) fn wait(&mut self, held: Held<B>, now: Nanos) -> Verdict {
+    pub(super) fn wait(&mut self, view: &View, mut held: Held<B>, now: Nanos) -> Verdict {
         let (iface, ip) = (held.egress, held.next_hop);
+        self.trace(view, iface, ip, &mut held.buf);
         let (pushed_out, ask) = self.hold.push(held);
         if pushed_out {
             self.counters.drop(DropReason::NeighborHold);
@@ -81,8 +86,9 @@ impl<B: PacketBuf> Router<B> {
         }
     }
 
-    /// Ends what waited too long, should the management thread not have answered.
+    /// Ends what waited too long: for a next hop, should the management thread not have answered, or for other fragments.
     pub fn give_up_old(&mut self, view: &View, now: Nanos) {
+        self.expire_fragments(view, now);
         while let Some(held) = self.hold.take_older(now, HELD_FOR) {
             self.unreachable(view, held, now);
         }

@@ -64,6 +64,11 @@ impl<B: PacketBuf> Router<B> {
         let (mut frame, to) = self.leave(view, frame, None, now)?;
         let (l4, protocol) = (usize::from(frame.ip.header_len), frame.ip.protocol);
         rewrite(frame.packet_mut(), l4, protocol, End::Source, to.addr, to.port);
+        self.turn_round(view, frame, wan)
+    }
+
+    /// A frame that goes from an outside address to one comes in again by the WAN that has it.
+    pub(super) fn turn_round(&mut self, view: &View, mut frame: Frame<B>, wan: WanId) -> Way {
         let ingress = view.wans[wan.index()].iface;
         let (src, dst) = (view.ifaces[frame.ingress.index()].mac, view.ifaces[ingress.index()].mac);
         Eth { dst, src, ethertype: ethertype::IPV4 }.emit(frame.buf.bytes_mut());
@@ -157,7 +162,7 @@ impl<B: PacketBuf> Router<B> {
             Some(hop) => (self.leave_by(view, hop, next_hop, frame.buf), Some(hop)),
             None => {
                 let held = hold::Held { egress, next_hop, since: now, origin: Some(origin), buf: frame.buf };
-                (self.wait(held, now), None)
+                (self.wait(view, held, now), None)
             }
         }
     }

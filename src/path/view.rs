@@ -62,6 +62,8 @@ pub struct View {
     pub routes: Routes,
     /// What is translated how, and who may open what
     pub rules: Arc<Rules>,
+    /// The firewall has a say in flows from inside to inside: they are remembered
+    pub internal: bool,
     /// What is done to the MSS of connections
     pub clamp: Clamp,
     /// Whether that may change any: made by `indexed`

@@ -196,6 +196,11 @@ fn timeouts(section: &Section<'_>, out: &mut Timeouts, report: &mut Report) {
     };
     read("tcp", &mut out.tcp, Nanos::from_s(2 * 3600 + 4 * 60), Some("RFC 5382 REQ-5"));
     read("tcp_transitory", &mut out.tcp_transitory, Nanos::from_s(10), None);
+    for (key, value) in [("tcp_opening", &mut out.tcp_opening), ("tcp_closing", &mut out.tcp_closing)] {
+        let mut given = Nanos::ZERO;
+        read(key, &mut given, Nanos::from_s(10), None);
+        *value = Some(given).filter(|given| *given > Nanos::ZERO);
+    }
     read("udp", &mut out.udp, UDP_MIN, Some(UDP_RULE));
     read("icmp", &mut out.icmp, Nanos::from_s(60), Some("RFC 5508 REQ-2"));
     read("other", &mut out.other, OTHER_MIN, None);

@@ -188,6 +188,12 @@ pub struct Timeouts {
     /// TCP, opening or closing; at least 10 s (RFC 7857 section 2.2 lets an operator go below RFC 5382's 4 min).
     #[serde(rename = "tcp_transitory_ns", serialize_with = "nanos")]
     pub tcp_transitory: Nanos,
+    /// TCP, opening, if that has a time of its own; at least 10 s.
+    #[serde(rename = "tcp_opening_ns", serialize_with = "some_nanos")]
+    pub tcp_opening: Option<Nanos>,
+    /// TCP, closing, if that has a time of its own; at least 10 s.
+    #[serde(rename = "tcp_closing_ns", serialize_with = "some_nanos")]
+    pub tcp_closing: Option<Nanos>,
     /// UDP; at least 2 min (RFC 4787 REQ-5).
     #[serde(rename = "udp_ns", serialize_with = "nanos")]
     pub udp: Nanos,
@@ -207,6 +213,8 @@ impl Default for Timeouts {
         Timeouts {
             tcp: Nanos::from_s(2 * 3600 + 4 * 60),
             tcp_transitory: Nanos::from_s(4 * 60),
+            tcp_opening: None,
+            tcp_closing: None,
             udp: Nanos::from_s(5 * 60),
             udp_ports: vec![(53, Nanos::from_s(10)), (123, Nanos::from_s(30))],
             icmp: Nanos::from_s(60),
@@ -218,6 +226,13 @@ impl Default for Timeouts {
 fn inside<S: Serializer>(nets: &Option<Vec<Ipv4Net>>, to: S) -> Result<S::Ok, S::Error> {
     match nets {
         Some(nets) => texts(nets, to),
+        None => to.serialize_none(),
+    }
+}
+
+fn some_nanos<S: Serializer>(span: &Option<Nanos>, to: S) -> Result<S::Ok, S::Error> {
+    match span {
+        Some(span) => nanos(span, to),
         None => to.serialize_none(),
     }
 }

@@ -70,8 +70,10 @@ pub(super) const QUARANTINE: Keys = Keys { built: &["time", "ports"], later: &[]
 pub(super) const FORWARD: Keys = Keys { built: &["wans", "protocol", "port", "from", "to"], later: &[] };
 pub(super) const ONE_TO_ONE: Keys = Keys { built: &["wan", "outside", "inside", "when_down"], later: &[] };
 pub(super) const RULE: Keys = Keys { built: &["in", "from", "to", "protocol", "port", "action"], later: &[] };
-pub(super) const TIMEOUTS: Keys =
-    Keys { built: &["tcp", "tcp_transitory", "udp", "udp_ports", "icmp", "other"], later: &[] };
+pub(super) const TIMEOUTS: Keys = Keys {
+    built: &["tcp", "tcp_transitory", "tcp_opening", "tcp_closing", "udp", "udp_ports", "icmp", "other"],
+    later: &[],
+};
 pub(super) const ICMP: Keys = Keys { built: &["errors_per_second", "time_exceeded"], later: &[] };
 pub(super) const MANAGEMENT: Keys = Keys { built: &["socket", "journal"], later: &["metrics"] };
 

@@ -164,9 +164,11 @@ impl Bulk {
         for _ in 0..40 {
             self.pass(Nanos::from_ms(250));
         }
-        let idle = |l: &crate::engine::Lcore<_>| l.router.nat.is_idle() && l.router.hold.is_empty();
-        if !self.site.lcores().iter().all(idle) {
-            self.fault("X-7: something is left after all timers ran out".into());
+        if !self.site.lcores().iter().all(|l| l.router.nat.is_idle()) {
+            self.fault("X-7: something is left in the NAT after all timers ran out".into());
+        }
+        if self.site.counters().get(Stat::Held) > 0 {
+            self.fault("packets wait though all that they wait for is over".into());
         }
         if all_ports(&mut self.site) != self.ports {
             self.fault("ports were lost, or are in two places".into());

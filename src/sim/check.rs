@@ -3,10 +3,9 @@
 use crate::base::IfaceId;
 use crate::packet::{Counters, Tuple};
 use crate::path::View;
-use crate::wire::be16;
 use crate::wire::eth::{Eth, ethertype};
-use crate::wire::ipv4;
-use crate::wire::protocol;
+use crate::wire::ipv4::{self, Ipv4};
+use crate::wire::{be16, checksum, protocol};
 
 use super::frames::Seen;
 
@@ -18,7 +17,9 @@ pub(super) fn balance(counters: &Counters) -> Option<String> {
 
 /// Whether a packet that left is the one that came: no answer of the router's, nor one about it.
 pub(super) fn forwarded(came: &Seen, left: &Seen) -> bool {
-    let same = came.ip.id == left.ip.id
+    let place = |seen: &Seen| (seen.ip.fragment_offset, seen.ip.is_fragment());
+    let same = (came.ip.id == left.ip.id || came.ip.is_fragment())
+        && place(came) == place(left)
         && came.ip.protocol == left.ip.protocol
         && came.payload.len() == left.payload.len();
     same && left.eth.dst != came.eth.src && left.ip.src != came.ip.dst
@@ -53,15 +54,14 @@ pub(super) fn sent(view: &View, iface: IfaceId, frame: &[u8], was_right: bool) -
             return Some(format!("X-2: {} left by {}", seen.ip.src, port.name));
         }
         let inside = |ip| view.routes.find(ip).is_some();
-        if let Some((ip, _)) = seen.quoted().filter(|(ip, _)| inside(ip.src) || inside(ip.dst)) {
-            // What was sent to an inside address as it is may be quoted so.
-            let plain = |src, dst| {
-                let quoted = Tuple { protocol: ip.protocol, src, src_port: 0, dst, dst_port: 0 };
-                view.rules.statics.plain(iface, &quoted)
-            };
-            if !plain(ip.src, ip.dst) && !plain(ip.dst, ip.src) {
-                return Some(format!("X-2: an inside address left by {} in a quote: {ip:?}", port.name));
-            }
+        // As above, of the flow that a quote is of.
+        let plain = |ip: &Ipv4, segment: &[u8]| {
+            let (src_port, dst_port) = (be16(segment, 2), be16(segment, 0));
+            let t = Tuple { protocol: ip.protocol, src: ip.dst, src_port, dst: ip.src, dst_port };
+            view.rules.statics.plain(iface, &t)
+        };
+        if seen.quoted().is_some_and(|(ip, data)| (inside(ip.src) || inside(ip.dst)) && !plain(&ip, &data)) {
+            return Some(format!("X-2: an inside address left by {} in a quote: {seen:?}", port.name));
         }
     }
     None
@@ -71,8 +71,12 @@ pub(super) fn sent(view: &View, iface: IfaceId, frame: &[u8], was_right: bool) -
 pub(super) fn unchanged(came: &Seen, left: &Seen) -> Option<String> {
     let differ = |what: &str| Some(format!("X-4: {what} changed: {came:?} -> {left:?}"));
     let (a, b) = (&came.ip, &left.ip);
-    if (a.tos, a.id, a.protocol, a.total_len) != (b.tos, b.id, b.protocol, b.total_len) {
+    if (a.tos, a.protocol, a.total_len) != (b.tos, b.protocol, b.total_len) {
         return differ("an IP header field");
+    }
+    // Of what leaves by a WAN in fragments it does (RFC 7857 REQ-10).
+    if a.id != b.id && !a.is_fragment() {
+        return differ("the identification");
     }
     if (a.dont_fragment, a.more_fragments, a.fragment_offset)
         != (b.dont_fragment, b.more_fragments, b.fragment_offset)
@@ -85,12 +89,20 @@ pub(super) fn unchanged(came: &Seen, left: &Seen) -> Option<String> {
     if came.header[ipv4::MIN_LEN..] != left.header[ipv4::MIN_LEN..] {
         return differ("an IP option");
     }
-    if came.data() != left.data() {
+    if a.fragment_offset != 0 {
+        return if came.payload == left.payload { None } else { differ("the data") };
+    }
+    let quotes = came.icmp().is_some_and(|icmp| icmp.is_error());
+    if quotes && !quote_unchanged(came.data(), left.data()) {
+        return differ("what a quote need not");
+    }
+    if !quotes && came.data() != left.data() {
         return differ("the data");
     }
     let fixed: &[(usize, usize)] = match a.protocol {
         protocol::TCP => &[(4, 16), (18, 20)],
         protocol::UDP => &[(4, 6)],
+        protocol::ICMP if quotes => &[(0, 2), (4, 8)],
         protocol::ICMP => &[(0, 2), (6, 8)],
         _ => &[],
     };
@@ -103,4 +115,23 @@ pub(super) fn unchanged(came: &Seen, left: &Seen) -> Option<String> {
         return differ("whether there is a UDP checksum");
     }
     None
+}
+
+/// Of a packet quoted in an ICMP error only the addresses, the ports and the checksums may change, and its header's
+/// checksum must hold if it did.
+fn quote_unchanged(came: &[u8], left: &[u8]) -> bool {
+    let l4 = came.first().map_or(0, |b| usize::from(b & 0xf) * 4);
+    let places: &[(usize, usize)] = match came.get(9) {
+        Some(&protocol::TCP) => &[(0, 4), (16, 18)],
+        Some(&protocol::UDP) => &[(0, 4), (6, 8)],
+        Some(&protocol::ICMP) => &[(2, 6)],
+        _ => &[],
+    };
+    let free = |at: usize| {
+        (10..ipv4::MIN_LEN).contains(&at)
+            || places.iter().any(|(from, to)| (l4 + from..l4 + to).contains(&at))
+    };
+    let same = came.len() == left.len() && (0..came.len()).all(|at| came[at] == left[at] || free(at));
+    let holds = |quote: &[u8]| quote.get(..l4).is_some_and(checksum::holds);
+    same && holds(came) == holds(left)
 }

@@ -176,7 +176,8 @@ impl Seen {
     /// What follows the transport header.
     pub fn data(&self) -> &[u8] {
         let skip = match self.ip.protocol {
-            protocol::TCP => self.tcp().map_or(0, |t| usize::from(t.header_len)),
+            // Of a first fragment the options may be cut off.
+            protocol::TCP => self.tcp().map_or(tcp::MIN_LEN, |t| usize::from(t.header_len)),
             protocol::UDP | protocol::ICMP => 8,
             _ => 0,
         };

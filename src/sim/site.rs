@@ -278,7 +278,9 @@ impl Site {
         let outside = self.view().ifaces[self.iface(link).index()].wan.is_some();
         let nothing_due = outside && !refused("sessions_expired");
         if nothing_due
-            && (refused("drop_nat_no_mapping") || refused("drop_nat_filtered") || refused("drop_wan_left"))
+            && ["drop_nat_no_mapping", "drop_nat_filtered", "drop_wan_left", "drop_icmp_error_no_session"]
+                .into_iter()
+                .any(refused)
         {
             let now: Vec<u64> = self.lcores.iter().map(|l| l.router.nat.digest()).collect();
             if now != digests {

@@ -19,6 +19,11 @@ impl HashKey {
         HashKey([rng.random(), rng.random(), rng.random::<u64>() | 1])
     }
 
+    /// Another secret, for another table: from it this one cannot be told.
+    pub fn derive(&self, n: u64) -> HashKey {
+        HashKey([self.hash(n, 1), self.hash(n, 2), self.hash(n, 3) | 1])
+    }
+
     /// The hash of two words.
     #[inline(always)]
     pub fn hash(&self, a: u64, b: u64) -> u64 {

@@ -7,6 +7,7 @@
 
 pub mod ahead;
 pub mod bags;
+pub mod datagrams;
 pub mod hash;
 pub mod index;
 pub mod lent;

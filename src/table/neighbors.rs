@@ -134,6 +134,11 @@ impl Neighbors {
         }
     }
 
+    /// A secret for another table of the same worker.
+    pub fn secret(&self) -> HashKey {
+        self.key.derive(1)
+    }
+
     fn hash(&self, iface: IfaceId, ip: Ipv4Addr) -> u64 {
         self.key.hash(u64::from(ip.to_bits()), u64::from(iface.0))
     }

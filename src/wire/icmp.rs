@@ -31,6 +31,8 @@ pub mod unreachable {
     pub const NET: u8 = 0;
     /// The next hop does not answer
     pub const HOST: u8 = 1;
+    /// The router does not speak that protocol
+    pub const PROTOCOL: u8 = 2;
     /// Nothing listens on that port of the router
     pub const PORT: u8 = 3;
     /// Too big for the next link and DF is set

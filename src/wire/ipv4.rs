@@ -137,6 +137,12 @@ impl Ipv4 {
     pub fn is_fragment(&self) -> bool {
         self.more_fragments || self.fragment_offset != 0
     }
+
+    /// Which bytes of its datagram's data a fragment has: from where up to where. Of one that was admitted.
+    pub fn span(&self) -> (u16, u16) {
+        let data = self.total_len.saturating_sub(self.header_len.into());
+        (self.fragment_offset, self.fragment_offset.saturating_add(data))
+    }
 }
 
 /// What the options of a header hold that concerns a router.
@@ -176,6 +182,36 @@ pub fn decrement_ttl(packet: &mut [u8]) {
         let old = be16(h, 8);
         h[8] = h[8].saturating_sub(1);
         let sum = checksum::Delta::NONE.word(old, be16(h, 8)).apply(be16(h, 10));
+        put16(h, 10, sum);
+    }
+}
+
+/// Sets the TTL of the header at the start of `packet`, and mends its checksum.
+pub fn set_ttl(packet: &mut [u8], ttl: u8) {
+    if let Some(h) = packet.first_chunk_mut::<MIN_LEN>() {
+        let old = be16(h, 8);
+        h[8] = ttl;
+        let sum = checksum::Delta::NONE.word(old, be16(h, 8)).apply(be16(h, 10));
+        put16(h, 10, sum);
+    }
+}
+
+/// Sets the identification of the header at the start of `packet`, and mends its checksum.
+pub fn identify(packet: &mut [u8], id: u16) {
+    if let Some(h) = packet.first_chunk_mut::<MIN_LEN>() {
+        let sum = checksum::Delta::NONE.word(be16(h, 4), id).apply(be16(h, 10));
+        put16(h, 4, id);
+        put16(h, 10, sum);
+    }
+}
+
+/// Sets both addresses of the header at the start of `packet`, and mends its checksum; nothing else changes.
+pub fn readdress(packet: &mut [u8], src: Ipv4Addr, dst: Ipv4Addr) {
+    if let Some(h) = packet.first_chunk_mut::<MIN_LEN>() {
+        let old = Ipv4::read(h);
+        let sum = checksum::Delta::NONE.addr(old.src, src).addr(old.dst, dst).apply(be16(h, 10));
+        h[12..16].copy_from_slice(&src.octets());
+        h[16..20].copy_from_slice(&dst.octets());
         put16(h, 10, sum);
     }
 }
@@ -271,11 +307,22 @@ mod tests {
         }
 
         #[test]
-        fn a_ttl_step_keeps_the_checksum(ttl in 1u8.., tos: u8, id: u16) {
+        fn rfc1812_4_2_2_5_a_ttl_step_keeps_the_checksum(ttl in 1u8.., tos: u8, id: u16) {
             let mut bytes = [0; 28];
             Ipv4 { ttl, tos, id, ..sample() }.emit(&mut bytes);
             decrement_ttl(&mut bytes);
             prop_assert_eq!(Ipv4::parse(&bytes), Ok(Ipv4 { ttl: ttl - 1, tos, id, ..sample() }));
+        }
+
+        #[test]
+        fn fields_that_are_set_keep_the_checksum(ttl: u8, new: u8, id: u16, other: u16, src: u32, dst: u32) {
+            let (src, dst) = (Ipv4Addr::from_bits(src), Ipv4Addr::from_bits(dst));
+            let mut bytes = [0; 28];
+            Ipv4 { ttl, id, ..sample() }.emit(&mut bytes);
+            set_ttl(&mut bytes, new);
+            identify(&mut bytes, other);
+            readdress(&mut bytes, src, dst);
+            prop_assert_eq!(Ipv4::parse(&bytes), Ok(Ipv4 { ttl: new, id: other, src, dst, ..sample() }));
         }
     }
 }

@@ -8,6 +8,7 @@
 pub mod arp;
 pub mod checksum;
 pub mod eth;
+pub mod fragment;
 pub mod icmp;
 pub mod ipv4;
 pub mod tcp;

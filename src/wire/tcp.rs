@@ -68,17 +68,22 @@ impl Tcp {
     /// Reads the header at the start of an IP payload. `None` if it is cut off or its data offset is impossible.
     #[inline(always)]
     pub fn parse(segment: &[u8]) -> Option<Tcp> {
-        let h = segment.first_chunk::<MIN_LEN>()?;
-        let header_len = (h[12] >> 4) * 4;
-        let fits = usize::from(header_len) >= MIN_LEN && usize::from(header_len) <= segment.len();
-        fits.then_some(Tcp {
+        let tcp = Tcp::read(segment.first_chunk()?);
+        let header_len = usize::from(tcp.header_len);
+        (header_len >= MIN_LEN && header_len <= segment.len()).then_some(tcp)
+    }
+
+    /// The fields as they stand, nothing checked: of a first fragment, which may end before the options do.
+    #[inline(always)]
+    pub fn read(h: &[u8; MIN_LEN]) -> Tcp {
+        Tcp {
             src: be16(h, 0),
             dst: be16(h, 2),
             seq: be32(h, 4),
             ack: be32(h, 8),
-            header_len,
+            header_len: (h[12] >> 4) * 4,
             flags: Flags(h[13]),
-        })
+        }
     }
 
     /// Writes a header without options, data, or checksum (which is left zero). False if it does not fit.

@@ -58,7 +58,7 @@ fn every_supported_key_is_read() {
          routes:\n- to: 10.0.0.0/8\n  via: 192.168.10.254\n\
          wans: { wan: { health: h } }\n\
          health: { h: { gateway: { arp: 50ms }, down: { failures: 100 }, up: { successes: 1000, stable: 1h } } }\n\
-         nat: { timeouts: { tcp: 3h, tcp_transitory: 10s, udp: 2m, udp_ports: { 5060: 1h, 53: 1s }, icmp: 1m30s, other: 10s } }\n\
+         nat: { timeouts: { tcp: 3h, tcp_transitory: 10s, tcp_closing: 20s, udp: 2m, udp_ports: { 5060: 1h, 53: 1s }, icmp: 1m30s, other: 10s } }\n\
          icmp: { errors_per_second: 1, time_exceeded: false }\n\
          management: { socket: /run/t.sock, journal: /srv/j }\n",
     );
@@ -85,6 +85,8 @@ fn every_supported_key_is_read() {
     let timeouts = Timeouts {
         tcp: Nanos::from_s(3 * 3600),
         tcp_transitory: Nanos::from_s(10),
+        tcp_opening: None,
+        tcp_closing: Some(Nanos::from_s(20)),
         udp: Nanos::from_s(120),
         udp_ports: vec![(53, Nanos::from_s(1)), (5060, Nanos::from_s(3600))],
         icmp: Nanos::from_s(90),
