@@ -119,7 +119,11 @@ impl Nat {
             }
         }
         if (strangers, &per_wan, live) != (self.strangers, &self.per_wan, self.sessions.len()) {
-            let said = (self.strangers, &self.per_wan, self.sessions.len());
+            let some = |n: &[u64]| -> Vec<(usize, u64)> {
+                n.iter().copied().enumerate().filter(|(_, n)| *n > 0).collect()
+            };
+            let (said, per_wan) =
+                ((self.strangers, some(&self.per_wan), self.sessions.len()), some(&per_wan));
             return Err(format!(
                 "{strangers} strangers, {per_wan:?} by WAN, {live} live: said to be {said:?}"
             ));

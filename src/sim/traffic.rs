@@ -175,7 +175,14 @@ impl Traffic {
                     Some(wan) => (outsider(dice), self.target(dice, view, iface, wan)),
                     None => (insider(dice), self.destination(dice, view)),
                 };
-                let kinds = [protocol::UDP, protocol::UDP, protocol::TCP, protocol::TCP, protocol::ICMP, 50];
+                let kinds = [
+                    protocol::UDP,
+                    protocol::UDP,
+                    protocol::TCP,
+                    protocol::TCP,
+                    protocol::ICMP,
+                    [50, 47, 0][dice.throw(3) as usize],
+                ];
                 (one(dice, &kinds), (src, port(dice)), dst)
             }
         };

@@ -192,6 +192,7 @@ impl Model {
         }
         let Some(wan) = Model::own(shot.dst.0) else {
             return match self.leave(shot, told) {
+                Some((wan, src)) if shot.protocol == ICMP => Fate::Passed(wan, src, (shot.dst.0, src.1)),
                 Some((wan, src)) => Fate::Passed(wan, src, shot.dst),
                 None => Fate::Nothing,
             };
@@ -281,6 +282,10 @@ impl Model {
 
     /// A packet from outside.
     pub fn from_outside(&mut self, wan: usize, shot: &Shot) -> Fate {
+        // Nobody outside has an address of the router's.
+        if Model::own(shot.src.0).is_some() {
+            return Fate::Nothing;
+        }
         let own = Model::own(shot.dst.0) == Some(wan);
         if own && shot.protocol == ICMP && !shot.reply && shot.dst.0 != OWN {
             return Fate::Echo;
@@ -336,6 +341,10 @@ impl Model {
         if shot.dst.0 == OWN {
             let accepted = hairpin || matches!(shot.protocol, TCP | ICMP);
             return accepted.then_some(((H4, shot.dst.1), Kind::Fixed, true));
+        }
+        if shot.dst.0.octets()[0] == 192 {
+            let accepted = shot.dst.0 == H4 && wan == 1 && matches!(shot.protocol, TCP | ICMP);
+            return accepted.then_some((shot.dst, Kind::Fixed, true));
         }
         if tcp_or_udp && shot.dst == (if wan == 1 { P1 } else { P2 }, FORWARD.0) {
             return Some((FORWARD.1, Kind::Fixed, true));
