@@ -160,6 +160,8 @@ fn play(seed: u64, steps: usize) {
         midstream: one(&mut rng, &[Midstream::Reset, Midstream::Adopt, Midstream::Drop]),
         hairpin: rng.random_range(0..4) > 0,
         sessions: Vec::new(),
+        ended: Vec::new(),
+        pending: None,
     };
     let workers = rng.random_range(1..4);
     let mut site = Site::new(&profile(&model), workers).unwrap();
@@ -200,6 +202,14 @@ fn play(seed: u64, steps: usize) {
         };
         let should =
             if link == 0 { model.from_inside(&shot, &mut told) } else { model.from_outside(link, &shot) };
+        let should = match should {
+            Fate::Perhaps(..) if is == Fate::Nothing => Fate::Nothing,
+            Fate::Perhaps(link, src, dst) => {
+                model.sessions.extend(model.pending.take());
+                Fate::Passed(link, src, dst)
+            }
+            sure => sure,
+        };
         let near = |s: &&nat::Session| {
             [s.inside, s.outside, s.remote].iter().any(|e| *e == shot.src || *e == shot.dst)
         };

@@ -1,49 +1,59 @@
-//! The parsers of `wire` on any bytes: what one gives is within the bytes, and what is written of it reads the same.
+//! A byte string read as a whole life of a router: a profile, then frames from all sides that know what the router has done, raw
+//! frames, time, links that fail. The oracle of `turnout::sim::bulk` judges every frame, and at the end nothing may be left.
 #![no_main]
 #![forbid(unsafe_code)]
 
+use arbitrary::Unstructured;
 use libfuzzer_sys::fuzz_target;
-use turnout::wire::arp::Arp;
-use turnout::wire::checksum::{self, Verified};
-use turnout::wire::eth::{self, Eth};
-use turnout::wire::icmp::Icmp;
-use turnout::wire::ipv4::{self, Ipv4};
-use turnout::wire::tcp::Tcp;
-use turnout::wire::udp::Udp;
+use turnout::base::{IfaceId, Nanos};
+use turnout::sim::Site;
+use turnout::sim::bulk::{Bulk, Every};
+use turnout::sim::traffic::{self, Dice, Traffic};
+
+/// Steps of one input.
+const STEPS: usize = 300;
+const LINKS: [&str; 3] = ["lan", "isp1", "isp2"];
+
+struct Bytes<'a>(Unstructured<'a>);
+
+impl Dice for Bytes<'_> {
+    fn throw(&mut self, sides: u32) -> u32 {
+        self.0.int_in_range(0..=sides.max(1) - 1).unwrap_or(0)
+    }
+}
 
 fuzz_target!(|bytes: &[u8]| {
-    if let Some(eth) = Eth::parse(bytes) {
-        let mut again = [0; eth::LEN];
-        assert!(eth.emit(&mut again) && again == bytes[..eth::LEN]);
-    }
-    if let Some(arp) = Arp::parse(bytes) {
-        let mut again = [0; turnout::wire::arp::LEN];
-        assert!(arp.emit(&mut again));
-        assert_eq!(Arp::parse(&again), Some(arp));
-    }
-    if let Ok(ip) = Ipv4::parse_verified(bytes, Verified::Good) {
-        let (header, total) = (usize::from(ip.header_len), usize::from(ip.total_len));
-        assert!((ipv4::MIN_LEN..=ipv4::MAX_LEN).contains(&header) && header <= total && total <= bytes.len());
-        let _ = ipv4::options(&bytes[ipv4::MIN_LEN..header]);
-        payload(&ip, &bytes[header..total]);
-        let mut older = bytes[..total].to_vec();
-        if ip.ttl > 0 {
-            let held = checksum::holds(&older[..header]);
-            ipv4::decrement_ttl(&mut older);
-            assert_eq!(checksum::holds(&older[..header]), held);
+    let mut dice = Bytes(Unstructured::new(bytes));
+    let (profile, workers) = (dice.throw(4) as usize, 1 + dice.throw(2) as usize);
+    let site = Site::new(&traffic::profile(profile), workers).expect("a good profile");
+    let mut bulk = Bulk::new(site, Every { digest: 1, answer: 3, audit: 16 });
+    let mut traffic = Traffic::default();
+    for _ in 0..STEPS {
+        if dice.0.is_empty() {
+            break;
+        }
+        match dice.throw(16) {
+            0 => {
+                let span = [1, 10, 1000, 6000, 60_000, 300_000][dice.throw(6) as usize];
+                traffic.learn(bulk.pass(Nanos::from_ms(span)));
+            }
+            1 => {
+                let (link, up) = (LINKS[dice.throw(3) as usize], dice.throw(3) > 0);
+                bulk.site().set_link(link, up);
+            }
+            2 => {
+                let (iface, len) = (IfaceId(dice.throw(3) as u8), dice.throw(200) as usize);
+                let mut frame = bulk.view().ifaces[iface.index()].mac.0.to_vec();
+                let len = len.min(dice.0.len());
+                frame.extend_from_slice(dice.0.bytes(len).unwrap_or_default());
+                traffic.learn(bulk.put(iface, &frame));
+            }
+            _ => {
+                bulk.site().use_queue(dice.throw(workers as u32) as usize);
+                let (iface, frame) = traffic.frame(&mut dice, bulk.view());
+                traffic.learn(bulk.put(iface, &frame));
+            }
         }
     }
-    let _ = (ipv4::options(bytes), Icmp::parse(bytes), checksum::internet(bytes));
-    let _ = Ipv4::parse(bytes);
-    ipv4::decrement_ttl(&mut bytes.to_vec());
+    bulk.drain().unwrap_or_else(|faults| panic!("{faults}"));
 });
-
-fn payload(ip: &Ipv4, payload: &[u8]) {
-    if let Some(udp) = Udp::parse(payload) {
-        assert!((8..=payload.len()).contains(&usize::from(udp.length)));
-    }
-    if let Some(tcp) = Tcp::parse(payload) {
-        assert!((20..=payload.len()).contains(&usize::from(tcp.header_len)));
-    }
-    let _ = checksum::transport(ip.src, ip.dst, ip.protocol, payload);
-}

@@ -257,7 +257,7 @@ impl Bulk {
     }
 
     /// an answer to what left goes to where that came from.
-    fn answer(&mut self, wan: IfaceId, came: &Seen, left: &Seen) {
+    pub(super) fn answer(&mut self, wan: IfaceId, came: &Seen, left: &Seen) {
         let (from, to) = (left.dst(), left.src());
         let answer = match came.ip.protocol {
             protocol::UDP => Packet::udp(from, to, b"back"),

@@ -80,7 +80,7 @@ pub enum Fate {
     Echo,
     /// By this link (0: LAN, 1 and 2: WANs), between these
     Passed(usize, End, End),
-    /// A mapping without a live session may still be there, until it is cleared away
+    /// As `Passed`, or nothing: by a mapping without a live session, which may not be cleared away yet
     Perhaps(usize, End, End),
 }
 
@@ -95,7 +95,14 @@ pub struct Model {
     pub midstream: Midstream,
     pub hairpin: bool,
     pub sessions: Vec<Session>,
+    /// Sessions that have ended, and when: the sweep takes their mappings within 8 s
+    pub ended: Vec<(Session, u64)>,
+    /// What there is if a `Perhaps` has passed
+    pub pending: Option<Session>,
 }
+
+/// The sweep's round, in ms.
+const SWEEP: u64 = 8_000;
 
 /// RFC 7857 2.1, by its rows.
 fn after(state: &'static str, out: bool, flags: u8) -> &'static str {
@@ -174,7 +181,10 @@ impl Model {
     pub fn pass(&mut self, ms: u64) {
         self.now += ms;
         let now = self.now;
-        self.sessions.retain(|s| now - s.touched < s.lives());
+        let over = self.sessions.extract_if(.., |s| now - s.touched >= s.lives());
+        self.ended.extend(over.map(|s| (s, now)));
+        self.ended.retain(|(_, at)| now - at <= SWEEP);
+        self.pending = None;
     }
 
     fn own(dst: Ipv4Addr) -> Option<usize> {
@@ -332,6 +342,7 @@ impl Model {
             self.sessions.push(session);
             return Fate::Passed(0, from, inside);
         }
+        self.pending = Some(session);
         Fate::Perhaps(0, from, inside)
     }
 
@@ -368,9 +379,13 @@ impl Model {
                     Filter::Session => hairpin,
                 }
         };
-        let inside = self.sessions.iter().find(its)?.inside;
-        let lets_in = self.sessions.iter().filter(its).any(lets);
         let perhaps = hairpin && filter != Filter::Anybody;
-        (lets_in || perhaps).then_some((inside, Kind::Masquerade, lets_in || perhaps))
+        let Some(inside) = self.sessions.iter().find(its).map(|s| s.inside) else {
+            // Inside may go by a mapping that has just ended, as long as it is there.
+            let ended = self.ended.iter().find(|(s, _)| its(&s))?;
+            return perhaps.then_some((ended.0.inside, Kind::Masquerade, false));
+        };
+        let lets_in = perhaps || self.sessions.iter().filter(its).any(lets);
+        lets_in.then_some((inside, Kind::Masquerade, true))
     }
 }
