@@ -68,6 +68,10 @@ fuzz_target!(|bytes: &[u8]| {
         if bulk.count().is_multiple_of(16) {
             bulk.pass(Nanos::from_ms(7));
         }
-        assert!(bulk.faults().is_empty(), "{}\nprofile {profile}, last: {last:02x?}", bulk.faults().join("\n"));
+        assert!(
+            bulk.faults().is_empty(),
+            "{}\nprofile {profile}, last: {last:02x?}",
+            bulk.faults().join("\n")
+        );
     });
 });

@@ -1,7 +1,11 @@
 //! A byte string read as a whole life of a router: a profile, then frames from all sides that know what the router has done, raw
 //! frames, time, links that fail. The oracle of `turnout::sim::bulk` judges every frame, and at the end nothing may be left.
+//!
+//! To make a site takes longer than an input's life: it is used again for the next one, after all its timers have run out.
 #![no_main]
 #![forbid(unsafe_code)]
+
+use std::cell::RefCell;
 
 use arbitrary::Unstructured;
 use libfuzzer_sys::fuzz_target;
@@ -22,11 +26,23 @@ impl Dice for Bytes<'_> {
     }
 }
 
+thread_local! {
+    static SITES: RefCell<Vec<Option<Bulk>>> = RefCell::new((0..8).map(|_| None).collect());
+}
+
 fuzz_target!(|bytes: &[u8]| {
     let mut dice = Bytes(Unstructured::new(bytes));
     let (profile, workers) = (dice.throw(4) as usize, 1 + dice.throw(2) as usize);
-    let site = Site::new(&traffic::profile(profile), workers).expect("a good profile");
-    let mut bulk = Bulk::new(site, Every { digest: 1, answer: 3, audit: 16 });
+    SITES.with_borrow_mut(|all| {
+        let site = all[profile * 2 + workers - 1].get_or_insert_with(|| {
+            let site = Site::new(&traffic::profile(profile), workers).expect("a good profile");
+            Bulk::new(site, Every { digest: 1, answer: 3, audit: 16 })
+        });
+        live(site, workers, &mut dice);
+    });
+});
+
+fn live(bulk: &mut Bulk, workers: usize, dice: &mut Bytes<'_>) {
     let mut traffic = Traffic::default();
     for _ in 0..STEPS {
         if dice.0.is_empty() {
@@ -50,10 +66,10 @@ fuzz_target!(|bytes: &[u8]| {
             }
             _ => {
                 bulk.site().use_queue(dice.throw(workers as u32) as usize);
-                let (iface, frame) = traffic.frame(&mut dice, bulk.view());
+                let (iface, frame) = traffic.frame(dice, bulk.view());
                 traffic.learn(bulk.put(iface, &frame));
             }
         }
     }
-    bulk.drain().unwrap_or_else(|faults| panic!("{faults}"));
-});
+    bulk.rest().unwrap_or_else(|faults| panic!("{faults}"));
+}

@@ -44,11 +44,14 @@ impl Nat {
         Ok(())
     }
 
-    /// Nothing lives, and nothing is left of what did but ports at rest.
-    pub fn is_idle(&self) -> bool {
-        let tables = self.sessions.is_empty() && self.mappings.is_empty() && self.hosts.len() == 0;
-        let indices = self.index.is_empty() && self.mapping_index.is_empty() && self.further.is_empty();
-        tables && indices && self.strangers == 0 && self.per_wan.iter().all(|n| *n == 0)
+    /// What there is in each table and index, which is 0 when nothing lives: sessions, mappings, hosts, their indices, strangers, and
+    /// sessions by WAN.
+    pub fn leftover(&self) -> [u64; 8] {
+        let tables = [self.sessions.len(), self.mappings.len(), self.hosts.len()];
+        let indices = [self.index.len(), self.mapping_index.len(), self.further.len()];
+        let [a, b, c] = tables.map(|n| n as u64);
+        let [d, e, f] = indices.map(|n| n as u64);
+        [a, b, c, d, e, f, u64::from(self.strangers), self.per_wan.iter().sum()]
     }
 
     fn root(&self, slot: u32) -> Option<Root> {

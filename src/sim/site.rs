@@ -52,7 +52,7 @@ pub struct Site {
     pub(super) wires: Rc<RefCell<Vec<Wire>>>,
     /// The time within a turn, which `now` stands still for
     clock: Rc<Cell<Nanos>>,
-    names: Vec<String>,
+    pub(super) names: Vec<String>,
     base: Counters,
     pub(super) faults: Vec<String>,
     queue: usize,
