@@ -200,8 +200,7 @@ fn play(seed: u64, steps: usize) {
             let outside = rows.iter().find(its)?["outside"].as_str()?.rsplit_once(':').unwrap();
             Some((outside.0.parse().unwrap(), outside.1.parse().unwrap()))
         };
-        let should =
-            if link == 0 { model.from_inside(&shot, &mut told) } else { model.from_outside(link, &shot) };
+        let should = if link == 0 { model.goes_out(&shot, &mut told) } else { model.comes_in(link, &shot) };
         let should = match should {
             Fate::Perhaps(..) if is == Fate::Nothing => Fate::Nothing,
             Fate::Perhaps(link, src, dst) => {

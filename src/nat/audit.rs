@@ -19,6 +19,9 @@ struct Count {
     mappings: [u32; CLASSES],
 }
 
+/// By slot
+type Counts = HashMap<u32, Count>;
+
 impl Nat {
     /// Every table agrees with every other.
     ///
@@ -58,8 +61,8 @@ impl Nat {
         (slot < self.sessions.used()).then(|| self.roots[slot as usize])
     }
 
-    fn audit_sessions(&self) -> Result<(HashMap<u32, Count>, HashMap<u32, Count>), String> {
-        let (mut by_mapping, mut by_host) = (HashMap::<u32, Count>::new(), HashMap::<u32, Count>::new());
+    fn audit_sessions(&self) -> Result<(Counts, Counts), String> {
+        let (mut by_mapping, mut by_host) = (Counts::new(), Counts::new());
         let (mut strangers, mut live, mut entries) = (0, 0, 0);
         let mut per_wan = vec![0; self.per_wan.len()];
         for slot in 0..self.sessions.used() {
@@ -137,11 +140,7 @@ impl Nat {
         Ok((by_mapping, by_host))
     }
 
-    fn audit_mappings(
-        &self,
-        by_mapping: &HashMap<u32, Count>,
-        by_host: &mut HashMap<u32, Count>,
-    ) -> Result<(), String> {
+    fn audit_mappings(&self, by_mapping: &Counts, by_host: &mut Counts) -> Result<(), String> {
         let mut further = 0;
         for (slot, count) in by_mapping {
             let m = self.mappings.get(*slot);

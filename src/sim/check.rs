@@ -186,7 +186,8 @@ mod tests {
         let left = seen(Packet::tcp((OWN, 6000), (OUTSIDE, 80), 16, 7, 8, b"data").ttl(63));
         assert!(forwarded(&came, &left));
         assert_eq!(unchanged(&came, &left), None);
-        let changes: [(&str, fn(&mut Seen)); 7] = [
+        type Change = fn(&mut Seen);
+        let changes: [(&str, Change); 7] = [
             ("header field", |s| s.ip.tos = 4),
             ("identification", |s| s.ip.id ^= 1),
             ("fragment", |s| s.ip.dont_fragment = false),

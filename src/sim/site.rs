@@ -289,12 +289,11 @@ impl Site {
         }
         let out = self.take_all();
         for (_, left) in &out {
-            if let (Some(came), Some(left)) = (&came, Seen::read(left)) {
-                if check::forwarded(came, &left)
-                    && let Some(fault) = check::unchanged(came, &left)
-                {
-                    self.faults.push(fault);
-                }
+            if let (Some(came), Some(left)) = (&came, Seen::read(left))
+                && check::forwarded(came, &left)
+                && let Some(fault) = check::unchanged(came, &left)
+            {
+                self.faults.push(fault);
             }
         }
         out

@@ -196,7 +196,7 @@ impl Model {
     }
 
     /// A packet from inside.
-    pub fn from_inside(&mut self, shot: &Shot, told: Told<'_>) -> Fate {
+    pub fn goes_out(&mut self, shot: &Shot, told: Told<'_>) -> Fate {
         if shot.dst.0.octets()[..3] == [192, 168, 10] {
             return Fate::Passed(0, shot.src, shot.dst);
         }
@@ -291,7 +291,7 @@ impl Model {
     }
 
     /// A packet from outside.
-    pub fn from_outside(&mut self, wan: usize, shot: &Shot) -> Fate {
+    pub fn comes_in(&mut self, wan: usize, shot: &Shot) -> Fate {
         // Nobody outside has an address of the router's.
         if Model::own(shot.src.0).is_some() {
             return Fate::Nothing;
