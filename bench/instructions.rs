@@ -14,7 +14,7 @@ use turnout::base::{Generation, IfaceId, Ipv4Net, Mac, Nanos, WanId, WorkerId};
 use turnout::engine::steer::Steer;
 use turnout::engine::{BURST, Lcore, Ports, connect, hand_overs};
 use turnout::nat::rules::FILTERING;
-use turnout::nat::{Addresses, Nat, NatConfig, Timeouts, Uplink, Uplinks};
+use turnout::nat::{Addresses, Nat, NatConfig, Rules, Timeouts, Uplink, Uplinks};
 use turnout::packet::{PacketBuf, VecBuf};
 use turnout::path::{Clamp, IcmpPolicy, Iface, Places, Router, View, WanLink};
 use turnout::table::hash::HashKey;
@@ -79,7 +79,8 @@ fn view() -> Option<Arc<View>> {
             carrying: Some(WanId(0)),
         },
         routes: Routes::new(vec![Route { net, iface: LAN, via: None }]),
-        rules: Arc::default(),
+        // One host opens all flows at one moment.
+        rules: Arc::new(Rules { creation_rate: u32::MAX, ..Rules::default() }),
         internal: false,
         clamp: Clamp::default(),
         clamping: false,

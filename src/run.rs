@@ -20,6 +20,7 @@ use turnout::engine::rss::{self, Role};
 use turnout::engine::steer::Steer;
 use turnout::engine::{Lcore, ManagerEnd, connect, hand_overs};
 use turnout::manage::control::{Control, Question};
+use turnout::manage::log::{self, Writer};
 use turnout::manage::views::{self, PortInfo};
 use turnout::manage::{Answer, Manager, NEIGHBORS};
 use turnout::nat::Nat;
@@ -45,6 +46,8 @@ type Failure = Box<dyn std::error::Error>;
 struct Workers {
     threads: Vec<WorkerThread>,
     ending: Arc<AtomicBool>,
+    /// Ends after them, when all is written that they had to say.
+    log: Option<Writer>,
 }
 
 impl Drop for Workers {
@@ -190,7 +193,7 @@ fn serve(
         ports.iter().map(|p| PortInfo { mac: p.mac(), mtu: p.mtu().min(1500) }).collect();
     let view = Arc::new(views::first(profile, &infos, workers));
     // Declared after the ports: dropped before them.
-    let mut started = Workers { threads: Vec::new(), ending: Arc::new(AtomicBool::new(false)) };
+    let mut started = Workers { threads: Vec::new(), ending: Arc::new(AtomicBool::new(false)), log: None };
     let lanes = start_workers(profile, cores, eal, &view, &mut ports, &pool, &mut started)?;
     let link = |(i, port): (usize, &Port)| match claimed[i].as_ref() {
         Some(linux) => (PortId(i as u16), LinkSource::Linux(linux.ifindex())),
@@ -198,6 +201,9 @@ fn serve(
     };
     let links = LinkWatcher::new(ports.iter().enumerate().map(link))?;
     let mut manager = Manager::new(profile, view, lanes, now());
+    if let Some(log) = &started.log {
+        manager.hear_log(log.reports.clone());
+    }
     manager.restore(&control.overrides(), now());
     let result = tell_events(&mut manager)
         .and_then(|()| control.listen().map_err(Failure::from))
@@ -235,7 +241,9 @@ fn start_workers(
         }
     }
     let mut lanes = Vec::new();
-    let routers = routers(profile, cores, steer, view)?;
+    let mut routers = routers(profile, cores, steer, view)?;
+    let nats = routers.iter_mut().map(|router| &mut router.nat);
+    started.log = log::connect(profile, view, nats).map(|log| log.start(now)).transpose()?;
     let each =
         shares.into_iter().zip(hand_overs::<Mbuf>(workers)).zip(&cores.workers).zip(routers).enumerate();
     for (w, (((queues, hand_over), core), router)) in each {

@@ -187,3 +187,25 @@ fn a_translated_packet_that_its_next_hop_keeps_waiting_is_told_about_as_it_was_s
     assert_eq!(data, original.payload, "ports and checksum as they came");
     site.finish(&and(&[&OPENED, &["drop_neighbor_unresolved", "icmp_errors_sent"]])).unwrap();
 }
+
+#[test]
+fn who_scans_a_network_does_not_keep_the_router_from_hearing_another_host() {
+    let dmz = "  dmz: { port: \"linux:dmz0\", addresses: [172.16.0.1/16] }\n";
+    let mut site = Site::new(&DUAL_WAN.replace("  isp1:", &format!("{dmz}  isp1:")), 1).unwrap();
+    meet(&mut site);
+    let there = Ipv4Addr::new(172, 16, 0, 5);
+    site.send("lan", &Packet::udp((H1, 1), (there, 2), b"first"));
+    let scan = (0..5000u16).map(|n| {
+        let [a, b] = n.to_be_bytes();
+        Packet::udp((H2, 1), (Ipv4Addr::new(172, 16, 1 + a, b), 2), b"?")
+    });
+    flood(&mut site, "lan", scan);
+    // More was asked than is passed on; the answer is heard all the same.
+    let mac = Mac([2, 0, 0, 3, 0, 5]);
+    let router = site.view().ifaces[1].mac;
+    let reply = arp(Op::Reply, (mac, there), (router, Ipv4Addr::new(172, 16, 0, 1)));
+    site.send_raw("dmz", &reply.frame(mac, router));
+    let (link, seen) = site.pass("lan", &Packet::udp((H1, 1), (there, 2), b"second")).unwrap();
+    assert_eq!((link.as_str(), seen.eth.dst), ("dmz", mac));
+    site.finish(&["drop_neighbor_hold"]).unwrap();
+}

@@ -167,3 +167,19 @@ fn rfc6888_8x1_the_port_of_a_connection_that_both_have_closed_may_be_had_at_once
     let moved = ["drop_nat_ports_exhausted", "sessions_refused", "sessions_expired", "icmp_errors_sent"];
     site.finish(&and(&[&OPENED, &moved])).unwrap();
 }
+
+#[test]
+fn rfc6864_1_the_id_of_a_packet_that_may_not_be_cut_means_nothing_and_is_kept() {
+    each_shape(|mut site| {
+        meet(&mut site);
+        for host in [H1, H2] {
+            for id in [0, 0, 7, u16::MAX] {
+                let mut packet = Packet::udp((host, 5000), (E1, 80), b"x");
+                (packet.ip.id, packet.ip.dont_fragment) = (id, true);
+                let (link, seen) = site.pass("lan", &packet).unwrap();
+                assert_eq!((link.as_str(), seen.ip.id, seen.ip.dont_fragment), ("isp1", id, true));
+            }
+        }
+        site.finish(&OPENED).unwrap();
+    });
+}

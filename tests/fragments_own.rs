@@ -147,7 +147,7 @@ fn rfc7857_10_and_rfc6864_2_what_is_cut_for_a_wan_has_an_identification_of_its_o
 }
 
 #[test]
-fn rfc1812_4_2_2_8_and_rfc1812_4_3_3_6_an_echo_request_in_fragments_is_answered_in_any_order() {
+fn rfc1812_4_2_2_8_and_rfc1812_4_3_3_6a_an_echo_request_in_fragments_is_answered_in_any_order() {
     each_shape(|mut site| {
         meet(&mut site);
         let cases = [
@@ -276,7 +276,7 @@ proptest! {
 }
 
 #[test]
-fn rfc1812_4_3_2_3_an_error_over_a_narrow_link_quotes_what_fits() {
+fn rfc1812_4_3_2_3a_an_error_over_a_narrow_link_quotes_what_fits() {
     let mut site = narrow(1, &[("lan", 300)]);
     let (link, seen) = site.pass("lan", &Packet::udp((H1, 5000), (E1, 80), &data(900)).ttl(1)).unwrap();
     assert_eq!((link.as_str(), seen.ip.total_len, error(&seen)), ("lan", 300, Some((11, 0, 0))));

@@ -126,7 +126,8 @@ fn name(protocol: u8) -> &'static str {
         UDP => "udp",
         TCP => "tcp",
         ICMP => "icmp",
-        _ => "other",
+        50 => "esp",
+        _ => "0",
     }
 }
 

@@ -190,7 +190,7 @@ fn a_profile_with_mistakes_is_not_run_and_wrong_usage_is_2() {
     assert_eq!(stdout(&out), "");
 
     for args in
-        [&["run", "--nonesuch"][..], &["fly"], &["wan", "down"], &["sessions", "--protocol", "sctp"], &[]]
+        [&["run", "--nonesuch"][..], &["fly"], &["wan", "down"], &["sessions", "--protocol", "igmp"], &[]]
     {
         let mut command = Command::new(TURNOUT);
         command.args(args);

@@ -304,9 +304,37 @@ fn rfc6888_5_and_x_7_a_flow_of_protocol_0_ends_like_any_other_and_gives_its_slot
         packet.ip.protocol = 0;
         assert_eq!(site.pass("lan", &packet).unwrap().1.ip.src, P1);
         let listed = site.ask(Request::Sessions(SessionFilter::default())).unwrap();
-        assert_eq!(listed[0]["protocol"], "other");
+        assert_eq!(listed[0]["protocol"], "0");
         site.run_coarse(620, 250);
         assert_eq!(live(&mut site), 0);
         site.finish(&and(&[&OPENED_FIXED, &["sessions_expired"]])).unwrap();
     });
+}
+
+#[test]
+fn arp_is_answered_for_a_pool_unless_the_profile_says_never() {
+    use turnout::base::Mac;
+    use turnout::wire::arp::{Arp, Op};
+    for (arp, answers) in [("", true), (", arp: never", false)] {
+        let pool = POOL.replace("203.0.113.6\"]", &format!("203.0.113.6\"]{arp}"));
+        let mut site = Site::new(&DUAL_WAN.replace("wans: [isp1, isp2]\n", &pool), 1).unwrap();
+        let mac = Mac([2, 0, 0, 0, 2, 1]);
+        let target_ip = Ipv4Addr::new(203, 0, 113, 5);
+        let ask = Arp { op: Op::Request, sender_mac: mac, sender_ip: G1, target_mac: Mac::ZERO, target_ip };
+        let out = site.send_raw("isp1", &ask.frame(mac, Mac::BROADCAST));
+        assert_eq!(!out.is_empty(), answers, "{arp}");
+        // What is the router's own it answers for all the same.
+        let ask = Arp { target_ip: P1, ..ask };
+        assert_eq!(site.send_raw("isp1", &ask.frame(mac, Mac::BROADCAST)).len(), 1);
+        // A link that comes up is told where the addresses are.
+        site.set_link("isp1", false);
+        site.set_link("isp1", true);
+        site.run_ms(1);
+        let told = site.take_all().into_iter().filter_map(|(link, frame)| {
+            let arp = Arp::parse(frame.get(14..)?).filter(|_| link == "isp1" && frame[12..14] == [8, 6])?;
+            (arp.sender_ip == arp.target_ip).then_some(arp.sender_ip)
+        });
+        assert_eq!(told.collect::<BTreeSet<_>>().contains(&target_ip), answers);
+        site.finish(if answers { &[] } else { &["drop_arp_not_for_us"] }).unwrap();
+    }
 }

@@ -173,7 +173,7 @@ pub(super) struct SessionArgs {
     #[arg(long, value_name = "NAME")]
     pub(super) wan: Option<String>,
     /// Only those of this protocol
-    #[arg(long, value_parser = PossibleValuesParser::new(["udp", "tcp", "icmp"]))]
+    #[arg(long, value_parser = PossibleValuesParser::new(["udp", "tcp", "icmp", "esp", "gre", "ah", "sctp"]))]
     pub(super) protocol: Option<String>,
     /// At most so many
     #[arg(long, value_name = "N", value_parser = number)]

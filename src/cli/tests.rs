@@ -102,7 +102,7 @@ fn wrong_usage_is_told_apart() {
         "turnout wan down",
         "turnout wan up x",
         "turnout sessions --inside nine",
-        "turnout sessions --protocol sctp",
+        "turnout sessions --protocol igmp",
         "turnout bench nat --sessions 0",
         "turnout bench nat --sessions 1.5M",
         "turnout bench nat --workers 0",

@@ -7,12 +7,12 @@ use arrayvec::ArrayVec;
 use rtrb::Producer;
 
 use super::latency::Watch;
-use super::rings::{HandOver, Handed, LcoreEnd, PROBE_LEN, SessionRow, ToManager, ToWorker};
+use super::rings::{HandOver, LcoreEnd, PROBE_LEN, SessionRow, ToManager, ToWorker};
 use super::steer::Steer;
 use super::{BURST, Ports};
 use crate::base::{IfaceId, Nanos, WanId, WorkerId};
-use crate::packet::{DropReason, Frame, PacketBuf, Stat};
-use crate::path::{Class, DatagramKey, From, Router, View};
+use crate::packet::{DropReason, PacketBuf, Stat};
+use crate::path::{Class, From, Router, View};
 use crate::table::neighbors::State;
 
 /// Messages taken in one turn.
@@ -26,13 +26,13 @@ const SHOW: Nanos = Nanos::from_ms(1);
 
 /// One core's router.
 pub struct Lcore<B> {
-    id: WorkerId,
-    steer: Steer,
-    view: Arc<View>,
+    pub(super) id: WorkerId,
+    pub(super) steer: Steer,
+    pub(super) view: Arc<View>,
     /// The packet path and what it writes to
     pub router: Router<B>,
     end: LcoreEnd,
-    hand_over: HandOver<B>,
+    pub(super) hand_over: HandOver<B>,
     interfaces: usize,
     /// Where to, and from which slot on: each in its turn.
     listings: VecDeque<(Producer<SessionRow>, u32)>,
@@ -147,7 +147,13 @@ impl<B: PacketBuf> Lcore<B> {
     /// A burst's way from receive to send: established flows in stages over all of it, everything else the long way, in
     /// the order of arrival. `hands`: what another worker owns is handed over to it. Gives the burst's bytes.
     #[inline(always)]
-    fn route(&mut self, ingress: IfaceId, burst: &mut ArrayVec<B, BURST>, now: Nanos, hands: bool) -> u64 {
+    pub(super) fn route(
+        &mut self,
+        ingress: IfaceId,
+        burst: &mut ArrayVec<B, BURST>,
+        now: Nanos,
+        hands: bool,
+    ) -> u64 {
         let from = self.router.from(&self.view, ingress, now);
         let bytes = self.router.look_up(&self.view, &from, burst);
         for (at, buf) in burst.drain(..).enumerate() {
@@ -185,82 +191,6 @@ impl<B: PacketBuf> Lcore<B> {
                 }
             }
         }
-    }
-
-    /// The second half of a hairpin: from outside, to the owner of where it goes.
-    #[cold]
-    fn turn_in(&mut self, frame: Frame<B>, class: Class, now: Nanos) {
-        match self.steer.owner(&self.view, &frame, class) {
-            Some(owner) if owner != self.id => self.hand(frame, owner, true),
-            _ => {
-                self.router.forward(&self.view, frame, class, now);
-            }
-        }
-    }
-
-    /// A fragment that needs others of its datagram goes to its gate, and from there to its owner: what comes by a ring to a
-    /// worker that is not its gate has passed that.
-    #[cold]
-    fn fragment(&mut self, frame: Frame<B>, class: Class, now: Nanos, hands: bool) {
-        let gate = if self.steer.workers() == 1 { self.id } else { self.steer.gate(&frame.ip) };
-        if gate != self.id {
-            return match hands {
-                true => self.hand(frame, gate, false),
-                false => _ = self.router.follow(&self.view, frame, class, now),
-            };
-        }
-        let key = DatagramKey::of(&frame.ip, frame.ingress);
-        let owner = self.steer.owner(&self.view, &frame, class).unwrap_or(self.id);
-        let (mut class, mut next) = (class, self.router.order(frame, owner, now));
-        while let Some((frame, owner)) = next {
-            if owner == self.id {
-                self.router.follow(&self.view, frame, class, now);
-            } else {
-                self.hand(frame, owner, false);
-            }
-            class = Class::Rest;
-            next = self.router.next_in_order(key, now);
-        }
-    }
-
-    fn hand(&mut self, frame: Frame<B>, owner: WorkerId, turned: bool) {
-        let ring = self.hand_over.to.get_mut(owner.index()).and_then(Option::as_mut);
-        let handed = Handed { buf: frame.buf, ingress: frame.ingress, turned };
-        match ring.map(|ring| ring.push(handed)) {
-            Some(Ok(())) => self.router.counters.add(Stat::HandedOut, 1),
-            _ => self.router.counters.drop(DropReason::HandOverFull),
-        }
-    }
-
-    /// What others have handed over: bursts of what came in at one interface.
-    fn handed_in(&mut self, now: Nanos) -> usize {
-        let mut came = 0;
-        for ring in 0..self.hand_over.from.len() {
-            let mut burst = ArrayVec::<B, BURST>::new();
-            let mut ingress = IfaceId(0);
-            for _ in 0..BURST {
-                let Some(ring) = self.hand_over.from.get_mut(ring) else { break };
-                let Ok(next) = ring.peek() else { break };
-                if !burst.is_empty() && (next.ingress != ingress || next.turned) {
-                    break;
-                }
-                let Ok(next) = ring.pop() else { break };
-                if next.turned {
-                    came += 1;
-                    self.router.counters.add(Stat::HandedIn, 1);
-                    self.router.come_in(&self.view, next.ingress, next.buf, now);
-                    continue;
-                }
-                ingress = next.ingress;
-                burst.push(next.buf);
-            }
-            if !burst.is_empty() {
-                came += burst.len();
-                self.router.counters.add(Stat::HandedIn, burst.len() as u64);
-                self.route(ingress, &mut burst, now, false);
-            }
-        }
-        came
     }
 
     /// Sends what the path put out, and passes on what it noticed.
@@ -378,7 +308,12 @@ impl<B: PacketBuf> Lcore<B> {
             let worker = self.id;
             next = self.router.nat.list(*from, slots, now, |session, root| {
                 // There is room for as many rows as slots are looked at.
-                let _ = rows.push(SessionRow { session: *session, created: root.created, worker });
+                let _ = rows.push(SessionRow {
+                    session: *session,
+                    created: root.created,
+                    kind: root.kind,
+                    worker,
+                });
             });
         }
         match next.filter(|_| !rows.is_abandoned()) {

@@ -12,6 +12,7 @@ use super::shared::Shared;
 use crate::base::{Generation, IfaceId, Mac, Nanos, WanId, WorkerId};
 use crate::nat::Session;
 use crate::nat::lots::Loan;
+use crate::nat::session::Kind;
 use crate::path::{Notice, View};
 use crate::table::lent::PoolId;
 use crate::wire::arp;
@@ -33,6 +34,8 @@ pub struct SessionRow {
     pub session: Session,
     /// When it was made, in s
     pub created: u32,
+    /// How it is carried
+    pub kind: Kind,
     /// Whose it is
     pub worker: WorkerId,
 }

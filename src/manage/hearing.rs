@@ -53,6 +53,15 @@ impl Manager {
         }
     }
 
+    pub(super) fn log_reports(&mut self, now: Nanos) {
+        // The writer makes a second's pause after each failure: there are never many.
+        while let Some(report) = self.log.as_ref().and_then(|reports| reports.try_recv().ok()) {
+            let fields =
+                json!({ "folder": report.folder, "writes": report.error.is_none(), "error": report.error });
+            self.events.add(now, "nat_log", fields);
+        }
+    }
+
     /// An event about a neighbour, at a bounded rate: anybody on a link can cause it.
     fn odd(&mut self, now: Nanos, iface: IfaceId, ip: Ipv4Addr, state: &str, mac: Mac, was: Option<Mac>) {
         self.odd_told.retain(|(_, _, at)| now.since(*at) < ODD_EVERY);

@@ -9,6 +9,7 @@
 pub mod control;
 mod events;
 mod hearing;
+pub mod log;
 mod neighbors;
 mod overrides;
 mod ports;
@@ -99,6 +100,8 @@ pub struct Manager {
     odd_told: Vec<(IfaceId, Ipv4Addr, Nanos)>,
     /// For want of what flows were refused lately, and when that was told.
     refused: Vec<(DropReason, Nanos)>,
+    /// How the writing of the log of mappings goes
+    log: Option<Receiver<log::Report>>,
     /// Overrides taken so far.
     orders: u64,
 }
@@ -129,6 +132,7 @@ impl Manager {
             gauges_due: now,
             odd_told: Vec::new(),
             refused: Vec::new(),
+            log: None,
             orders: 0,
             view,
         };
@@ -168,6 +172,7 @@ impl Manager {
                 self.message(lane, message, now);
             }
         }
+        self.log_reports(now);
         self.input(now, Input::Tick);
         if now >= self.neighbors_due {
             self.neighbors_due = now + NEIGHBOR_TICK;
@@ -183,6 +188,11 @@ impl Manager {
         let lanes = &mut self.lanes;
         self.ports.step(now, &mut |worker, message| lanes[worker].end.to_worker.push(message));
         self.announce(now);
+    }
+
+    /// The writer of the log of mappings says here how it fares.
+    pub fn hear_log(&mut self, reports: Receiver<log::Report>) {
+        self.log = Some(reports);
     }
 
     fn wan_name(&self, wan: WanId) -> &str {

@@ -179,6 +179,7 @@ impl RowContext {
         let end = |(ip, port): (Ipv4Addr, u16)| format!("{ip}:{port}");
         json!({
             "protocol": protocol_name(s.protocol()),
+            "kind": row.kind.name(),
             "inside": end(s.inside()),
             "outside": end(s.outside()),
             "remote": end(s.remote()),
@@ -195,12 +196,16 @@ impl RowContext {
     }
 }
 
-/// The name of a translated protocol.
-pub fn protocol_name(number: u8) -> &'static str {
+/// The name of a protocol, or its number.
+pub fn protocol_name(number: u8) -> String {
     match number {
-        protocol::UDP => "udp",
-        protocol::TCP => "tcp",
-        protocol::ICMP => "icmp",
-        _ => "other",
+        protocol::UDP => "udp".into(),
+        protocol::TCP => "tcp".into(),
+        protocol::ICMP => "icmp".into(),
+        47 => "gre".into(),
+        50 => "esp".into(),
+        51 => "ah".into(),
+        132 => "sctp".into(),
+        number => number.to_string(),
     }
 }

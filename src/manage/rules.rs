@@ -24,7 +24,7 @@ pub fn rules(profile: &Profile) -> Rules {
             profile::Midstream::Drop => rules::Midstream::Drop,
         },
         stealth: nat.stealth,
-        firewall: Firewall { rules: profile.firewall.iter().map(rule).collect() },
+        firewall: Firewall::new(profile.firewall.iter().map(rule).collect()),
         statics: Statics::new(
             nat.inside.clone(),
             nat.except.iter().map(when).collect(),

@@ -16,6 +16,8 @@ use crate::table::slab::Slab;
 
 /// Hosts of one worker, at most.
 const MOST: u32 = 1 << 18;
+/// What a host may have in any case where its share is not fixed.
+const LEAST: u32 = 64;
 /// So long may a host save up its rate.
 const DEPTH: u64 = 100_000_000;
 
@@ -121,7 +123,7 @@ impl Hosts {
     fn may(has: u32, share: Share, fair: impl FnOnce() -> Option<u32>) -> bool {
         match share {
             Share::Limit(most) => has < most,
-            Share::Auto => fair().is_none_or(|fair| has < fair.max(1)),
+            Share::Auto => has < LEAST || fair().is_none_or(|fair| has < fair),
         }
     }
 

@@ -124,7 +124,8 @@ impl Nat {
         let filter = self.filtering[class_of(t.protocol)];
         if packet.hairpin {
             // Inside may open anything. But a mapping in which nobody speaks any more is none.
-            if filter == Filter::EndpointIndependent && !self.lets_in(slot, t.src, env) {
+            let silent = filter == Filter::EndpointIndependent && !self.lets_in(slot, t.src, env);
+            if silent || mapping.spoken == 0 {
                 return Err(DropReason::NatNoMapping);
             }
         } else if !self.lets_in(slot, t.src, env) {

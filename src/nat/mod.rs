@@ -15,6 +15,7 @@ mod established;
 mod hosts;
 pub mod inbound;
 pub mod internal;
+pub mod log;
 pub mod lots;
 pub mod mapping;
 mod open;
@@ -23,6 +24,7 @@ mod peers;
 mod place;
 mod quoted;
 pub mod rewrite;
+mod root;
 pub mod rules;
 pub mod session;
 mod sessions;
@@ -207,6 +209,8 @@ pub struct Nat {
     wans: usize,
     /// Sessions that outside has opened and inside has not answered
     strangers: u32,
+    /// Who is told of mappings, if the profile wants that
+    log: Option<Box<log::Log>>,
 }
 
 impl Nat {
@@ -236,6 +240,7 @@ impl Nat {
             per_wan: vec![0; usize::from(NOWHERE.0) + 1],
             wans: config.wans.len(),
             strangers: 0,
+            log: None,
         }
     }
 

@@ -6,6 +6,7 @@
 
 use std::net::Ipv4Addr;
 
+use super::log::What;
 use super::rules::{Action, Midstream};
 use super::session::{Ends, Kind, NONE, Origin, Root, Session};
 use super::statics::Way;
@@ -53,7 +54,7 @@ impl Nat {
             return Err(Outbound::Drop(DropReason::NatTableFull));
         }
         let rules = env.rules;
-        if !rules.firewall.rules.is_empty() {
+        if !rules.firewall.is_empty() {
             rules.firewall.judge(ingress, t, false, Action::Accept).map_err(Outbound::Drop)?;
         }
         let way = match rules.statics.is_empty() {
@@ -182,6 +183,7 @@ impl Nat {
         match made {
             Ok((slot, spent)) => {
                 self.hosts.spend(host, spent);
+                self.log_session(What::SessionCreated, &session, kind, env.now, env.counters);
                 Ok(slot)
             }
             Err(reason) => {

@@ -3,6 +3,7 @@
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
+use super::log::What;
 use super::mapping::Mapping;
 use super::{ALL_PORTS, Env, Nat, NatConfig, PortSlice, Reserved, Uplinks};
 use crate::base::{Nanos, WanId};
@@ -77,6 +78,8 @@ impl Nat {
         let new = self.place(slot, old, env)?;
         self.release_port(&old, false, env.now);
         *self.mappings.get_mut(slot) = new;
+        self.log_mapping(What::Deleted { moved: true }, &old, env.now, env.counters);
+        self.log_mapping(What::Created { moved: true }, &new, env.now, env.counters);
         env.counters.add(Stat::MappingsMoved, 1);
         Ok(())
     }
@@ -138,21 +141,17 @@ impl Nat {
     ) -> Result<Nanos, DropReason> {
         self.fair(host, env)?;
         let class = class_of(t.protocol);
-        let short = self.runs_short(t, pin, env);
-        let fair = |hosts: usize| short.map(|all| (all / hosts.max(1)) as u32);
+        let fair = |hosts: usize| self.runs_short(t, pin, env).map(|all| (all / hosts.max(1)) as u32);
         self.hosts.may_map(host, class, env.rules, fair)?;
         self.hosts.may_spend(host, env.rules.creation_rate, env.now)
     }
 
     /// If fewer than one in ten of the ports are free that a new mapping could have: how many there are on that WAN.
     #[inline]
-    pub(super) fn runs_short(&mut self, t: &Tuple, pin: Option<WanId>, env: &Env<'_>) -> Option<usize> {
+    pub(super) fn runs_short(&self, t: &Tuple, pin: Option<WanId>, env: &Env<'_>) -> Option<usize> {
         let wan = pin.filter(|w| env.up.fit(*w)).or(env.up.carrying)?;
-        let at = self.address(t.src, wan, env.up);
-        let pools = &mut self.ports.get_mut(wan.index())?[class_of(t.protocol)];
-        let n = pools.len();
-        let pool = pools.pool(at)?;
-        pool.used_up().then(|| pool.total() * n)
+        let pools = &self.ports.get(wan.index())?[class_of(t.protocol)];
+        Some(pools.short(self.address(t.src, wan, env.up))? * pools.len())
     }
 
     /// Which of a WAN's addresses a host keeps to.
@@ -188,6 +187,7 @@ impl Nat {
             return Err(DropReason::NatTableFull);
         }
         *self.mappings.get_mut(slot) = mapping;
+        self.log_mapping(What::Created { moved: false }, &mapping, env.now, env.counters);
         self.hosts.ports(host, class_of(t.protocol), true);
         env.counters.add(Stat::MappingsCreated, 1);
         Ok(slot)
@@ -201,6 +201,7 @@ impl Nat {
         self.release_port(&mapping, closed, now);
         self.hosts.ports(mapping.host, class_of(mapping.protocol), false);
         self.hosts.leave(&self.key, mapping.host);
+        self.log_mapping(What::Deleted { moved: false }, &mapping, now, counters);
         counters.add(Stat::MappingsRemoved, 1);
     }
 

@@ -69,10 +69,32 @@ pub enum Action {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Firewall {
     /// First match wins
-    pub rules: Vec<(Match, Action)>,
+    rules: Vec<(Match, Action)>,
+    /// Some of them let something to the router itself, or tell that they do not
+    own: bool,
 }
 
 impl Firewall {
+    /// These rules, the first that matches wins.
+    pub fn new(rules: Vec<(Match, Action)>) -> Firewall {
+        let speaks =
+            |(when, action): &(Match, Action)| *action != Action::Drop && !matches!(when.to, To::Nets(_));
+        let own = rules.iter().any(speaks);
+        Firewall { rules, own }
+    }
+
+    /// Everybody may do what they may by default.
+    #[inline(always)]
+    pub fn is_empty(&self) -> bool {
+        self.rules.is_empty()
+    }
+
+    /// Whether anything but silence may become of what is for the router itself and not let in by default.
+    #[inline]
+    pub fn lets_own(&self) -> bool {
+        self.own
+    }
+
     /// Whether a flow may begin; `default` if no rule is for it.
     ///
     /// # Errors
@@ -203,7 +225,7 @@ mod tests {
     fn the_first_rule_that_matches_decides_and_without_one_the_default() {
         let tcp = Match { protocols: vec![TCP], ..Match::default() };
         let rules = vec![(tcp.clone(), Action::Reject), (tcp, Action::Accept)];
-        let firewall = Firewall { rules };
+        let firewall = Firewall::new(rules);
         let judge =
             |protocol, default| firewall.judge(IfaceId(0), &tuple(protocol, [9, 9, 9, 9], 1), false, default);
         assert_eq!(judge(TCP, Action::Accept), Err(DropReason::FirewallRejected));

@@ -18,6 +18,8 @@ use crate::wire::checksum::RawDelta;
 use crate::wire::tcp::Flags;
 use crate::wire::{le16, le32, le64, protocol, put_le16, put_le32};
 
+pub use super::root::{Kind, NONE, Origin, Root};
+
 /// Packets from inside; scope 0 of keys.
 pub const INSIDE: usize = 0;
 /// Packets from outside.
@@ -53,67 +55,6 @@ pub struct Session {
 }
 
 const _: () = assert!(size_of::<Session>() == 64);
-
-/// Nothing: no session, no mapping.
-pub const NONE: u32 = u32::MAX;
-
-/// What is not needed by its packets.
-#[derive(Clone, Copy, Debug)]
-pub struct Root {
-    /// Its mapping; `NONE` for kinds that have none
-    pub mapping: u32,
-    /// When it was made, in s
-    pub created: u32,
-    /// The sessions beside it in the ring of those that let the same remotes in (`peers`); `NONE`: it is in no ring
-    pub ring: [u32; 2],
-    /// Its host's number; `NONE`: there was no room for that
-    pub host: u32,
-    /// The WAN's epoch when it was bound
-    pub epoch: u16,
-    /// How it is carried
-    pub kind: Kind,
-    /// Whose it is
-    pub origin: Origin,
-}
-
-impl Default for Root {
-    fn default() -> Root {
-        let (kind, origin) = (Kind::Masquerade, Origin::Inside);
-        Root { mapping: NONE, created: 0, ring: [NONE; 2], host: NONE, epoch: 0, kind, origin }
-    }
-}
-
-/// How a session is carried.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u8)]
-pub enum Kind {
-    /// By its mapping
-    Masquerade,
-    /// TCP by a port that other remotes' sessions have as well
-    Shared,
-    /// A protocol without ports: by the address alone
-    Portless,
-    /// As it is
-    Plain,
-    /// By an address that is the host's alone
-    OneToOne,
-    /// By a port that leads to it
-    Forward,
-    /// From inside to inside
-    Internal,
-}
-
-/// Who began a session, and who has spoken in it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u8)]
-pub enum Origin {
-    /// Inside has begun
-    Inside,
-    /// Outside has begun, inside has answered
-    Answered,
-    /// Outside has begun, inside has not answered
-    Stranger,
-}
 
 /// An address or a port as it lies on the wire.
 #[inline(always)]

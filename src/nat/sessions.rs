@@ -1,5 +1,6 @@
 //! Sessions in their tables: put in, found from both sides, taken out, with all that counts them.
 
+use super::log::What;
 use super::session::{INSIDE, Key, Kind, NONE, OUTSIDE, Origin, Root, Session};
 use super::tcp::TcpState;
 use super::timeouts::tick;
@@ -85,6 +86,7 @@ impl Nat {
         self.strangers -= u32::from(stranger);
         self.hosts.sessions(root.host, false);
         if root.mapping == NONE {
+            self.log_session(What::SessionDeleted, &session, root.kind, now, counters);
             return self.hosts.leave(&self.key, root.host);
         }
         let mapping = self.mappings.get_mut(root.mapping);

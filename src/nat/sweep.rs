@@ -35,6 +35,7 @@ impl Nat {
         if now < self.sweep.next {
             return;
         }
+        self.settle_log(now);
         let used = u64::from(self.sessions.used());
         if used == 0 {
             self.sweep.paid = now;

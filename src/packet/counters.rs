@@ -245,6 +245,10 @@ counters! {
         ArpConflicts = "arp_conflicts",
         /// Notices to the management thread that found its ring full.
         NoticesLost = "notices_lost",
+        /// Records of mappings that found the log's ring full (`nat.log`).
+        LogLost = "log_lost",
+        /// Records of mappings that were more than the log takes in a second.
+        LogSuppressed = "log_suppressed",
     }
 }
 

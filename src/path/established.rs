@@ -277,10 +277,10 @@ impl<B: PacketBuf> Router<B> {
         self.marks.entries[at % BURST] = slot * 2;
         let (session, _) = self.nat.session(slot);
         if session.stamps[INSIDE] != self.stamp {
-            // It is fit, and so has its link. If it is not the pin, it is because none of those is fit that `dst` is on
-            // the link of.
+            // It is fit, and so has its link.
             let link = &view.wans[session.wan().index()];
-            let next_hop = if to.pin == Some(session.wan()) { dst } else { link.gateway };
+            let near = to.pin.is_some() && view.on_link(link.iface, dst);
+            let next_hop = if near { dst } else { link.gateway };
             let Some(hop) = self.recall_hop(link.iface, next_hop) else { return false };
             self.nat.establish(slot, INSIDE, hop, ingress, self.stamp);
         }

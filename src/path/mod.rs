@@ -101,6 +101,8 @@ pub struct Router<B> {
     long_way: bool,
     errors: Limit,
     chatter: Limit,
+    /// Apart from what is heard: whoever has the router ask for many must not keep it from hearing the answers
+    questions: Limit,
     refusals: Limit,
     /// SYNs that nobody asked for, until they are told so
     unasked: Unasked<B>,
@@ -111,7 +113,7 @@ pub struct Router<B> {
 
 /// Notices a second that there is no room for more sessions.
 const REFUSALS: u32 = 10;
-/// Notices of neighbours a second that one worker passes on; probes of gateways do not count.
+/// Notices of neighbours a second that one worker passes on, and questions for neighbours; probes of gateways do not count.
 const CHATTER: u32 = 2000;
 /// Answers of a gateway a second that one worker passes on.
 const GATEWAY_REPLIES: u32 = 200;
@@ -135,6 +137,7 @@ impl<B: PacketBuf> Router<B> {
             long_way: false,
             errors: Limit::new(icmp.errors_per_second),
             chatter: Limit::new(CHATTER),
+            questions: Limit::new(CHATTER),
             refusals: Limit::new(REFUSALS),
             unasked: Unasked::new(),
             gateways: vec![Limit::new(GATEWAY_REPLIES); interfaces],
@@ -304,13 +307,17 @@ impl<B: PacketBuf> Router<B> {
         Verdict::Dropped(reason)
     }
 
-    fn count_refused(&mut self, reason: DropReason, now: Nanos) {
-        if is_refused(reason) {
-            self.counters.add(Stat::SessionsRefused, 1);
-            if self.refusals.take(now) {
-                self.notices.push(Notice::Refused { reason });
-            }
+    /// Gives whether more may be said about it.
+    fn count_refused(&mut self, reason: DropReason, now: Nanos) -> bool {
+        if !is_refused(reason) {
+            return false;
         }
+        self.counters.add(Stat::SessionsRefused, 1);
+        let may = self.refusals.take(now);
+        if may {
+            self.notices.push(Notice::Refused { reason });
+        }
+        may
     }
 
     fn ended(&mut self, reason: DropReason) -> Verdict {

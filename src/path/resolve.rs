@@ -60,7 +60,7 @@ impl<B: PacketBuf> Router<B> {
         } else {
             self.counters.add(Stat::Held, 1);
         }
-        if ask && self.chatter.take(now) {
+        if ask && self.questions.take(now) {
             self.notices.push(Notice::Resolve { iface, ip });
         }
         Verdict::Held

@@ -54,7 +54,12 @@ impl<B: PacketBuf> Router<B> {
         if !nobody || frame.is_echo_reply() {
             return self.ended(reason);
         }
-        match view.rules.firewall.judge(frame.ingress, &tuple, true, Action::Drop) {
+        let firewall = &view.rules.firewall;
+        let own = match firewall.lets_own() {
+            true => firewall.judge(frame.ingress, &tuple, true, Action::Drop),
+            false => Err(DropReason::Firewall),
+        };
+        match own {
             Ok(()) => return self.local(view, frame, now),
             Err(DropReason::FirewallRejected) => {
                 return self.refuse(view, frame, DropReason::FirewallRejected, now);

@@ -12,6 +12,7 @@ use super::wire::{SimPorts, Wire};
 use crate::base::{IfaceId, Mac, Nanos, WorkerId};
 use crate::engine::steer::Steer;
 use crate::engine::{Lcore, connect, hand_overs};
+use crate::manage::log::{self, Logs};
 use crate::manage::views::{self, PortInfo};
 use crate::manage::{Manager, NEIGHBORS};
 use crate::nat::Nat;
@@ -47,6 +48,7 @@ const ALWAYS: [&str; 8] = [
 pub struct Site {
     pub(super) now: Nanos,
     pub(super) manager: Manager,
+    pub(super) log: Option<Logs>,
     pub(super) lcores: Vec<Lcore<VecBuf>>,
     ports: Vec<SimPorts>,
     pub(super) wires: Rc<RefCell<Vec<Wire>>>,
@@ -106,11 +108,13 @@ impl Site {
             lanes.push((w, manager_end));
         }
         let names = profile.interfaces.iter().map(|i| i.name.clone()).collect();
+        let log = log::connect(&profile, &view, lcores.iter_mut().map(|l: &mut Lcore<_>| &mut l.router.nat));
         let manager = Manager::new(&profile, view, lanes, now);
         let (base, faults) = (Counters::default(), Vec::new());
         let mut site = Site {
             now,
             manager,
+            log,
             lcores,
             ports,
             wires,
@@ -198,12 +202,6 @@ impl Site {
             self.now += Nanos::from_ms(1);
             self.settle();
         }
-    }
-
-    /// Lets time pass in one step.
-    pub fn leap(&mut self, span: Nanos) {
-        self.now += span;
-        self.settle();
     }
 
     /// Lets much time pass in steps of `step_ms`.

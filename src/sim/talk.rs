@@ -5,6 +5,7 @@ use serde_json::Value;
 use super::site::Site;
 use crate::base::Nanos;
 use crate::manage::Answer;
+use crate::manage::log::Lines;
 use crate::manage::protocol::Request;
 
 impl Site {
@@ -50,6 +51,12 @@ impl Site {
         answer
     }
 
+    /// Lets time pass in one step.
+    pub fn leap(&mut self, span: Nanos) {
+        self.now += span;
+        self.settle();
+    }
+
     /// Takes up the overrides of an earlier run.
     pub fn restore(&mut self, overrides: &Value) {
         self.manager.restore(overrides, self.now);
@@ -60,6 +67,19 @@ impl Site {
     pub fn set_send_takes(&mut self, link: &str, span: Nanos) {
         let iface = self.iface(link);
         self.wires.borrow_mut()[iface.index()].send_takes = span;
+    }
+
+    /// The lines that the log of mappings has got since the last time, worker by worker; the time of day begins with the clock.
+    pub fn log(&mut self) -> Vec<Value> {
+        let Some(logs) = &mut self.log else { return Vec::new() };
+        let lines = Lines::new(&logs.wan_names);
+        let mut text = Vec::new();
+        for (worker, ring) in logs.from.iter_mut().enumerate() {
+            while let Ok(record) = ring.pop() {
+                lines.line(&mut text, worker, &record);
+            }
+        }
+        serde_json::Deserializer::from_slice(&text).into_iter().map_while(Result::ok).collect()
     }
 
     /// The events of a kind so far.

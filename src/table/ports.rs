@@ -149,6 +149,15 @@ impl PortPools {
         self.rings.get_mut(address)?.get_mut(self.bags.of(inside))?.peek()
     }
 
+    /// If fewer than one in ten of an address's ports are free (as `PortPool::used_up`): how many it has.
+    #[inline]
+    pub fn short(&self, address: usize) -> Option<usize> {
+        let head = self.heads.get(address)?;
+        let ready: usize = self.rings.get(address).into_iter().flatten().map(|ring| ring.count).sum();
+        let free = head.frees[..2].iter().map(|free| *free as usize).sum::<usize>() + ready;
+        (free * 10 < head.held as usize).then_some(head.held as usize)
+    }
+
     /// Free ports of all addresses, those included that only some sources may get.
     pub fn free(&self) -> u64 {
         let free: u64 = self.heads.iter().flat_map(|head| head.frees).map(u64::from).sum();

@@ -1,0 +1,77 @@
+//! What is remembered of a session beside the line that its packets use: where it belongs, how it is carried, who began it.
+
+/// Nothing: no session, no mapping.
+pub const NONE: u32 = u32::MAX;
+
+/// What is not needed by its packets.
+#[derive(Clone, Copy, Debug)]
+pub struct Root {
+    /// Its mapping; `NONE` for kinds that have none
+    pub mapping: u32,
+    /// When it was made, in s
+    pub created: u32,
+    /// The sessions beside it in the ring of those that let the same remotes in (`peers`); `NONE`: it is in no ring
+    pub ring: [u32; 2],
+    /// Its host's number; `NONE`: there was no room for that
+    pub host: u32,
+    /// The WAN's epoch when it was bound
+    pub epoch: u16,
+    /// How it is carried
+    pub kind: Kind,
+    /// Whose it is
+    pub origin: Origin,
+}
+
+impl Default for Root {
+    fn default() -> Root {
+        let (kind, origin) = (Kind::Masquerade, Origin::Inside);
+        Root { mapping: NONE, created: 0, ring: [NONE; 2], host: NONE, epoch: 0, kind, origin }
+    }
+}
+
+/// How a session is carried.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Kind {
+    /// By its mapping
+    Masquerade,
+    /// TCP by a port that other remotes' sessions have as well
+    Shared,
+    /// A protocol without ports: by the address alone
+    Portless,
+    /// As it is
+    Plain,
+    /// By an address that is the host's alone
+    OneToOne,
+    /// By a port that leads to it
+    Forward,
+    /// From inside to inside
+    Internal,
+}
+
+impl Kind {
+    /// The kind's name in listings.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Kind::Masquerade => "masquerade",
+            Kind::Shared => "shared",
+            Kind::Portless => "portless",
+            Kind::Plain => "plain",
+            Kind::OneToOne => "one_to_one",
+            Kind::Forward => "forward",
+            Kind::Internal => "internal",
+        }
+    }
+}
+
+/// Who began a session, and who has spoken in it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Origin {
+    /// Inside has begun
+    Inside,
+    /// Outside has begun, inside has answered
+    Answered,
+    /// Outside has begun, inside has not answered
+    Stranger,
+}
