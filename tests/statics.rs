@@ -298,6 +298,20 @@ fn without_hairpin_inside_does_not_reach_itself_from_outside() {
 }
 
 #[test]
+fn rfc6888_5_and_x_7_a_flow_of_protocol_0_ends_like_any_other_and_gives_its_slot_back() {
+    each("", |mut site| {
+        let mut packet = Packet::udp((H1, 0), (E1, 0), b"hop by hop");
+        packet.ip.protocol = 0;
+        assert_eq!(site.pass("lan", &packet).unwrap().1.ip.src, P1);
+        let listed = site.ask(Request::Sessions(SessionFilter::default())).unwrap();
+        assert_eq!(listed[0]["protocol"], "0");
+        site.run_coarse(620, 250);
+        assert_eq!(live(&mut site), 0);
+        site.finish(&and(&[&OPENED_FIXED, &["sessions_expired"]])).unwrap();
+    });
+}
+
+#[test]
 fn arp_is_answered_for_a_pool_unless_the_profile_says_never() {
     use turnout::base::Mac;
     use turnout::wire::arp::{Arp, Op};

@@ -56,6 +56,12 @@ impl Hosts {
         self.hosts.len()
     }
 
+    /// What a host has: sessions, and ports by class.
+    pub(super) fn has(&self, slot: u32) -> (u32, [u32; CLASSES]) {
+        let host = self.hosts.get(slot);
+        (host.sessions, host.ports)
+    }
+
     /// Bytes of memory.
     pub(super) fn bytes(&self) -> usize {
         self.hosts.capacity() as usize * Slab::<Host>::slot_bytes() + self.index.bytes()

@@ -10,6 +10,7 @@
 #![forbid(unsafe_code)]
 
 mod addresses;
+mod audit;
 mod established;
 mod hosts;
 pub mod inbound;

@@ -119,13 +119,13 @@ impl Session {
         self.deltas = [addr, addr.word(raw_port(inside.1), raw_port(outside.1))];
     }
 
-    /// The slot is free.
+    /// The slot is free. The protocol may be 0 all the same, but outside there is a scope.
     #[inline(always)]
     pub const fn is_free(&self) -> bool {
-        self.kinds[0] == 0
+        self.kinds[OUTSIDE] == 0
     }
 
-    /// See `wire::protocol`; 0: the slot is free.
+    /// See `wire::protocol`.
     #[inline(always)]
     pub const fn protocol(&self) -> u8 {
         self.kinds[0] as u8

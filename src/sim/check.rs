@@ -1,13 +1,29 @@
 //! The oracle: what must hold of every frame that the router sends, whatever the test is about.
 
 use crate::base::IfaceId;
-use crate::packet::Tuple;
+use crate::packet::{Counters, Tuple};
 use crate::path::View;
 use crate::wire::eth::{Eth, ethertype};
 use crate::wire::ipv4::{self, Ipv4};
 use crate::wire::{be16, checksum, protocol};
 
 use super::frames::Seen;
+
+/// X-1 at the end of a turn.
+pub(super) fn balance(counters: &Counters) -> Option<String> {
+    let (had, made) = counters.balance();
+    (had != made).then(|| format!("X-1: {had} came, {made} went: {counters:?}"))
+}
+
+/// Whether a packet that left is the one that came: no answer of the router's, nor one about it.
+pub(super) fn forwarded(came: &Seen, left: &Seen) -> bool {
+    let place = |seen: &Seen| (seen.ip.fragment_offset, seen.ip.is_fragment());
+    let same = (came.ip.id == left.ip.id || came.ip.is_fragment())
+        && place(came) == place(left)
+        && came.ip.protocol == left.ip.protocol
+        && came.payload.len() == left.payload.len();
+    same && left.eth.dst != came.eth.src && left.ip.src != came.ip.dst
+}
 
 /// on one frame, whose transport checksum `was_right` when it came. Gives what is wrong.
 pub(super) fn sent(view: &View, iface: IfaceId, frame: &[u8], was_right: bool) -> Option<String> {
@@ -45,7 +61,7 @@ pub(super) fn sent(view: &View, iface: IfaceId, frame: &[u8], was_right: bool) -
             view.rules.statics.plain(iface, &t)
         };
         if seen.quoted().is_some_and(|(ip, data)| (inside(ip.src) || inside(ip.dst)) && !plain(&ip, &data)) {
-            return Some(format!("X-2: an inside address left by {} in a quote", port.name));
+            return Some(format!("X-2: an inside address left by {} in a quote: {seen:?}", port.name));
         }
     }
     None
@@ -118,4 +134,96 @@ fn quote_unchanged(came: &[u8], left: &[u8]) -> bool {
     let same = came.len() == left.len() && (0..came.len()).all(|at| came[at] == left[at] || free(at));
     let holds = |quote: &[u8]| quote.get(..l4).is_some_and(checksum::holds);
     same && holds(came) == holds(left)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use super::super::bulk::{Bulk, Every};
+    use super::super::{DUAL_WAN, Packet, Site};
+    use super::*;
+    use crate::base::Mac;
+    use crate::wire::put16;
+
+    const INSIDE: Ipv4Addr = Ipv4Addr::new(192, 168, 10, 10);
+    const OUTSIDE: Ipv4Addr = Ipv4Addr::new(9, 9, 9, 9);
+    const OWN: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 2);
+
+    /// What a packet that left by isp1 is said to be.
+    fn judged(packet: &Packet, was_right: bool, change: impl Fn(&mut Vec<u8>)) -> Option<String> {
+        let site = Site::new(DUAL_WAN, 1).unwrap();
+        let (wan, port) = (IfaceId(1), &site.view().ifaces[1]);
+        let mut frame = packet.frame(port.mac, Mac([2, 0, 0, 0, 2, 1]));
+        change(&mut frame);
+        sent(site.view(), wan, &frame, was_right)
+    }
+
+    #[test]
+    fn x_2_and_x_3_an_inside_source_and_a_wrong_checksum_are_found() {
+        let good = Packet::udp((OWN, 5000), (OUTSIDE, 80), b"data");
+        let is = |found: Option<String>, id: &str| found.is_some_and(|fault| fault.starts_with(id));
+        assert_eq!(judged(&good, true, |_| {}), None);
+        assert!(is(judged(&Packet::udp((INSIDE, 5000), (OUTSIDE, 80), b""), true, |_| {}), "X-2"));
+        let mut quoted = vec![0; 20];
+        Packet::udp((INSIDE, 5000), (OUTSIDE, 80), b"").ip.emit(&mut quoted);
+        quoted.extend_from_slice(&[0; 8]);
+        assert!(is(judged(&Packet::icmp(OWN, OUTSIDE, 11, 0, 0, 0, &quoted), true, |_| {}), "X-2"));
+        // of the transport, which may have come so; of the header, which may not
+        let flip = |at: usize| move |frame: &mut Vec<u8>| frame[at] ^= 1;
+        assert!(is(judged(&good, true, flip(45)), "X-3"));
+        assert_eq!(judged(&good, false, flip(45)), None);
+        assert!(is(judged(&good, false, flip(24)), "X-3"));
+        assert!(judged(&good, true, flip(6)).unwrap().contains("source"), "another station's address");
+    }
+
+    #[test]
+    fn x_4_a_field_that_translation_does_not_name_is_found() {
+        let seen = |packet: Packet| {
+            Seen::read(&packet.frame(Mac([2, 0, 0, 0, 0, 1]), Mac([2, 0, 0, 0, 0, 2]))).unwrap()
+        };
+        let came = seen(Packet::tcp((INSIDE, 5000), (OUTSIDE, 80), 16, 7, 8, b"data"));
+        let left = seen(Packet::tcp((OWN, 6000), (OUTSIDE, 80), 16, 7, 8, b"data").ttl(63));
+        assert!(forwarded(&came, &left));
+        assert_eq!(unchanged(&came, &left), None);
+        type Change = fn(&mut Seen);
+        let changes: [(&str, Change); 7] = [
+            ("header field", |s| s.ip.tos = 4),
+            ("identification", |s| s.ip.id ^= 1),
+            ("fragment", |s| s.ip.dont_fragment = false),
+            ("TTL", |s| s.ip.ttl = 64),
+            ("data", |s| s.payload[20] ^= 1),
+            ("transport", |s| s.payload[7] ^= 1),
+            ("transport", |s| put16(&mut s.payload, 14, 1)),
+        ];
+        for (what, change) in changes {
+            let mut left = left.clone();
+            change(&mut left);
+            assert!(unchanged(&came, &left).is_some_and(|fault| fault.contains(what)), "{what}");
+        }
+        let (mut with, mut without) = (seen(Packet::udp((INSIDE, 1), (OUTSIDE, 2), b"")), left);
+        with.payload[6..8].fill(0);
+        without.payload = vec![0, 1, 0, 2, 0, 8, 7, 7];
+        without.ip = Ipv4 { ttl: 63, ..with.ip };
+        assert!(unchanged(&with, &without).unwrap().contains("UDP checksum"));
+    }
+
+    #[test]
+    fn x_1_and_x_8_books_that_do_not_balance_and_an_answer_that_does_not_come_back_are_found() {
+        let mut counters = Counters::default();
+        assert_eq!(balance(&counters), None);
+        counters.add(crate::packet::Stat::Received, 1);
+        assert!(balance(&counters).unwrap().starts_with("X-1"));
+
+        let mut bulk = Bulk::new(Site::new(DUAL_WAN, 1).unwrap(), Every::ONE);
+        let packet = Packet::udp((INSIDE, 5000), (OUTSIDE, 80), b"data");
+        let frame = bulk.site().frame_of("lan", &packet);
+        assert_eq!(bulk.put(IfaceId(0), &frame).len(), 1);
+        assert_eq!(bulk.faults(), [""; 0]);
+        // Nothing comes back by a line that is not what its WAN is said to be.
+        let left = Seen::read(&bulk.put(IfaceId(0), &frame)[0].1).unwrap();
+        let came = Seen::read(&frame).unwrap();
+        bulk.answer(IfaceId(2), &came, &left);
+        assert!(bulk.drain().unwrap_err().starts_with("X-8"));
+    }
 }

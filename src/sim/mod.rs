@@ -6,10 +6,12 @@
 //! `Site::finish` wants exactly the counters that the test names to have moved. What is found is told at `finish`.
 #![forbid(unsafe_code)]
 
+pub mod bulk;
 mod check;
 pub mod frames;
 mod site;
 mod talk;
+pub mod traffic;
 mod wire;
 
 pub use frames::{Packet, Seen};

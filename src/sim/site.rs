@@ -54,12 +54,12 @@ pub struct Site {
     pub(super) wires: Rc<RefCell<Vec<Wire>>>,
     /// The time within a turn, which `now` stands still for
     clock: Rc<Cell<Nanos>>,
-    names: Vec<String>,
+    pub(super) names: Vec<String>,
     base: Counters,
-    faults: Vec<String>,
+    pub(super) faults: Vec<String>,
     queue: usize,
     /// IP identifications of packets that came with a wrong transport checksum, and when: they must leave with a wrong one.
-    wrong: BTreeMap<u16, Nanos>,
+    pub(super) wrong: BTreeMap<u16, Nanos>,
 }
 
 impl Site {
@@ -216,26 +216,28 @@ impl Site {
     pub(super) fn settle(&mut self) {
         for _ in 0..8 {
             self.manager.step(self.now);
-            let mut came = 0;
-            for (lcore, ports) in self.lcores.iter_mut().zip(&mut self.ports) {
-                self.clock.set(self.now);
-                let frames = lcore.turn(ports, self.now);
-                if frames > 0 {
-                    lcore.shared().latency.turn(self.clock.get().since(self.now).0);
-                }
-                came += frames;
-                let (had, made) = lcore.router.counters.balance();
-                if had != made {
-                    self.faults.push(format!("X-1: {had} came, {made} went: {:?}", lcore.router.counters));
-                }
-            }
-            let waiting =
-                self.wires.borrow().iter().any(|w| w.to_router.iter().any(|queue| !queue.is_empty()));
-            if came == 0 && !waiting {
+            if !self.turn() {
                 break;
             }
         }
         self.manager.step(self.now);
+    }
+
+    /// A turn of each lcore; whether there may be something left to do.
+    pub(super) fn turn(&mut self) -> bool {
+        let mut came = 0;
+        for (lcore, ports) in self.lcores.iter_mut().zip(&mut self.ports) {
+            self.clock.set(self.now);
+            let frames = lcore.turn(ports, self.now);
+            if frames > 0 {
+                lcore.shared().latency.turn(self.clock.get().since(self.now).0);
+            }
+            came += frames;
+            if let Some(fault) = check::balance(&lcore.router.counters) {
+                self.faults.push(fault);
+            }
+        }
+        came > 0 || self.wires.borrow().iter().any(|w| w.to_router.iter().any(|queue| !queue.is_empty()))
     }
 
     /// Puts a frame on a link as it is.
@@ -244,6 +246,11 @@ impl Site {
         if let Some(seen) = Seen::read(frame).filter(|seen| !seen.checksum_holds()) {
             self.wrong.insert(seen.ip.id, self.now);
         }
+        self.arrive(iface, frame);
+    }
+
+    /// A frame arrives at the router.
+    pub(super) fn arrive(&mut self, iface: IfaceId, frame: &[u8]) {
         let mut wires = self.wires.borrow_mut();
         let wire = &mut wires[iface.index()];
         if !wire.down && !wire.silent {
@@ -280,19 +287,11 @@ impl Site {
         }
         let out = self.take_all();
         for (_, left) in &out {
-            if let (Some(came), Some(left)) = (&came, Seen::read(left)) {
-                let place = |seen: &Seen| (seen.ip.fragment_offset, seen.ip.is_fragment());
-                let forwarded = (came.ip.id == left.ip.id || came.ip.is_fragment())
-                    && place(came) == place(&left)
-                    && came.ip.protocol == left.ip.protocol
-                    && came.payload.len() == left.payload.len();
-                let answered = left.eth.dst == came.eth.src || left.ip.src == came.ip.dst;
-                if forwarded
-                    && !answered
-                    && let Some(fault) = check::unchanged(came, &left)
-                {
-                    self.faults.push(fault);
-                }
+            if let (Some(came), Some(left)) = (&came, Seen::read(left))
+                && check::forwarded(came, &left)
+                && let Some(fault) = check::unchanged(came, &left)
+            {
+                self.faults.push(fault);
             }
         }
         out
@@ -321,6 +320,12 @@ impl Site {
         packet.frame(src, self.view().ifaces[iface.index()].mac)
     }
 
+    /// No packet with this identification came with a wrong checksum lately.
+    pub(super) fn was_right(&self, id: u16) -> bool {
+        let lately = |at: &Nanos| self.now.since(*at) <= HELD_FOR + Nanos::from_s(1);
+        !self.wrong.get(&id).is_some_and(lately)
+    }
+
     /// Takes what was sent on all links since the last time: each frame is checked.
     pub fn take_all(&mut self) -> Vec<(String, Vec<u8>)> {
         let mut all = Vec::new();
@@ -328,8 +333,7 @@ impl Site {
         for (i, wire) in wires.iter_mut().enumerate() {
             for frame in wire.sent.drain(..) {
                 let id = Seen::read(&frame).map_or(0, |seen| seen.ip.id);
-                let lately = |at: &Nanos| self.now.since(*at) <= HELD_FOR + Nanos::from_s(1);
-                let was_right = !self.wrong.get(&id).is_some_and(lately);
+                let was_right = self.was_right(id);
                 if let Some(fault) = check::sent(self.lcores[0].view(), IfaceId(i as u8), &frame, was_right) {
                     self.faults.push(fault);
                 }

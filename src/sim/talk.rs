@@ -51,6 +51,12 @@ impl Site {
         answer
     }
 
+    /// Lets time pass in one step.
+    pub fn leap(&mut self, span: Nanos) {
+        self.now += span;
+        self.settle();
+    }
+
     /// Takes up the overrides of an earlier run.
     pub fn restore(&mut self, overrides: &Value) {
         self.manager.restore(overrides, self.now);
