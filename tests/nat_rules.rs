@@ -373,3 +373,36 @@ fn narrow_text(nat: &str) -> String {
     unlimited(16_384, nat)
         + "forwards: [{ protocol: [tcp, udp], port: \"1024-65035\", to: \"192.168.10.11:1024\" }]\n"
 }
+
+#[test]
+fn a_remote_keeps_its_permission_while_any_session_with_it_lives_whichever_came_first() {
+    let mut site = with("timeouts: { udp: 2m }, filtering: { udp: address-dependent }", 1);
+    let (_, x) = udp_out(&mut site, (H1, 5000), (E1, 80)).unwrap();
+    for port in [80, 81, 82] {
+        udp_out(&mut site, (H1, 5000), (E2, port)).unwrap();
+        site.run_ms(50_000);
+    }
+    // The first two with E2 are over, and memory of them is back; so is all with E1.
+    site.run_ms(30_000);
+    assert_eq!(site.moved("sessions_expired"), 3);
+    assert_eq!(udp_in(&mut site, "isp1", (E2, 99), x), Some((H1, 5000)));
+    assert_eq!(udp_in(&mut site, "isp1", (E1, 99), x), None);
+    site.finish(&and(&[&OPENED, &["sessions_expired", "drop_nat_filtered"]])).unwrap();
+}
+
+#[test]
+fn what_stayed_on_a_wan_that_was_left_is_in_nobodys_way_when_that_is_back() {
+    let text = DUAL_WAN
+        .replace("wans: [isp1, isp2]", "wans:\n  isp1: { health: quick }\n  isp2: { health: quick }")
+        + "health: { quick: { gateway: { arp: 100ms }, up: { successes: 1, stable: 100ms } } }\n";
+    let mut site = Site::new(&text, 1).unwrap();
+    meet(&mut site);
+    assert_eq!(site.pass("lan", &of(50, H1, E1)).unwrap().0, "isp1");
+    site.set_link("isp1", false);
+    site.set_link("isp1", true);
+    site.run_ms(3000);
+    site.take_all();
+    let (link, out) = site.pass("lan", &of(50, H2, E1)).unwrap();
+    assert_eq!((link.as_str(), out.ip.src), ("isp1", P1));
+    site.finish(&["sessions_created", "sessions_expired"]).unwrap();
+}

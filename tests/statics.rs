@@ -338,3 +338,20 @@ fn arp_is_answered_for_a_pool_unless_the_profile_says_never() {
         site.finish(if answers { &[] } else { &["drop_arp_not_for_us"] }).unwrap();
     }
 }
+
+#[test]
+fn a_host_with_an_address_on_each_wan_goes_by_the_one_that_carries() {
+    let two = "one_to_one:
+  - { wan: isp1, outside: 203.0.113.4, inside: 192.168.10.10 }
+  - { wan: isp2, outside: 198.51.100.4, inside: 192.168.10.10 }
+";
+    let mut site = with(two, 1);
+    assert_eq!(udp_out(&mut site, (H1, 53), (E1, 80)), Some(("isp1".into(), (OWN, 53))));
+    let request = Request::Wan { name: "isp1".into(), admin: Admin::Drain, force: false };
+    site.ask(request).unwrap();
+    site.run_ms(10);
+    let second = Ipv4Addr::new(198, 51, 100, 4);
+    assert_eq!(udp_out(&mut site, (H1, 53), (E1, 81)), Some(("isp2".into(), (second, 53))));
+    assert_eq!(udp_out(&mut site, (H1, 53), (E1, 80)), Some(("isp1".into(), (OWN, 53))), "it drains");
+    site.finish(&OPENED_FIXED).unwrap();
+}

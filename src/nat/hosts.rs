@@ -205,6 +205,7 @@ mod tests {
         assert!((1000..=1100).contains(&made), "{made}");
         assert!(make(b, 1000, second(100_000)));
         assert!((0..10).all(|n| make(a, 1, Nanos::from_s(100 + n))), "one a second is one a second");
+        assert!(!make(a, 1, Nanos::from_ms(109_500)), "and no more");
     }
 
     #[test]
