@@ -2,7 +2,7 @@
 //! is answered, whatever the rules say of the way back. Nothing is translated. Their keys have a scope of their own.
 
 use super::rules::Action;
-use super::session::{Ends, INSIDE, Key, Kind, NONE, OUTSIDE, Root, Session};
+use super::session::{INSIDE, Key, Kind, NONE, NOWHERE, OUTSIDE, Root};
 use super::timeouts::tick;
 use super::{Env, Nat};
 use crate::base::IfaceId;
@@ -69,14 +69,7 @@ impl Nat {
             return Err(DropReason::Firewall);
         }
         env.rules.firewall.judge(packet.ingress, t, false, Action::Accept)?;
-        let icmp = t.protocol == protocol::ICMP;
-        let remote = (t.dst, if icmp { 0 } else { t.dst_port });
-        let inside = (t.src, t.src_port);
-        let ends =
-            Ends { protocol: t.protocol, inside, outside: inside, remote, wan: super::session::NOWHERE };
-        let mut session = Session::internal(&ends);
-        session.state = self.timeouts.first_state(t.protocol, t.dst_port);
-        session.refreshed = tick(env.now);
+        let session = self.begun(t, (t.src, t.src_port), NOWHERE, env).internal();
         let hash = self.hash(session.key(INSIDE));
         let host = self.hosts.enter(&self.key, t.src);
         let created = env.now.as_s() as u32;

@@ -168,7 +168,7 @@ impl Nat {
     /// A flow from inside was refused. The caller bounds the rate.
     pub fn log_refused(&mut self, reason: DropReason, t: &Tuple, pin: Option<WanId>, env: &mut Env<'_>) {
         let (up, now) = (env.up, env.now);
-        let wan = pin.filter(|wan| up.fit(*wan)).or(up.carrying).unwrap_or(WanId(0));
+        let wan = up.choose(pin).unwrap_or(WanId(0));
         let at = self.address(t.src, wan, up);
         if let Some(log) = &mut self.log {
             let ports = reason == DropReason::NatPortsExhausted;

@@ -98,6 +98,12 @@ impl Uplinks {
         self.get(wan).is_none_or(|u| u.epoch != epoch)
     }
 
+    /// The WAN that a new flow takes, which may be down: the one whose link its remote is on while that is fit, else the one that carries.
+    #[inline(always)]
+    fn choose(&self, pin: Option<WanId>) -> Option<WanId> {
+        pin.filter(|wan| self.fit(*wan)).or(self.carrying)
+    }
+
     fn fit(&self, wan: WanId) -> bool {
         self.get(wan).is_some_and(|u| u.fit)
     }

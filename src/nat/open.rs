@@ -261,6 +261,6 @@ impl Nat {
 /// The WAN that a new flow takes.
 #[inline]
 fn wan_for(pin: Option<WanId>, env: &Env<'_>) -> Result<WanId, DropReason> {
-    let wan = pin.filter(|w| env.up.fit(*w)).or(env.up.carrying).ok_or(DropReason::WanNone)?;
+    let wan = env.up.choose(pin).ok_or(DropReason::WanNone)?;
     if env.up.fit(wan) { Ok(wan) } else { Err(DropReason::WanDown) }
 }

@@ -89,7 +89,7 @@ impl Nat {
     fn place(&mut self, slot: u32, mapping: Mapping, env: &mut Env<'_>) -> Result<Mapping, DropReason> {
         let pin = mapping.pin.checked_sub(1).map(WanId);
         // What is on the link of a WAN that is down may be reached by another one all the same.
-        let wan = pin.filter(|w| env.up.fit(*w)).or(env.up.carrying).ok_or(DropReason::WanNone)?;
+        let wan = env.up.choose(pin).ok_or(DropReason::WanNone)?;
         let uplink = env.up.get(wan).filter(|u| u.fit).ok_or(DropReason::WanDown)?;
         let pools = self.ports.get_mut(wan.index()).ok_or(DropReason::WanNone)?;
         let pools = &mut pools[class_of(mapping.protocol)];
@@ -149,7 +149,7 @@ impl Nat {
     /// If fewer than one in ten of the ports are free that a new mapping could have: how many there are on that WAN.
     #[inline]
     pub(super) fn runs_short(&self, t: &Tuple, pin: Option<WanId>, env: &Env<'_>) -> Option<usize> {
-        let wan = pin.filter(|w| env.up.fit(*w)).or(env.up.carrying)?;
+        let wan = env.up.choose(pin)?;
         let pools = &self.ports.get(wan.index())?[class_of(t.protocol)];
         Some(pools.short(self.address(t.src, wan, env.up))? * pools.len())
     }

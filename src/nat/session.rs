@@ -100,12 +100,11 @@ impl Session {
         session
     }
 
-    /// A session from inside to inside.
-    pub fn internal(ends: &Ends) -> Session {
-        let mut session = Session::new(ends);
-        let kind = u16::from(ends.protocol) | u16::from(INTERNAL) << 8;
-        session.kinds = [kind, kind];
-        session
+    /// The same, from inside to inside.
+    #[must_use]
+    pub fn internal(self) -> Session {
+        let kind = u16::from(self.protocol()) | u16::from(INTERNAL) << 8;
+        Session { kinds: [kind, kind], ..self }
     }
 
     /// Gives it its place on a WAN. What packets found on the way before counts no more.

@@ -56,6 +56,11 @@ impl<B: PacketBuf> Frame<B> {
         self.buf.bytes_mut().get_mut(Self::L3..).unwrap_or_default()
     }
 
+    /// The TCP header, if it is TCP.
+    pub fn tcp(&self) -> Option<Tcp> {
+        if let Transport::Tcp(tcp) = self.transport { Some(tcp) } else { None }
+    }
+
     /// An echo reply.
     pub fn is_echo_reply(&self) -> bool {
         matches!(self.transport, Transport::Icmp(icmp) if icmp.kind == kind::ECHO_REPLY)

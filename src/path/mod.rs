@@ -33,7 +33,7 @@ use crate::base::{IfaceId, Nanos};
 use crate::nat::internal::Internal;
 use crate::nat::rules::Action;
 use crate::nat::{Env, Nat};
-use crate::packet::{Counters, DropReason, Frame, PacketBuf, Stat, Transport, Verdict};
+use crate::packet::{Counters, DropReason, Frame, PacketBuf, Stat, Verdict};
 pub use crate::table::datagrams::DatagramKey;
 use crate::table::neighbors::Neighbors;
 use crate::wire::icmp::{kind, unreachable};
@@ -228,7 +228,7 @@ impl<B: PacketBuf> Router<B> {
         let packet = Internal {
             ingress: frame.ingress,
             tuple: &tuple,
-            tcp: if let Transport::Tcp(tcp) = frame.transport { Some(tcp) } else { None },
+            tcp: frame.tcp(),
             reply: frame.is_echo_reply(),
             bytes: u32::from(frame.ip.total_len),
         };

@@ -11,7 +11,7 @@ use crate::nat::rewrite::{End, rewrite};
 use crate::nat::session::{INSIDE, OUTSIDE};
 use crate::nat::statics::Target;
 use crate::nat::{Outbound, Translation};
-use crate::packet::{DropReason, Frame, PacketBuf, Transport, Verdict};
+use crate::packet::{DropReason, Frame, PacketBuf, Verdict};
 use crate::wire::eth::{Eth, ethertype};
 
 impl<B: PacketBuf> Router<B> {
@@ -34,7 +34,7 @@ impl<B: PacketBuf> Router<B> {
     ) -> Result<(Frame<B>, Translation), Verdict> {
         let Some(tuple) = frame.tuple() else { return Err(self.ended(DropReason::Protocol)) };
         let mut frame = self.age(view, frame, now)?;
-        let tcp = if let Transport::Tcp(tcp) = frame.transport { Some(tcp) } else { None };
+        let tcp = frame.tcp();
         let packet = FromInside {
             ingress: frame.ingress,
             tuple: &tuple,
@@ -99,7 +99,7 @@ impl<B: PacketBuf> Router<B> {
         now: Nanos,
     ) -> Way {
         let Some(tuple) = frame.tuple() else { return Err(self.ended(DropReason::Protocol)) };
-        let tcp = if let Transport::Tcp(tcp) = frame.transport { Some(tcp) } else { None };
+        let tcp = frame.tcp();
         let packet = FromOutside {
             wan,
             ingress: frame.ingress,
