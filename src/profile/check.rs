@@ -11,6 +11,8 @@ use std::mem::take;
 
 use crate::base::Ipv4Net;
 
+use super::group_types::{Failback, Group, Member, Mode, NoneFit, OnFailback, OnFailover};
+use super::health_types::Health;
 use super::mistake::{Report, closest, show};
 use super::names::{Names, did_you_mean};
 use super::nat_types::Nat;
@@ -20,7 +22,7 @@ use super::pools::{self, RawPool};
 use super::raw::{Raw, RawHealth, RawInterface, RawWan};
 use super::rule_types::{Forward, OneToOne, Rule};
 use super::rules;
-use super::types::{Health, Interface, MAX_INTERFACES, MAX_WANS, PortSpec, Position, Profile, Route, Wan};
+use super::types::{Interface, MAX_INTERFACES, MAX_WANS, PortSpec, Position, Profile, Route, Wan};
 use super::value::is_yaml_word;
 
 /// What an interface is for.
@@ -72,13 +74,30 @@ pub(super) fn check(mut raw: Raw, report: &mut Report) -> Profile {
         engine: raw.engine,
         interfaces: interfaces.collect(),
         routes,
+        groups: vec![default_group(&wans)],
         wans,
+        policy: Vec::new(),
+        on_failover: OnFailover::default(),
+        on_failback: OnFailback::default(),
+        hooks: Vec::new(),
         forwards: around.forwards,
         one_to_one: around.one_to_one,
         firewall: around.firewall,
         nat: around.nat,
         icmp: raw.icmp,
         management: raw.management,
+    }
+}
+
+/// All WANs in their order, a tier each.
+fn default_group(wans: &[Wan]) -> Group {
+    let members = (0..wans.len()).zip(1..).map(|(wan, tier)| Member { wan, tier, weight: 1 });
+    Group {
+        name: "default".to_owned(),
+        mode: Mode::default(),
+        members: members.collect(),
+        failback: Failback::default(),
+        none_fit: NoneFit::default(),
     }
 }
 
@@ -185,7 +204,8 @@ fn wans(raw: &Raw, report: &mut Report) -> (Vec<Wan>, Vec<Role>) {
         }
         lines.insert(wan.name.as_str(), wan.at.line);
         if let Some(&interface) = index.get(wan.name.as_str()) {
-            out.push(Wan { interface, health, pool: wan.pool.iter().map(RawPool::pool).collect() });
+            let pool = wan.pool.iter().map(RawPool::pool).collect();
+            out.push(Wan { interface, health, metered: false, pool });
             continue;
         }
         known = false;

@@ -12,6 +12,8 @@
 
 mod check;
 mod forwards;
+mod group_types;
+mod health_types;
 mod mistake;
 mod names;
 mod nat;
@@ -35,14 +37,19 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
+pub use group_types::{
+    Failback, Fate, Group, Hook, HookEvent, MAX_GROUPS, Member, Mode, NoneFit, OnFailback, OnFailover,
+    Otherwise, Policy, TcpFate, Use,
+};
+pub use health_types::{Bfd, BfdPeer, Degraded, Health, Host, Target, TargetProbe, Targets};
 pub use mistake::{Mistake, Mistakes};
 pub use nat_types::{
     Filter, Filtering, Full, Log, Midstream, MssClamp, Nat, Quarantine, Share, Timeouts, WhenFull,
 };
 pub use rule_types::{Action, Forward, Match, OneToOne, Pool, PoolArp, Rule, To, WhenDown};
 pub use types::{
-    DEFAULT_JOURNAL, DEFAULT_SOCKET, Engine, Health, Hugepages, Icmp, Idle, Interface, MAX_INTERFACES,
-    MAX_WANS, Management, PortSpec, Position, Profile, Route, Wan,
+    DEFAULT_JOURNAL, DEFAULT_SOCKET, Engine, Hugepages, Icmp, Idle, Interface, MAX_INTERFACES, MAX_WANS,
+    Management, PortSpec, Position, Profile, Route, Wan,
 };
 
 use mistake::Report;

@@ -9,6 +9,7 @@ use std::net::Ipv4Addr;
 use crate::base::{Ipv4Net, Nanos};
 
 use super::forwards::{self, RawForward, RawOneToOne};
+use super::health_types::Health;
 use super::mistake::{Report, show};
 use super::nat::{self, RawNat};
 use super::pools::{self, RawPool};
@@ -18,7 +19,7 @@ use super::schema::{
 };
 use super::settings;
 use super::tree::{Node, Value};
-use super::types::{Engine, Health, Icmp, Management, PortSpec, Position};
+use super::types::{Engine, Icmp, Management, PortSpec, Position};
 use super::value::{address, integer32, network, port, span, text, wrong_type};
 
 /// A value and where it stands.

@@ -12,6 +12,8 @@ use serde::{Serialize, Serializer};
 
 use crate::base::{Ipv4Net, Nanos};
 
+use super::group_types::{Group, Hook, OnFailback, OnFailover, Policy};
+use super::health_types::Health;
 use super::nat_types::Nat;
 use super::rule_types::{Forward, OneToOne, Pool, Rule};
 
@@ -63,6 +65,16 @@ pub struct Profile {
     pub routes: Vec<Route>,
     /// In order of preference; 1 to `MAX_WANS`, no interface twice.
     pub wans: Vec<Wan>,
+    /// WANs that stand in for each other; the first is `default`.
+    pub groups: Vec<Group>,
+    /// In the order of the file; the first that fits decides.
+    pub policy: Vec<Policy>,
+    /// What becomes of flows whose WAN is left for being unfit.
+    pub on_failover: OnFailover,
+    /// What becomes of flows on a stand-in when a better WAN is back.
+    pub on_failback: OnFailback,
+    /// In the order of the file; at most 16.
+    pub hooks: Vec<Hook>,
     /// Ports that lead inside, in the order of the file; the first that fits serves.
     pub forwards: Vec<Forward>,
     /// Outside addresses of single inside hosts.
@@ -209,29 +221,10 @@ pub struct Wan {
     pub interface: usize,
     /// How its fitness is found.
     pub health: Health,
+    /// What leaves by it costs: flows do not stay on it for longer than they must.
+    pub metered: bool,
     /// Addresses for mappings besides the interface's own; apart from each other and from those of other WANs.
     pub pool: Vec<Pool>,
-}
-
-/// How a WAN's fitness is found.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Health {
-    /// Span between two probes of the gateway; 50 ms to 10 s.
-    #[serde(rename = "arp_every_ns", serialize_with = "nanos")]
-    pub arp_every: Nanos,
-    /// Probes lost in a row until the WAN is down; 1 to 100.
-    pub failures: u32,
-    /// Probes answered in a row until it may be up again; 1 to 1000.
-    pub successes: u32,
-    /// How long it has to stay fit until it is up again; 0 to 1 h.
-    #[serde(rename = "stable_ns", serialize_with = "nanos")]
-    pub stable: Nanos,
-}
-
-impl Default for Health {
-    fn default() -> Health {
-        Health { arp_every: Nanos::from_ms(250), failures: 3, successes: 5, stable: Nanos::from_s(10) }
-    }
 }
 
 /// ICMP errors of the router itself.

@@ -28,9 +28,7 @@ fn the_shortest_profile_gets_every_default() {
     assert_eq!(isp1.gateway, Some(Ipv4Addr::new(203, 0, 113, 1)));
     assert_eq!(isp1.at, Position { line: 4, column: 3 });
     assert_eq!(profile.wans.iter().map(|wan| wan.interface).collect::<Vec<_>>(), [1, 2]);
-    let health =
-        Health { arp_every: Nanos::from_ms(250), failures: 3, successes: 5, stable: Nanos::from_s(10) };
-    assert!(profile.wans.iter().all(|wan| wan.health == health));
+    assert!(profile.wans.iter().all(|wan| wan.health == Health::default() && !wan.metered));
 }
 
 #[test]
@@ -79,9 +77,14 @@ fn every_supported_key_is_read() {
     let route =
         Route { to: "10.0.0.0/8".parse().unwrap(), via: Ipv4Addr::new(192, 168, 10, 254), interface: 1 };
     assert_eq!(profile.routes, [route]);
-    let health =
-        Health { arp_every: Nanos::from_ms(50), failures: 100, successes: 1000, stable: Nanos::from_s(3600) };
-    assert_eq!(profile.wans, [Wan { interface: 0, health, pool: Vec::new() }]);
+    let health = Health {
+        arp_every: Nanos::from_ms(50),
+        failures: 100,
+        successes: 1000,
+        stable: Nanos::from_s(3600),
+        ..Health::default()
+    };
+    assert_eq!(profile.wans, [Wan { interface: 0, health, metered: false, pool: Vec::new() }]);
     let timeouts = Timeouts {
         tcp: Nanos::from_s(3 * 3600),
         tcp_transitory: Nanos::from_s(10),
