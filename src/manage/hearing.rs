@@ -8,7 +8,7 @@ use super::{Manager, ODD_EVERY, ODD_MOST, neighbors};
 use crate::base::{IfaceId, Mac, Nanos, WanId};
 use crate::engine::{PROBE_LEN, ToManager, ToWorker};
 use crate::path::Notice;
-use crate::wan::Input;
+use crate::wan::{Input, Probe};
 use crate::wire::arp::Arp;
 
 /// Addresses besides its own that an interface announces, at most.
@@ -24,7 +24,10 @@ impl Manager {
                 self.neighbors(now, |book, out| book.heard(now, iface, ip, mac, &mut |e| out.push(e)));
                 let probed = self.view.wans.iter().position(|w| w.iface == iface && w.gateway == ip);
                 if let Some(wan) = probed.filter(|_| reply) {
-                    self.input(now, Input::ProbeReply { wan: WanId(wan as u8), at });
+                    self.input(
+                        now,
+                        Input::ProbeReply { wan: WanId(wan as u8), probe: Probe::Gateway, round: None, at },
+                    );
                 }
             }
             ToManager::Notice(Notice::Refused { reason }) => {
@@ -39,7 +42,7 @@ impl Manager {
                 self.odd(now, iface, ip, "conflict", mac, None);
             }
             ToManager::ProbeSent { wan, at } => {
-                self.input(now, Input::ProbeSent { wan, at });
+                self.input(now, Input::ProbeSent { wan, probe: Probe::Gateway, round: 0, at });
             }
             ToManager::Taken { generation, at, old } => {
                 (self.lanes[lane].taken, self.lanes[lane].taken_at) = (generation, at);

@@ -9,7 +9,7 @@ use crate::base::Nanos;
 use crate::engine::{Latencies, SessionRow, Snapshot};
 use crate::nat::session::{INSIDE, OUTSIDE};
 use crate::nat::timeouts::tick;
-use crate::wan::WanStatus;
+use crate::wan::{Standing, WanStatus};
 use crate::wire::protocol;
 
 /// Busy time and packets of a worker over the last second.
@@ -97,7 +97,7 @@ impl Manager {
                 "rx_bytes": traffic.rx_bytes,
                 "tx_bytes": traffic.tx_bytes,
                 "reason": status.reason.to_string(),
-                "standing": status.standing,
+                "standing": self.wans.group(0).standings.get(id.index()).map(standing),
             })
         };
         Value::Array(self.wans.iter().map(row).collect())
@@ -144,6 +144,16 @@ impl Manager {
     pub(super) fn counters_json(&self) -> Value {
         let sum = self.totals();
         Value::Object(sum.counters.iter().map(|(name, n)| (name.to_string(), json!(n))).collect())
+    }
+}
+
+/// The name of a standing.
+fn standing(standing: &Standing) -> &'static str {
+    match standing {
+        Standing::Carrying => "carrying",
+        Standing::Kept => "kept",
+        Standing::Draining { .. } => "draining",
+        Standing::Left => "left",
     }
 }
 

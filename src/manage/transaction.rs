@@ -31,8 +31,12 @@ impl Manager {
 
     fn effect(&mut self, now: Nanos, effect: Effect) {
         match effect {
-            Effect::Probe { wan } => self.probe(wan),
-            Effect::Link { .. } | Effect::Standing(_) => {}
+            Effect::Probe { wan, .. } => self.probe(wan),
+            Effect::Link { .. }
+            | Effect::Standing(_)
+            | Effect::Blamed { .. }
+            | Effect::Confirming { .. }
+            | Effect::Cleared { .. } => {}
             Effect::Admin { wan, from, to } => {
                 let fields = json!({ "wan": self.wan_name(wan), "from": from, "to": to });
                 self.events.add(now, "admin", fields);
@@ -86,7 +90,7 @@ impl Manager {
                 Kind::Failback => "failback",
                 Kind::Failover => "failover",
                 Kind::Lost => "wan_none",
-                Kind::Initial | Kind::Resumed | Kind::Handover => "selection",
+                Kind::Initial | Kind::Resumed | Kind::Handover | Kind::Resort => "selection",
             };
             let name = |wan: Option<WanId>| wan.map(|w| self.wan_name(w).to_string());
             let fields = json!({

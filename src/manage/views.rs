@@ -44,7 +44,7 @@ pub fn first(profile: &Profile, ports: &[PortInfo], workers: usize) -> View {
         let near = interface.addresses.iter().find(|a| interface.gateway.is_some_and(|g| a.contains(g)));
         let address = near.or(interface.addresses.first()).map_or(Ipv4Addr::UNSPECIFIED, |a| a.addr);
         let addresses = rules::pool(w).unwrap_or_else(|| Addresses::one(address));
-        Uplink { addresses, epoch: 0, fit: false }
+        Uplink { addresses, epoch: 1, fit: false }
     };
     let connected = ifaces.iter().enumerate().filter(|(_, i)| i.wan.is_none()).flat_map(|(n, i)| {
         i.addresses.iter().map(move |net| Route { net: *net, iface: IfaceId(n as u8), via: None })
@@ -79,9 +79,9 @@ pub fn next(last: &View, wans: &wan::Wans, links: &[bool]) -> View {
     }
     view.generation = Generation(last.generation.0 + 1);
     view.uplinks.carrying = wans.carrying();
-    for (id, status) in wans.iter() {
+    for ((id, status), bond) in wans.iter().zip(&wans.group(0).bonds) {
         let uplink = &mut view.uplinks.wans[id.index()];
-        uplink.epoch = status.epoch;
+        uplink.epoch = u16::from(bond.epoch);
         uplink.fit = status.sends();
     }
     view.indexed()
@@ -116,15 +116,16 @@ pub fn nat_config(profile: &Profile, workers: usize, seed: u64) -> NatConfig {
     }
 }
 
-/// The health of the WANs, as the profile wants it.
-pub fn health(profile: &Profile) -> Vec<wan::Health> {
+/// The WANs in one group, as the profile wants them.
+pub fn health(profile: &Profile) -> wan::Config {
     let health = |w: &crate::profile::Wan| wan::Health {
         arp_every: w.health.arp_every,
         failures: w.health.failures,
         successes: w.health.successes,
         stable: w.health.stable,
+        ..wan::Health::default()
     };
-    profile.wans.iter().map(health).collect()
+    wan::Config::plain(profile.wans.iter().map(health).collect())
 }
 
 /// How long a published view may take to be taken by all workers before it is told without.

@@ -12,9 +12,14 @@
 //! - Selection, standings and epochs change in one `step`, hence in one published view.
 #![forbid(unsafe_code)]
 
-mod detector;
+mod bonds;
+mod config;
+mod gateway;
+mod groups;
+mod reasons;
 mod select;
 mod state;
+mod status;
 mod types;
 
 #[cfg(test)]
@@ -24,29 +29,40 @@ mod tests_select;
 #[cfg(test)]
 mod tests_sim;
 
+pub use config::{
+    Config, Degraded, Failback, Fate, GroupConfig, Health, Member, Mode, NoneFit, OnFailback, OnFailover,
+    Target, TargetKind, TcpFate,
+};
+pub use status::{Bond, GroupStatus, Standing, State, TargetStatus, WanStatus};
 pub use types::{
-    Admin, Cause, Effect, Health, Input, Kind, Reason, Refused, Selection, Standing, StandingChange, State,
-    StateChange, WanStatus,
+    Admin, BfdSays, Cause, Effect, Evidence, Input, Kind, Probe, Reason, Refused, Selection, StandingChange,
+    StateChange,
 };
 
 use crate::base::{Nanos, WanId};
-use select::Selector;
+use groups::Group;
 use state::Wan;
 
-/// All WANs of a router, in order of preference.
+/// All WANs of a router, and the groups that choose among them.
 #[derive(Clone, Debug)]
 pub struct Wans {
     wans: Vec<Wan>,
-    selector: Selector,
+    groups: Vec<Group>,
     now: Nanos,
 }
 
 impl Wans {
-    /// One WAN for each of `health`, the preferred first; beyond 256 they are cut off. The first probes are due at once.
-    pub fn new(health: Vec<Health>, now: Nanos) -> Wans {
-        let wans = health.into_iter().zip(0..=u8::MAX);
-        let wans = wans.map(|(health, id)| Wan::new(WanId(id), health, now)).collect();
-        Wans { wans, selector: Selector::default(), now }
+    /// The WANs and groups of `config`; what is beyond 256 and 64 is cut off. The first probes are due at once.
+    pub fn new(config: Config, now: Nanos) -> Wans {
+        let wans: Vec<Wan> =
+            config.wans.into_iter().zip(0..=u8::MAX).map(|(h, id)| Wan::new(WanId(id), h, now)).collect();
+        let mut groups = config.groups;
+        if groups.is_empty() {
+            groups.push(GroupConfig::plain(wans.len()));
+        }
+        let groups = groups.into_iter().take(Config::GROUPS).zip(0..=u8::MAX);
+        let groups = groups.map(|(group, id)| Group::new(id, group, wans.len())).collect();
+        Wans { wans, groups, now }
     }
 
     /// Takes in what happened and hands out what follows from it. A `wan` that does not exist is ignored.
@@ -66,23 +82,34 @@ impl Wans {
                     wan.link(now, up, out);
                 }
             }
-            Input::ProbeSent { wan, at } => {
+            Input::ProbeSent { wan, at, .. } => {
                 if let Some(wan) = self.wans.get_mut(wan.index()) {
                     wan.sent(at.min(now));
                 }
             }
-            Input::ProbeReply { wan, at } => {
+            Input::ProbeReply { wan, at, .. } => {
                 if let Some(wan) = self.wans.get_mut(wan.index()) {
                     wan.reply(now, at.min(now), out);
                 }
             }
+            Input::Bfd { .. } | Input::Silence { .. } => {}
+            Input::Address { wan } => self.groups.iter_mut().for_each(|group| group.readdress(wan, out)),
             Input::Admin { wan, admin, force } => {
                 self.set_admin(wan, admin, force, out)?;
                 operator = true;
             }
             Input::Tick => self.wans.iter_mut().for_each(|wan| wan.tick(now, out)),
         }
-        self.selector.run(&mut self.wans, now, operator, out);
+        for group in &mut self.groups {
+            group.run(&self.wans, now, operator, out);
+        }
+        for (wan, id) in self.wans.iter_mut().zip(0..=u8::MAX) {
+            let id = WanId(id);
+            let carriers = || self.groups.iter().filter(|group| group.status.carries(id));
+            wan.status.carrying = carriers().next().is_some();
+            wan.status.resort = carriers().any(|group| group.status.resort);
+            wan.status.holds = self.groups.iter().any(|group| group.holds(id));
+        }
         Ok(())
     }
 
@@ -114,7 +141,9 @@ impl Wans {
 
     /// When the next `Tick` is wanted; `Nanos::NEVER` while every link is down.
     pub fn next_deadline(&self) -> Nanos {
-        self.wans.iter().map(Wan::due).min().unwrap_or(Nanos::NEVER)
+        let wans = self.wans.iter().map(Wan::due);
+        let groups = self.groups.iter().map(|group| group.due(&self.wans, self.now));
+        wans.chain(groups).min().unwrap_or(Nanos::NEVER)
     }
 
     /// How `wan` is and stands.
@@ -130,8 +159,19 @@ impl Wans {
         self.wans.iter().zip(0..=u8::MAX).map(|(wan, id)| (WanId(id), &wan.status))
     }
 
-    /// The WAN that new sessions go to.
+    /// How a group stands; one without anything if there is no such group.
+    pub fn group(&self, group: u8) -> &GroupStatus {
+        static NONE: GroupStatus = GroupStatus::none();
+        self.groups.get(usize::from(group)).map_or(&NONE, |group| &group.status)
+    }
+
+    /// All groups, the default one first.
+    pub fn groups(&self) -> impl Iterator<Item = &GroupStatus> {
+        self.groups.iter().map(|group| &group.status)
+    }
+
+    /// The WAN that new sessions of the default group go to, or the first of them.
     pub fn carrying(&self) -> Option<WanId> {
-        self.selector.carrying()
+        self.group(0).carrying.first().map(|(id, _)| *id)
     }
 }

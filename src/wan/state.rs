@@ -14,8 +14,11 @@
 
 use crate::base::{Nanos, WanId};
 
-use super::detector::{Detector, Sign, Verdict};
-use super::types::{Effect, Health, Reason, State, StateChange, WanStatus};
+use super::config::Health;
+use super::gateway::{Detector, Sign, Verdict};
+use super::status::{State, WanStatus};
+use super::types::Admin;
+use super::types::{Effect, Evidence, Probe, Reason, StateChange};
 
 /// A probe that could not be sent says nothing of the WAN. So many in a row say that it cannot be used: 5 s by default.
 const UNSENT: u32 = 20;
@@ -30,6 +33,7 @@ pub(super) struct Wan {
     good_since: Nanos,
     /// Rounds in a row in which no probe was sent and nothing heard.
     unsent: u32,
+    link_since: Option<Nanos>,
     pub(super) status: WanStatus,
 }
 
@@ -37,10 +41,11 @@ impl Wan {
     pub(super) fn new(id: WanId, health: Health, now: Nanos) -> Wan {
         Wan {
             id,
-            health,
             detector: Detector::new(health.arp_every, now),
+            health,
             good_since: now,
             unsent: 0,
+            link_since: None,
             status: WanStatus { since: now, ..WanStatus::default() },
         }
     }
@@ -55,6 +60,7 @@ impl Wan {
             return;
         }
         out(Effect::Link { wan: self.id, up });
+        self.link_since = Some(now);
         if !up {
             self.detector.stop();
             self.status.misses = 0;
@@ -87,7 +93,7 @@ impl Wan {
             match self.status.state {
                 State::Probing => self.change(now, State::Up, Reason::FirstAnswer, out),
                 State::Down if self.recovered(at) => self.change(now, State::Up, Reason::Recovered, out),
-                State::Up | State::Down => {}
+                State::Up | State::Degraded | State::Down => {}
             }
         }
         self.show();
@@ -96,7 +102,7 @@ impl Wan {
     /// Judges the round that is due, and asks for the next probe.
     pub(super) fn tick(&mut self, now: Nanos, out: &mut impl FnMut(Effect)) {
         let Some(verdict) = self.detector.turn(now) else { return };
-        out(Effect::Probe { wan: self.id });
+        out(Effect::Probe { wan: self.id, probe: Probe::Gateway, round: 0 });
         match verdict {
             Verdict::None | Verdict::Answered => self.unsent = 0,
             Verdict::Unsent(unseen) => {
@@ -118,6 +124,34 @@ impl Wan {
         self.show();
     }
 
+    fn evidence(&self, reason: Reason) -> Vec<Evidence> {
+        let (misses, failures) = (u64::from(self.status.misses), u64::from(self.health.failures));
+        match reason {
+            Reason::LinkLost => vec![Evidence::new(self.id, "link", 0, 1, "")],
+            Reason::GatewaySilent => vec![Evidence::new(self.id, "gateway", misses, failures, "probes")],
+            _ => Vec::new(),
+        }
+    }
+
+    pub(super) fn metered(&self) -> bool {
+        self.health.metered
+    }
+
+    /// Down, but it answers again.
+    pub(super) fn answers(&self) -> bool {
+        self.status.successes > 0 && self.status.admin != Admin::Down
+    }
+
+    /// The gateway has answered since the link came.
+    pub(super) fn reachable(&self) -> bool {
+        self.status.link == Some(true) && self.status.last_ok >= self.link_since
+    }
+
+    /// And does so still.
+    pub(super) fn gateway_well(&self) -> bool {
+        self.status.misses < self.health.failures
+    }
+
     fn recovered(&self, at: Nanos) -> bool {
         self.status.successes >= self.health.successes && at.since(self.good_since) >= self.health.stable
     }
@@ -135,8 +169,15 @@ impl Wan {
         self.status.state = to;
         self.status.since = now;
         self.status.reason = reason;
+        self.status.evidence = self.evidence(reason);
         self.show();
-        out(Effect::State(StateChange { wan: self.id, from, to, reason }));
+        out(Effect::State(StateChange {
+            wan: self.id,
+            from,
+            to,
+            reason,
+            evidence: self.status.evidence.clone(),
+        }));
     }
 
     fn show(&mut self) {

@@ -1,46 +1,16 @@
-//! The vocabulary of the WAN machinery: what goes in, what comes out, and how one WAN stands.
+//! The vocabulary of the WAN machinery: what goes in, and what comes out.
 //!
 //! Inputs and effects are plain values that can be written down and read back: a journal of inputs with their times
 //! is all that is needed to come to the same effects again. Times are those of the hand that measured them: a
 //! worker stamps what it sends and receives, the caller's `now` says when the machinery got to know.
 
-use std::fmt;
+use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
 
+pub use super::reasons::{Cause, Kind, Reason};
+use super::status::{Bond, Standing, State};
 use crate::base::{Nanos, WanId};
-
-/// When a WAN counts as dead, and when as well again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Health {
-    /// The time from one ARP request to the gateway to the next.
-    pub arp_every: Nanos,
-    /// So many lost probes in a row make it down.
-    pub failures: u32,
-    /// So many answered probes in a row are the least that brings it up after a down.
-    pub successes: u32,
-    /// And so long must nothing be lost meanwhile.
-    pub stable: Nanos,
-}
-
-impl Default for Health {
-    fn default() -> Health {
-        Health { arp_every: Nanos::from_ms(250), failures: 3, successes: 5, stable: Nanos::from_s(10) }
-    }
-}
-
-/// What the probes say of a WAN.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum State {
-    /// Nothing known yet.
-    #[default]
-    Probing,
-    /// The link is there and the gateway answers.
-    Up,
-    /// No link, or a silent gateway, or not long enough well since.
-    Down,
-}
 
 /// The operator's word on a WAN.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -55,17 +25,26 @@ pub enum Admin {
     Drain,
 }
 
-/// What a WAN is used for.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+/// Who is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Standing {
-    /// New sessions go here.
-    Carrying,
-    /// Existing sessions stay, no new ones come.
-    #[default]
-    Kept,
-    /// A failover left it: its mappings move, or are reset, with their next packet.
-    Left,
+pub enum Probe {
+    /// The gateway, by ARP.
+    Gateway,
+    /// The so-manieth target of the WAN's `Health`.
+    Target(u8),
+}
+
+/// What has become of a WAN's BFD session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum BfdSays {
+    /// It is up.
+    Up,
+    /// It was up and is not: the WAN is down.
+    Lost,
+    /// The peer has taken it down on purpose, which says nothing of the WAN (RFC 5882 3.2).
+    Withdrawn,
 }
 
 /// What has happened.
@@ -83,15 +62,40 @@ pub enum Input {
     ProbeSent {
         /// By which WAN.
         wan: WanId,
+        /// To whom.
+        probe: Probe,
+        /// As it was asked for.
+        round: u32,
         /// When it was put on the wire.
         at: Nanos,
     },
-    /// The gateway has answered an ARP request.
+    /// A probe was answered.
     ProbeReply {
         /// On which WAN.
         wan: WanId,
+        /// By whom.
+        probe: Probe,
+        /// The probe that it answers; `None` from the gateway, as ARP carries no number.
+        round: Option<u32>,
         /// When it was taken off the wire.
         at: Nanos,
+    },
+    /// Of the BFD session with the gateway.
+    Bfd {
+        /// On which WAN.
+        wan: WanId,
+        /// What has become of it.
+        says: BfdSays,
+    },
+    /// The traffic of a busy WAN has fallen silent, says its `Sensor`.
+    Silence {
+        /// Which WAN.
+        wan: WanId,
+    },
+    /// The address of a WAN has changed: everything on it is left, TCP at once.
+    Address {
+        /// Which WAN.
+        wan: WanId,
     },
     /// The operator has spoken.
     Admin {
@@ -107,13 +111,17 @@ pub enum Input {
 }
 
 /// What is to be done, or told.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "effect", rename_all = "snake_case")]
 pub enum Effect {
-    /// Send one ARP request to the gateway now, and confirm it with `Input::ProbeSent`.
+    /// Send one probe now, and confirm it with `Input::ProbeSent`.
     Probe {
         /// By which WAN.
         wan: WanId,
+        /// To whom.
+        probe: Probe,
+        /// Its number: comes back with what is told of it.
+        round: u32,
     },
     /// The link has come or gone, or is known for the first time.
     Link {
@@ -133,14 +141,58 @@ pub enum Effect {
     },
     /// A WAN's state has changed.
     State(StateChange),
-    /// New sessions go elsewhere from now on.
+    /// A group's new sessions go elsewhere from now on.
     Selected(Selection),
-    /// A WAN is used in another way from now on. Comes after the `Selected` of the same transaction.
+    /// A group uses a WAN in another way, or its bond has changed. Comes after the `Selected` of the same transaction.
     Standing(StandingChange),
+    /// Targets have died for all WANs at once: no WAN is taken down for them.
+    Blamed {
+        /// As the operator wrote them.
+        targets: Vec<String>,
+    },
+    /// A busy WAN has fallen silent: probes find out.
+    Confirming {
+        /// Which WAN.
+        wan: WanId,
+    },
+    /// It answers, or cannot be asked: it stays.
+    Cleared {
+        /// Which WAN.
+        wan: WanId,
+    },
+}
+
+/// A measured value against its threshold: what a decision was made by.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Evidence {
+    /// On which WAN.
+    pub wan: WanId,
+    /// `link gateway icmp tcp dns http bfd loss latency jitter silence`
+    pub probe: Cow<'static, str>,
+    /// Whom it was measured at, as the operator wrote it; empty if that is clear.
+    pub target: String,
+    /// What was measured.
+    pub value: u64,
+    /// What it was held against.
+    pub threshold: u64,
+    /// `probes rounds percent us ms`; empty if it has none.
+    pub unit: Cow<'static, str>,
+}
+
+impl Evidence {
+    pub(super) fn new(
+        wan: WanId,
+        probe: &'static str,
+        value: u64,
+        threshold: u64,
+        unit: &'static str,
+    ) -> Evidence {
+        Evidence { wan, probe: probe.into(), target: String::new(), value, threshold, unit: unit.into() }
+    }
 }
 
 /// A WAN's state has changed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StateChange {
     /// Of which WAN.
     pub wan: WanId,
@@ -150,28 +202,36 @@ pub struct StateChange {
     pub to: State,
     /// Why.
     pub reason: Reason,
+    /// What was measured.
+    pub evidence: Vec<Evidence>,
 }
 
-/// A WAN is used in another way.
+/// A group uses a WAN in another way, or its bond has changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StandingChange {
+    /// Which group.
+    pub group: u8,
     /// Which WAN.
     pub wan: WanId,
     /// How it stood.
     pub from: Standing,
-    /// How it stands.
+    /// How it stands; the same if only the bond has changed.
     pub to: Standing,
-    /// Its epoch, already counted up if `to` is `Left`.
-    pub epoch: u16,
+    /// The bond from now on.
+    pub bond: Bond,
 }
 
-/// New sessions go elsewhere.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// A group's new sessions go elsewhere.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Selection {
-    /// The WAN that carried last, be it now or before an outage; `None` before the first.
+    /// Which group.
+    pub group: u8,
+    /// The WAN that carries no more; in balance, when one only joins, one of those that go on. `None` before the first.
     pub from: Option<WanId>,
-    /// The WAN that carries from now on; `None` if none is fit.
+    /// The WAN that carries from now on; in balance, when one only goes, one of those that go on. `None` if nobody does.
     pub to: Option<WanId>,
+    /// All that carry from now on.
+    pub carrying: Vec<WanId>,
     /// What kind of change it is.
     pub kind: Kind,
     /// What brought it about.
@@ -180,87 +240,8 @@ pub struct Selection {
     pub last_ok: Option<Nanos>,
     /// When it was decided.
     pub detected: Nanos,
-}
-
-/// The kinds of a change of selection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Kind {
-    /// The first WAN that ever carries.
-    Initial,
-    /// `from` is down, `to` takes over and its sessions follow.
-    Failover,
-    /// A preferred WAN is fit again; `from` is fit as well and keeps its sessions.
-    Failback,
-    /// `from` is drained: it keeps its sessions, `to` gets the new ones.
-    Handover,
-    /// No WAN is fit. Nothing moves.
-    Lost,
-    /// After `Lost`, the WAN that carried last is fit again.
-    Resumed,
-}
-
-/// Why a WAN is in its state.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Reason {
-    /// Nothing has happened yet.
-    #[default]
-    Start,
-    /// The link is gone.
-    LinkLost,
-    /// `failures` probes in a row were lost.
-    GatewaySilent,
-    /// For `UNSENT` rounds no probe could be sent, and nothing was heard.
-    CannotSend,
-    /// The first good round after the start.
-    FirstAnswer,
-    /// `successes` and `stable` are fulfilled.
-    Recovered,
-}
-
-impl fmt::Display for Reason {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Reason::Start => "no answer yet",
-            Reason::LinkLost => "link lost",
-            Reason::GatewaySilent => "gateway silent",
-            Reason::CannotSend => "nothing can be sent",
-            Reason::FirstAnswer => "gateway answers",
-            Reason::Recovered => "stable again",
-        })
-    }
-}
-
-/// What brought a change of selection about.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Cause {
-    /// The link went.
-    LinkLost,
-    /// The gateway fell silent.
-    GatewaySilent,
-    /// Nothing could be sent there any more.
-    CannotSend,
-    /// The first good round after the start.
-    FirstAnswer,
-    /// A WAN that was down is well again.
-    Recovered,
-    /// The operator's override, or its end.
-    Operator,
-}
-
-impl fmt::Display for Cause {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Cause::LinkLost => "link lost",
-            Cause::GatewaySilent => "gateway silent",
-            Cause::CannotSend => "nothing can be sent",
-            Cause::FirstAnswer => "gateway answers",
-            Cause::Recovered => "stable again",
-            Cause::Operator => "operator",
-        })
-    }
+    /// What was measured at the WAN that `cause` speaks of.
+    pub evidence: Vec<Evidence>,
 }
 
 /// Why the operator's word was not taken.
@@ -269,49 +250,4 @@ pub enum Refused {
     /// It would leave no WAN for new sessions.
     #[error("it is the last fit WAN: new sessions would have nowhere to go (--force does it all the same)")]
     LastFit,
-}
-
-/// How a WAN is and stands.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct WanStatus {
-    /// What the probes say.
-    pub state: State,
-    /// What the operator says.
-    pub admin: Admin,
-    /// The link; `None` until first told.
-    pub link: Option<bool>,
-    /// New sessions go here: the same as `standing == Carrying`.
-    pub carrying: bool,
-    /// What it is used for.
-    pub standing: Standing,
-    /// Counts up each time the WAN becomes `Left`; what was made under an older one is stale.
-    pub epoch: u16,
-    /// Since when `state` holds.
-    pub since: Nanos,
-    /// Why `state` holds.
-    pub reason: Reason,
-    /// The last reply of the gateway.
-    pub last_ok: Option<Nanos>,
-    /// Probes lost in a row, as of now.
-    pub misses: u32,
-    /// Probes answered in a row with the link up, as of now.
-    pub successes: u32,
-    /// Smoothed round trip time to the gateway; none while down.
-    pub rtt_us: Option<u32>,
-    /// Smoothed difference between one round trip and the next; none while down.
-    pub jitter_us: Option<u32>,
-    /// Lost probes of the last 100; none before the first.
-    pub loss_percent: Option<u8>,
-}
-
-impl WanStatus {
-    /// Fit for new sessions: up, and left to the probes by the operator.
-    pub fn fit(&self) -> bool {
-        self.state == State::Up && self.admin == Admin::Auto
-    }
-
-    /// Packets of existing sessions can be sent: up, and not put down by the operator.
-    pub fn sends(&self) -> bool {
-        self.state == State::Up && self.admin != Admin::Down
-    }
 }
