@@ -7,7 +7,7 @@ mod run;
 use std::io::Write;
 use std::process::ExitCode;
 
-use turnout::cli::{self, BenchCommand, CheckArgs, DemoArgs, Hooks, RunArgs};
+use turnout::cli::{self, BenchCommand, CheckArgs, DemoArgs, Hooks, ReplayArgs, RunArgs};
 #[cfg(feature = "dpdk")]
 use turnout::cli::{GeneratorArgs, HandoverArgs, NatArgs, StallArgs};
 use turnout::demo::{self, DemoOptions};
@@ -19,7 +19,7 @@ fn main() -> ExitCode {
     // Lossy: a terminal that does not read must not hold up a failover.
     let (log, _flush) = tracing_appender::non_blocking(std::io::stderr());
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(log).with_target(false).init();
-    cli::run(&Hooks { check, run, demo, bench })
+    cli::run(&Hooks { check, run, demo, replay, bench })
 }
 
 fn check(args: CheckArgs) -> ExitCode {
@@ -43,6 +43,17 @@ fn demo(args: DemoArgs) -> Result<(), String> {
         Ok(true) => Ok(()),
         Ok(false) => Err("the demo did not pass; the table above says what was too much".into()),
         Err(e) => Err(e.to_string()),
+    }
+}
+
+fn replay(args: ReplayArgs) -> Result<(), String> {
+    let replay = turnout::manage::journal::replay::replay(&args.journal).map_err(|e| e.to_string())?;
+    let text = if args.json { format!("{}\n", replay.json()) } else { replay.to_string() };
+    print(&text)?;
+    match replay.differ {
+        0 => Ok(()),
+        1 => Err("this build decides otherwise in one place".into()),
+        n => Err(format!("this build decides otherwise in {n} places")),
     }
 }
 
@@ -160,7 +171,6 @@ fn bench_generator(args: GeneratorArgs) -> Result<(), String> {
 }
 
 /// A reader that has left is no failure.
-#[cfg(feature = "dpdk")]
 fn print(text: &str) -> Result<(), String> {
     match std::io::stdout().write_all(text.as_bytes()) {
         Err(e) if e.kind() != std::io::ErrorKind::BrokenPipe => Err(format!("cannot write the output: {e}")),

@@ -20,8 +20,11 @@ use turnout::engine::rss::{self, Role};
 use turnout::engine::steer::Steer;
 use turnout::engine::{Lcore, ManagerEnd, connect, hand_overs};
 use turnout::manage::control::{Control, Question};
-use turnout::manage::log::{self, Writer};
+use turnout::manage::hooks::{self, Hook, Hooks};
+use turnout::manage::journal;
+use turnout::manage::log;
 use turnout::manage::views::{self, PortInfo};
+use turnout::manage::writer::Writer;
 use turnout::manage::{Answer, Manager, NEIGHBORS};
 use turnout::nat::Nat;
 use turnout::path::{Router, View};
@@ -122,6 +125,19 @@ pub fn run(path: &Path) -> Result<(), Failure> {
     result
 }
 
+/// The hooks, as the profile wants them.
+fn hooks(profile: &Profile) -> Vec<Hook> {
+    let name = |event: &profile::HookEvent| match event {
+        profile::HookEvent::Failover => hooks::FAILOVER,
+        profile::HookEvent::Failback => hooks::FAILBACK,
+        profile::HookEvent::Address => hooks::ADDRESS,
+        profile::HookEvent::Role => hooks::ROLE,
+    };
+    let hook =
+        |hook: &profile::Hook| Hook { events: hook.events.iter().map(name).collect(), run: hook.run.clone() };
+    profile.hooks.iter().map(hook).collect()
+}
+
 /// What the NIC of an interface is told of who owns what comes in there.
 fn rule(wan: bool) -> RssRule {
     let key: fn(usize) -> Option<Vec<u8>> =
@@ -201,8 +217,17 @@ fn serve(
     };
     let links = LinkWatcher::new(ports.iter().enumerate().map(link))?;
     let mut manager = Manager::new(profile, view, lanes, now());
+    manager.read_clock(now);
     if let Some(log) = &started.log {
-        manager.hear_log(log.reports.clone());
+        manager.hear_writer("nat_log", log.reports.clone());
+    }
+    let wan_names = profile.wans.iter().map(|w| profile.interfaces[w.interface].name.clone()).collect();
+    let (journal, pages) = journal::connect(wan_names);
+    let pages = pages.start(&profile.management.journal)?;
+    manager.hear_writer("journal", pages.reports.clone());
+    manager.keep_journal(journal);
+    if let Some(hooks) = Hooks::start(hooks(profile))? {
+        manager.call_hooks(hooks);
     }
     manager.restore(&control.overrides(), now());
     let result = tell_events(&mut manager)

@@ -55,6 +55,16 @@ Examples:
   turnout demo --scenario link-loss --seconds 30
   turnout demo --json | tail -n 1 | jq .failovers")]
     Demo(DemoArgs),
+    /// Decide again what a journal tells, and say where this build decides otherwise
+    #[command(
+        after_long_help = "JOURNAL is a file of the journal, or its folder. Exit status 1 if a decision is
+another one.
+
+Examples:
+  turnout replay /var/lib/turnout
+  turnout replay /var/lib/turnout/decisions.jsonl.3 --json"
+    )]
+    Replay(ReplayArgs),
     /// Measure the packet path on this machine
     #[command(subcommand)]
     Bench(BenchCommand),
@@ -115,6 +125,36 @@ Examples:
   turnout events --follow
   turnout events --follow --json | jq 'select(.kind == \"failover\")'")]
     Events(EventArgs),
+    /// The last failovers: why, on what evidence, what moved, how long it took
+    #[command(after_long_help = "Newest first.
+
+Examples:
+  turnout why
+  turnout why --limit 1
+  turnout why --json | jq '.[0].evidence'")]
+    Why(WhyArgs),
+    /// What would become of a packet, rule by rule; nothing is sent
+    #[command(after_long_help = "The packet is `PROTOCOL SOURCE > DESTINATION`, with ports for tcp and udp.
+
+Examples:
+  turnout explain 'udp 192.168.10.5:5000 > 9.9.9.9:53'
+  turnout explain 'tcp 192.168.10.5:4000 > 203.0.113.80:443' --if isp1=down
+  turnout explain 'tcp 198.51.100.9:5000 > 203.0.113.2:8443' --in isp1")]
+    Explain(ExplainArgs),
+    /// Apply a changed profile: only the difference, sessions stay
+    #[command(
+        after_long_help = "A profile with a mistake changes nothing. What cannot change while the router
+runs (ports, cores, the size of tables) is refused with a list.
+
+Examples:
+  turnout reload
+  turnout reload --confirm 60s      goes back unless `turnout confirm` comes"
+    )]
+    Reload(ReloadArgs),
+    /// Keep what `turnout reload --confirm` has applied
+    #[command(after_long_help = "Examples:
+  turnout reload --confirm 60s && turnout confirm")]
+    Confirm(Talk),
     /// Override what the probes say of a WAN
     #[command(subcommand)]
     Wan(WanCommand),
@@ -213,6 +253,48 @@ pub(super) struct EventArgs {
 }
 
 #[derive(Clone, Debug, Args)]
+pub(super) struct WhyArgs {
+    /// At most so many
+    #[arg(long, value_name = "N", value_parser = number)]
+    pub(super) limit: Option<u64>,
+    #[command(flatten)]
+    pub(super) talk: Talk,
+}
+
+#[derive(Clone, Debug, Args)]
+pub(super) struct ExplainArgs {
+    /// The packet
+    pub(super) packet: String,
+    /// As if this WAN were so; may be given several times
+    #[arg(long = "if", value_name = "WAN=up|down", value_parser = assumption)]
+    pub(super) assume: Vec<(String, bool)>,
+    /// The interface that it comes in by; without it, the one its source is behind
+    #[arg(long = "in", value_name = "NAME")]
+    pub(super) interface: Option<String>,
+    #[command(flatten)]
+    pub(super) talk: Talk,
+}
+
+#[derive(Clone, Debug, Args)]
+pub(super) struct ReloadArgs {
+    /// Go back after this time unless `turnout confirm` comes
+    #[arg(long, value_name = "TIME", value_parser = seconds)]
+    pub(super) confirm: Option<u64>,
+    #[command(flatten)]
+    pub(super) talk: Talk,
+}
+
+/// Options of `turnout replay`.
+#[derive(Clone, Debug, PartialEq, Eq, Args)]
+pub struct ReplayArgs {
+    /// The journal
+    pub journal: PathBuf,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Clone, Debug, Args)]
 pub(super) struct WanArgs {
     /// The WAN's name in the profile
     pub(super) name: String,
@@ -251,6 +333,21 @@ pub struct DemoArgs {
     /// Print the result as JSON in the last line
     #[arg(long)]
     pub json: bool,
+}
+
+/// `isp1=down`.
+fn assumption(text: &str) -> Result<(String, bool), String> {
+    match text.split_once('=') {
+        Some((wan, "down")) if !wan.is_empty() => Ok((wan.to_owned(), false)),
+        Some((wan, "up")) if !wan.is_empty() => Ok((wan.to_owned(), true)),
+        _ => Err("not an assumption; isp1=down and isp1=up are".to_owned()),
+    }
+}
+
+/// A span of whole seconds, at least one: `60s`, `5m`.
+fn seconds(text: &str) -> Result<u64, String> {
+    let span = humantime::parse_duration(text).map_err(|e| format!("not a time: {e}; 60s and 5m are"))?;
+    if span.as_secs() == 0 { Err("at least 1s".to_owned()) } else { Ok(span.as_secs()) }
 }
 
 /// A number that may end in K, M or G.

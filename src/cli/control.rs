@@ -1,10 +1,10 @@
-//! `wan down|drain|auto` and `completions`.
+//! `wan down|drain|auto`, `reload`, `confirm` and `completions`.
 
 use clap::CommandFactory;
 
 use super::Error;
-use super::args::{Cli, WanArgs};
-use super::output::{Screen, cut, plain};
+use super::args::{Cli, ReloadArgs, Talk, WanArgs};
+use super::output::{Screen, cut, plain, rows, seconds, wrap};
 use crate::manage::protocol::{Admin, Request, ask_one};
 
 pub(super) fn down(args: &WanArgs, screen: &mut Screen) -> Result<(), Error> {
@@ -27,6 +27,32 @@ fn set(args: &WanArgs, admin: Admin, done: &str, screen: &mut Screen) -> Result<
     }
     let name = cut(&plain(&args.name.as_str().into()), 30);
     Ok(screen.line(&format!("{name} {done}"))?)
+}
+
+pub(super) fn reload(args: &ReloadArgs, screen: &mut Screen) -> Result<(), Error> {
+    let answer = ask_one(&args.talk.socket, &Request::Reload { confirm_s: args.confirm })?;
+    if args.talk.json {
+        return Ok(screen.json(&answer)?);
+    }
+    let changed: Vec<String> = rows(&answer["changed"]).iter().map(plain).collect();
+    if changed.is_empty() {
+        return Ok(screen.line("nothing has changed")?);
+    }
+    for line in wrap(&format!("applied: {}", changed.join(", ")), 9) {
+        screen.line(&line)?;
+    }
+    if let Some(span) = args.confirm {
+        screen.line(&format!("goes back in {} unless `turnout confirm` comes", seconds(span)))?;
+    }
+    Ok(())
+}
+
+pub(super) fn confirm(talk: &Talk, screen: &mut Screen) -> Result<(), Error> {
+    let answer = ask_one(&talk.socket, &Request::Confirm)?;
+    if talk.json {
+        return Ok(screen.json(&answer)?);
+    }
+    Ok(screen.line("confirmed")?)
 }
 
 pub(super) fn completions(shell: clap_complete::Shell, screen: &mut Screen) -> Result<(), Error> {

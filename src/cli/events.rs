@@ -131,13 +131,13 @@ fn details(event: &Value) -> String {
 }
 
 /// The moment from which the router's monotonic clock counts, which is this machine's.
-fn epoch() -> SystemTime {
+pub(super) fn epoch() -> SystemTime {
     let monotonic = nix::time::clock_gettime(nix::time::ClockId::CLOCK_MONOTONIC).map(Duration::from);
     SystemTime::now().checked_sub(monotonic.unwrap_or_default()).unwrap_or(SystemTime::UNIX_EPOCH)
 }
 
 /// The time of day, in UTC.
-fn moment(epoch: SystemTime, ns: u64) -> String {
+pub(super) fn moment(epoch: SystemTime, ns: u64) -> String {
     // What lies beyond the year 9999 has no such form.
     let at = epoch.checked_add(Duration::from_nanos(ns)).filter(|_| ns < u64::MAX / 4);
     at.map_or(NOTHING.to_owned(), |at| humantime::format_rfc3339_millis(at).to_string().replace('T', " "))

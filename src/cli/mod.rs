@@ -18,11 +18,12 @@ mod lists;
 mod output;
 mod status;
 mod table;
+mod why;
 
 #[cfg(test)]
 mod tests;
 
-pub use args::{CheckArgs, Cli, DemoArgs, RunArgs};
+pub use args::{CheckArgs, Cli, DemoArgs, ReplayArgs, RunArgs};
 pub use bench_args::{
     BenchCommand, Direction, Frames, GeneratorArgs, HandoverArgs, NatArgs, Order, StallArgs, Wires,
 };
@@ -46,6 +47,8 @@ pub struct Hooks {
     pub run: fn(RunArgs) -> Result<(), String>,
     /// `turnout demo`; prints for itself.
     pub demo: fn(DemoArgs) -> Result<(), String>,
+    /// `turnout replay`; prints for itself.
+    pub replay: fn(ReplayArgs) -> Result<(), String>,
     /// `turnout bench`; prints for itself.
     pub bench: fn(BenchCommand) -> Result<(), String>,
 }
@@ -86,6 +89,7 @@ where
         Command::Check(args) => return (hooks.check)(args),
         Command::Run(args) => (hooks.run)(args).map_err(Error::Hook),
         Command::Demo(args) => (hooks.demo)(args).map_err(Error::Hook),
+        Command::Replay(args) => (hooks.replay)(args).map_err(Error::Hook),
         Command::Bench(command) => (hooks.bench)(command).map_err(Error::Hook),
         Command::Talk(command) => {
             let mut stdout = io::BufWriter::new(io::stdout().lock());
@@ -117,6 +121,10 @@ fn execute(command: TalkCommand, screen: &mut Screen) -> Result<(), Error> {
         TalkCommand::Counters(args) => lists::counters(&args, screen),
         TalkCommand::Latency(talk) => latency::latency(&talk, screen),
         TalkCommand::Events(args) => events::events(&args, screen),
+        TalkCommand::Why(args) => why::why(&args, screen),
+        TalkCommand::Explain(args) => why::explain(&args, screen),
+        TalkCommand::Reload(args) => control::reload(&args, screen),
+        TalkCommand::Confirm(talk) => control::confirm(&talk, screen),
         TalkCommand::Wan(WanCommand::Down(args)) => control::down(&args, screen),
         TalkCommand::Wan(WanCommand::Drain(args)) => control::drain(&args, screen),
         TalkCommand::Wan(WanCommand::Auto(args)) => control::auto(&args, screen),

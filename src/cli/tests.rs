@@ -15,6 +15,7 @@ const HOOKS: Hooks = Hooks {
     check: |_| ExitCode::SUCCESS,
     run: |_| Err("no engine here".to_owned()),
     demo: |_| Ok(()),
+    replay: |_| Ok(()),
     bench: |_| Ok(()),
 };
 

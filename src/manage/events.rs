@@ -21,8 +21,8 @@ pub struct Events {
 }
 
 impl Events {
-    /// Something happened. `fields` must be an object; its keys come after `at_ns`, `seq` and `kind`.
-    pub fn add(&mut self, at: Nanos, kind: &str, fields: Value) {
+    /// Something happened. `fields` must be an object; its keys come after `at_ns`, `seq` and `kind`. Gives the event.
+    pub fn add(&mut self, at: Nanos, kind: &str, fields: Value) -> Value {
         self.seq += 1;
         let mut event = Map::new();
         event.insert("at_ns".into(), json!(at.0));
@@ -36,7 +36,8 @@ impl Events {
         if self.past.len() == REMEMBERED {
             self.past.pop_front();
         }
-        self.past.push_back(event);
+        self.past.push_back(event.clone());
+        event
     }
 
     /// The events remembered, oldest first.

@@ -35,7 +35,7 @@ impl Manager {
                 if !self.refused.iter().any(|(known, _)| *known == reason) {
                     self.refused.push((reason, now));
                     let fields = json!({ "reason": reason.name(), "meaning": reason.meaning().trim() });
-                    self.events.add(now, "nat_full", fields);
+                    self.event(now, "nat_full", fields);
                 }
             }
             ToManager::Notice(Notice::Conflict { iface, ip, mac }) => {
@@ -56,12 +56,26 @@ impl Manager {
         }
     }
 
-    pub(super) fn log_reports(&mut self, now: Nanos) {
-        // The writer makes a second's pause after each failure: there are never many.
-        while let Some(report) = self.log.as_ref().and_then(|reports| reports.try_recv().ok()) {
+    /// How writers and hooks fare.
+    pub(super) fn reports(&mut self, now: Nanos) {
+        // A writer makes a second's pause after each failure, and hooks take their time: there are never many.
+        let heard: Vec<_> = self
+            .writers
+            .iter()
+            .flat_map(|writing| writing.reports.try_iter().map(|report| (writing.kind, report)))
+            .collect();
+        for (kind, report) in heard {
             let fields =
                 json!({ "folder": report.folder, "writes": report.error.is_none(), "error": report.error });
-            self.events.add(now, "nat_log", fields);
+            self.event(now, kind, fields);
+        }
+        let ran: Vec<_> = self.hooks.iter().flat_map(|hooks| hooks.reports.try_iter()).collect();
+        for report in ran {
+            let took = u64::try_from(report.took.as_nanos()).unwrap_or(u64::MAX);
+            let fields = json!({
+                "run": report.run, "event": report.seq, "status": report.status, "error": report.error, "took_ns": took,
+            });
+            self.event(now, "hook", fields);
         }
     }
 
@@ -77,7 +91,7 @@ impl Manager {
             "interface": self.view.ifaces[iface.index()].name, "address": ip, "state": state,
             "from": was.map(|m| m.to_string()), "mac": mac.to_string(),
         });
-        self.events.add(now, "neighbor", fields);
+        self.event(now, "neighbor", fields);
     }
 
     /// Lets the book take something in, and does what follows.

@@ -8,16 +8,23 @@
 
 pub mod control;
 mod events;
+mod files;
+pub mod groups;
 mod hearing;
+pub mod hooks;
+pub mod journal;
 pub mod log;
 mod neighbors;
 mod overrides;
+mod packet_text;
 mod ports;
 pub mod protocol;
 mod report;
 mod rules;
 mod transaction;
 pub mod views;
+mod why;
+pub mod writer;
 
 use std::net::Ipv4Addr;
 use std::sync::Arc;
@@ -31,7 +38,10 @@ use crate::engine::{ManagerEnd, SessionRow, ToWorker};
 use crate::packet::DropReason;
 use crate::path::View;
 use crate::profile::Profile;
-use crate::wan::{self, Input, Selection, Wans};
+use crate::wan::{self, Input, Wans};
+use groups::Groups;
+use hooks::Hooks;
+use journal::Journal;
 pub use neighbors::CAPACITY as NEIGHBORS;
 pub use report::RowContext;
 
@@ -61,9 +71,17 @@ struct Lane {
 /// A change of selection that is not told yet: the workers have not all taken it.
 #[derive(Debug)]
 struct Announcement {
-    selection: Selection,
+    selection: wan::Selection,
     generation: Generation,
     published: Nanos,
+}
+
+/// Who writes what the router has to tell, and how that goes.
+#[derive(Debug)]
+struct Writing {
+    /// The kind of its events
+    kind: &'static str,
+    reports: Receiver<writer::Report>,
 }
 
 /// What a question gets.
@@ -100,8 +118,13 @@ pub struct Manager {
     odd_told: Vec<(IfaceId, Ipv4Addr, Nanos)>,
     /// For want of what flows were refused lately, and when that was told.
     refused: Vec<(DropReason, Nanos)>,
-    /// How the writing of the log of mappings goes
-    log: Option<Receiver<log::Report>>,
+    groups: Groups,
+    stories: why::Stories,
+    writers: Vec<Writing>,
+    journal: Option<Journal>,
+    hooks: Option<Hooks>,
+    /// What time it is within a step; without one a step takes none
+    clock: Option<fn() -> Nanos>,
     /// Overrides taken so far.
     orders: u64,
 }
@@ -118,10 +141,12 @@ impl Manager {
             gauge: report::Gauge::default(),
         };
         let count = lanes.len();
+        // `profile` refuses more than there may be.
+        let groups = Groups::of(profile, &Groups::default()).unwrap_or_default();
         let mut manager = Manager {
             name: profile.name.clone(),
             started: now,
-            wans: Wans::new(views::health(profile), now),
+            wans: Wans::new(views::config(profile, &groups), now),
             links: vec![true; view.ifaces.len()],
             lanes: lanes.into_iter().map(lane).collect(),
             neighbors: neighbors::Neighbors::default(),
@@ -132,11 +157,16 @@ impl Manager {
             gauges_due: now,
             odd_told: Vec::new(),
             refused: Vec::new(),
-            log: None,
+            groups,
+            stories: why::Stories::default(),
+            writers: Vec::new(),
+            journal: None,
+            hooks: None,
+            clock: None,
             orders: 0,
             view,
         };
-        manager.events.add(now, "start", json!({ "version": env!("CARGO_PKG_VERSION"), "workers": count }));
+        manager.event(now, "start", json!({ "version": env!("CARGO_PKG_VERSION"), "workers": count }));
         for iface in 0..manager.links.len() {
             manager.announce_addresses(IfaceId(iface as u8));
         }
@@ -147,7 +177,8 @@ impl Manager {
     pub fn link(&mut self, now: Nanos, iface: IfaceId, up: bool) {
         let Some(port) = self.view.ifaces.get(iface.index()) else { return };
         let wan = port.wan;
-        self.events.add(now, "link", json!({ "interface": port.name, "up": up }));
+        let fields = json!({ "interface": port.name, "up": up });
+        self.event(now, "link", fields);
         self.links[iface.index()] = up;
         let generation = self.view.generation;
         if let Some(wan) = wan {
@@ -172,8 +203,10 @@ impl Manager {
                 self.message(lane, message, now);
             }
         }
-        self.log_reports(now);
-        self.input(now, Input::Tick);
+        self.reports(now);
+        if now >= self.wans.next_deadline() {
+            self.input(now, Input::Tick);
+        }
         if now >= self.neighbors_due {
             self.neighbors_due = now + NEIGHBOR_TICK;
             self.neighbors(now, |book, out| book.tick(now, &mut |e| out.push(e)));
@@ -190,9 +223,36 @@ impl Manager {
         self.announce(now);
     }
 
-    /// The writer of the log of mappings says here how it fares.
-    pub fn hear_log(&mut self, reports: Receiver<log::Report>) {
-        self.log = Some(reports);
+    /// A writer says here how it fares; its events are of this kind.
+    pub fn hear_writer(&mut self, kind: &'static str, reports: Receiver<writer::Report>) {
+        self.writers.push(Writing { kind, reports });
+    }
+
+    /// What the WANs' machines are told goes into this journal from now on.
+    pub fn keep_journal(&mut self, journal: Journal) {
+        self.journal = Some(journal);
+    }
+
+    /// These hear of events from now on.
+    pub fn call_hooks(&mut self, hooks: Hooks) {
+        self.hooks = Some(hooks);
+    }
+
+    /// How long the steps of a decision take is read off this clock, that of `now`.
+    pub fn read_clock(&mut self, clock: fn() -> Nanos) {
+        self.clock = Some(clock);
+    }
+
+    /// Something has happened: it is remembered, and told to whoever wants to hear of it.
+    fn event(&mut self, at: Nanos, kind: &str, fields: Value) {
+        let event = self.events.add(at, kind, fields);
+        if let Some(hooks) = &self.hooks {
+            hooks.tell(&event);
+        }
+    }
+
+    fn group_names(&self) -> Vec<String> {
+        self.groups.list().iter().map(|group| group.name.clone()).collect()
     }
 
     fn wan_name(&self, wan: WanId) -> &str {
@@ -224,6 +284,13 @@ impl Manager {
                 Answer::Follow(past, next)
             }
             Request::Sessions(_) => self.list(now),
+            Request::Why => {
+                let why = self.stories.json(&self.totals(), &self.group_names(), &self.wan_names());
+                Answer::Items(vec![why])
+            }
+            Request::Explain { .. } | Request::Reload { .. } | Request::Confirm => {
+                Answer::Refused("not yet".into())
+            }
             Request::Wan { name, admin, force } => self.operator(&name, admin, force, now),
         }
     }

@@ -35,6 +35,24 @@ pub enum Request {
         /// Keep the stream open.
         follow: bool,
     },
+    /// One item: the last failovers, newest first.
+    Why,
+    /// One item: what would become of a packet.
+    Explain {
+        /// As `udp 192.168.10.5:5000 > 9.9.9.9:53`.
+        packet: String,
+        /// As if these WANs were up, or down.
+        assume: Vec<(String, bool)>,
+        /// The interface that it comes in by; `None`: the one its source is behind.
+        interface: Option<String>,
+    },
+    /// One item: what was applied of a changed profile.
+    Reload {
+        /// Go back after so many seconds, unless confirmed.
+        confirm_s: Option<u64>,
+    },
+    /// Keep what was applied.
+    Confirm,
     /// The operator's override of a WAN.
     Wan {
         /// The WAN's name.

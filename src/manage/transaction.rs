@@ -5,52 +5,66 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
+use super::why::kind_name;
 use super::{Announcement, Answer, Manager, views};
 use crate::base::{Nanos, WanId};
 use crate::engine::ToWorker;
-use crate::wan::{self, Effect, Input, Kind};
+use crate::wan::{self, Effect, Evidence, Input, Kind};
 use crate::wire::arp::Arp;
 
 impl Manager {
     /// Hands an input to the WANs' state machines and does what follows, in one transaction.
     pub(super) fn input(&mut self, now: Nanos, input: Input) -> Option<wan::Refused> {
+        if let Some(journal) = &mut self.journal {
+            journal.before(now, &self.wans);
+        }
         let mut effects = Vec::new();
         let refused = self.wans.step(now, input, &mut |effect| effects.push(effect)).err();
-        if effects.is_empty() {
-            return refused;
-        }
         let publish = effects.iter().any(|e| !matches!(e, Effect::Probe { .. } | Effect::Link { .. }));
         if publish {
             self.publish();
         }
+        // Not before: the workers have it already.
+        if let Some(journal) = &mut self.journal {
+            journal.after(now, &input, &effects);
+        }
+        let published = self.clock.map_or(now, |clock| clock());
         for effect in effects {
-            self.effect(now, effect);
+            self.effect(now, published, effect);
         }
         refused
     }
 
-    fn effect(&mut self, now: Nanos, effect: Effect) {
+    fn effect(&mut self, now: Nanos, published: Nanos, effect: Effect) {
         match effect {
             Effect::Probe { wan, .. } => self.probe(wan),
-            Effect::Link { .. }
-            | Effect::Standing(_)
-            | Effect::Blamed { .. }
-            | Effect::Confirming { .. }
-            | Effect::Cleared { .. } => {}
+            Effect::Link { .. } | Effect::Standing(_) => {}
+            Effect::Blamed { targets } => self.event(now, "targets_blamed", json!({ "targets": targets })),
+            Effect::Confirming { wan } => {
+                let fields = json!({ "wan": self.wan_name(wan) });
+                self.event(now, "wan_silent", fields);
+            }
+            Effect::Cleared { wan } => {
+                let fields = json!({ "wan": self.wan_name(wan) });
+                self.event(now, "wan_silence_over", fields);
+            }
             Effect::Admin { wan, from, to } => {
                 let fields = json!({ "wan": self.wan_name(wan), "from": from, "to": to });
-                self.events.add(now, "admin", fields);
+                self.event(now, "admin", fields);
             }
             Effect::State(change) => {
                 let fields = json!({
                     "wan": self.wan_name(change.wan), "from": change.from, "to": change.to,
-                    "reason": change.reason.to_string(),
+                    "reason": change.reason.to_string(), "evidence": self.evidence(&change.evidence),
                 });
-                self.events.add(now, "wan_state", fields);
+                self.event(now, "wan_state", fields);
             }
             Effect::Selected(selection) => {
                 let generation = self.view.generation;
-                self.announcements.push(Announcement { selection, generation, published: now });
+                if selection.kind != Kind::Initial {
+                    self.stories.begin(&selection, generation, published, Vec::new(), &self.totals());
+                }
+                self.announcements.push(Announcement { selection, generation, published });
             }
         }
     }
@@ -86,21 +100,31 @@ impl Manager {
         self.announcements = waiting;
         let ready: Vec<Announcement> = ready;
         for Announcement { selection, generation, published } in ready {
-            let kind = match selection.kind {
-                Kind::Failback => "failback",
-                Kind::Failover => "failover",
-                Kind::Lost => "wan_none",
-                Kind::Initial | Kind::Resumed | Kind::Handover | Kind::Resort => "selection",
-            };
+            if taken >= generation {
+                self.stories.applied(generation, applied);
+            }
+            let kind = kind_name(selection.kind);
             let name = |wan: Option<WanId>| wan.map(|w| self.wan_name(w).to_string());
             let fields = json!({
+                "group": self.groups.list().get(usize::from(selection.group)).map(|group| group.name.as_str()),
                 "from": name(selection.from), "to": name(selection.to), "cause": selection.cause.to_string(),
                 "detected_ns": selection.detected.0, "published_ns": published.0,
                 "applied_ns": (taken >= generation).then_some(applied.0),
                 "last_ok_ns": selection.last_ok.map(|at| at.0), "generation": generation.0,
             });
-            self.events.add(now, kind, fields);
+            self.event(now, kind, fields);
         }
+    }
+
+    /// Evidence, as it is told.
+    fn evidence(&self, evidence: &[Evidence]) -> Value {
+        let row = |e: &Evidence| {
+            json!({
+                "wan": self.wan_name(e.wan), "probe": e.probe, "target": e.target, "value": e.value,
+                "threshold": e.threshold, "unit": e.unit,
+            })
+        };
+        evidence.iter().map(row).collect()
     }
 
     pub(super) fn operator(&mut self, name: &str, admin: wan::Admin, force: bool, now: Nanos) -> Answer {

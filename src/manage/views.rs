@@ -3,11 +3,12 @@
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
+use super::groups::Groups;
 use super::rules;
 use crate::base::{Generation, IfaceId, Mac, Nanos, WanId};
 use crate::nat::{Addresses, NatConfig, Uplink, Uplinks};
 use crate::path::{IcmpPolicy, Iface, Places, View, WanLink};
-use crate::profile::Profile;
+use crate::profile::{self, Profile};
 use crate::table::lent::Lent;
 use crate::table::routes::{Route, Routes};
 use crate::wan;
@@ -24,7 +25,7 @@ pub struct PortInfo {
 /// The first view, in which no WAN is fit. `ports` are in the order of the profile's interfaces.
 pub fn first(profile: &Profile, ports: &[PortInfo], workers: usize) -> View {
     let wan_of = |i: usize| profile.wans.iter().position(|w| w.interface == i).map(|w| WanId(w as u8));
-    let iface = |(i, (interface, port)): (usize, (&crate::profile::Interface, &PortInfo))| Iface {
+    let iface = |(i, (interface, port)): (usize, (&profile::Interface, &PortInfo))| Iface {
         name: interface.name.clone(),
         mac: port.mac,
         mtu: interface.mtu.unwrap_or(port.mtu).min(port.mtu),
@@ -34,12 +35,12 @@ pub fn first(profile: &Profile, ports: &[PortInfo], workers: usize) -> View {
         silent: rules::silent(profile, i),
     };
     let ifaces: Vec<Iface> = profile.interfaces.iter().zip(ports).enumerate().map(iface).collect();
-    let link = |w: &crate::profile::Wan| WanLink {
+    let link = |w: &profile::Wan| WanLink {
         iface: IfaceId(w.interface as u8),
         gateway: profile.interfaces[w.interface].gateway.unwrap_or(Ipv4Addr::UNSPECIFIED),
     };
     // The address that the gateway's link knows: probes and translation speak from it.
-    let uplink = |w: &crate::profile::Wan| {
+    let uplink = |w: &profile::Wan| {
         let interface = &profile.interfaces[w.interface];
         let near = interface.addresses.iter().find(|a| interface.gateway.is_some_and(|g| a.contains(g)));
         let address = near.or(interface.addresses.first()).map_or(Ipv4Addr::UNSPECIFIED, |a| a.addr);
@@ -111,21 +112,57 @@ pub fn nat_config(profile: &Profile, workers: usize, seed: u64) -> NatConfig {
         filtering: rules::filtering(profile),
         quarantine: rules::quarantine(profile),
         reserved: rules::reserved(profile),
-        reserve: profile.engine.hugepages != crate::profile::Hugepages::Never,
+        reserve: profile.engine.hugepages != profile::Hugepages::Never,
         seed,
     }
 }
 
-/// The WANs in one group, as the profile wants them.
-pub fn health(profile: &Profile) -> wan::Config {
-    let health = |w: &crate::profile::Wan| wan::Health {
-        arp_every: w.health.arp_every,
-        failures: w.health.failures,
-        successes: w.health.successes,
-        stable: w.health.stable,
-        ..wan::Health::default()
+/// The WANs and their groups, as the profile wants them.
+pub fn config(profile: &Profile, groups: &Groups) -> wan::Config {
+    let health = |w: &profile::Wan| {
+        let profile::Health {
+            arp_every,
+            failures,
+            successes,
+            stable,
+            flap_max,
+            targets,
+            bfd,
+            degraded,
+            passive,
+        } = &w.health;
+        wan::Health {
+            arp_every: *arp_every,
+            failures: *failures,
+            successes: *successes,
+            stable: *stable,
+            flap_max: *flap_max,
+            targets: targets.list.iter().map(target).collect(),
+            every: targets.every,
+            timeout: targets.timeout,
+            need: targets.need,
+            bfd: bfd.is_some(),
+            degraded: degraded.as_ref().map(|limits| wan::Degraded {
+                window: limits.window,
+                loss_percent: limits.loss_percent,
+                latency: limits.latency,
+                jitter: limits.jitter,
+            }),
+            passive: *passive,
+            metered: w.metered,
+        }
     };
-    wan::Config::plain(profile.wans.iter().map(health).collect())
+    wan::Config { wans: profile.wans.iter().map(health).collect(), groups: groups.list().to_vec() }
+}
+
+fn target(target: &profile::Target) -> wan::Target {
+    let kind = match &target.probe {
+        profile::TargetProbe::Icmp { .. } => wan::TargetKind::Icmp,
+        profile::TargetProbe::Tcp { .. } => wan::TargetKind::Tcp,
+        profile::TargetProbe::Dns { .. } => wan::TargetKind::Dns,
+        profile::TargetProbe::Http { .. } => wan::TargetKind::Http,
+    };
+    wan::Target { kind, name: target.name.clone() }
 }
 
 /// How long a published view may take to be taken by all workers before it is told without.

@@ -215,6 +215,10 @@ counters! {
         SessionsReset = "sessions_reset",
         /// Sessions moved to another WAN with their mapping.
         SessionsMoved = "sessions_moved",
+        /// Of these, those of TCP: what is not translated.
+        SessionsMovedTcp = "sessions_moved_tcp",
+        /// Of these, those of ICMP.
+        SessionsMovedIcmp = "sessions_moved_icmp",
         /// TCP sessions that share a port with other remotes' ones.
         SessionsShared = "sessions_shared",
         /// Mappings made.

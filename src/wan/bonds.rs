@@ -6,12 +6,14 @@
 //! survived, though `stable` keeps new sessions away for longer. If the WAN comes up, TCP was never left.
 //! A WAN that was left after a drain is still well: should it die, it is left once more, for what was pinned to it since.
 
+use serde::{Deserialize, Serialize};
+
 use super::config::{OnFailback, OnFailover, TcpFate};
 use super::status::{Bond, Standing};
 use crate::base::Nanos;
 
 /// How one WAN is, for this purpose.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(super) struct Seen {
     /// It carries for the group.
     pub(super) carries: bool,
@@ -24,7 +26,7 @@ pub(super) struct Seen {
 }
 
 /// What a group has with one WAN.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Tie {
     pub(super) standing: Standing,
     pub(super) bond: Bond,

@@ -9,10 +9,12 @@
 //! Round trips are smoothed as RFC 6298 section 2 does, their jitter as RFC 3550 section 6.4.1; after a round without an answer
 //! the next reply is not timed, as nobody knows which request it answers (Karn).
 
+use serde::{Deserialize, Serialize};
+
 use crate::base::Nanos;
 
 /// The end of a round.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Verdict {
     /// The first round opens: nothing to judge.
     None,
@@ -25,7 +27,7 @@ pub(super) enum Verdict {
 }
 
 /// What a reply is worth.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Sign {
     /// The round's first reply: a success.
     Success,
@@ -33,7 +35,7 @@ pub(super) enum Sign {
     Life,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 struct Round {
     asked: Nanos,
     sent: Option<Nanos>,
@@ -43,7 +45,7 @@ struct Round {
 }
 
 /// Rounds and what they showed.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Detector {
     every: Nanos,
     round: Option<Round>,
@@ -157,7 +159,7 @@ fn micros(nanos: u64) -> u32 {
     u32::try_from(nanos / 1_000).unwrap_or(u32::MAX)
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 struct Rtt {
     last: u64,
     smooth: u64,
@@ -180,7 +182,7 @@ impl Rtt {
 }
 
 /// The last 100 judged rounds, the newest in the lowest bit.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 struct Window {
     lost: u128,
     rounds: u8,

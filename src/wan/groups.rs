@@ -3,6 +3,8 @@
 //! All that a step changes is told in order: the selection, then each standing. A change is told once: who carries, and
 //! whether only as a last resort, is compared with what was told before.
 
+use serde::{Deserialize, Serialize};
+
 use super::bonds::{Seen, Tie};
 use super::config::GroupConfig;
 use super::select::{Choice, Scene};
@@ -12,7 +14,7 @@ use super::types::{Admin, Cause, Effect, Kind, Selection, StandingChange};
 use crate::base::{Nanos, WanId};
 
 /// One group.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Group {
     id: u8,
     config: GroupConfig,

@@ -39,12 +39,14 @@ pub use types::{
     StateChange,
 };
 
+use serde::{Deserialize, Serialize};
+
 use crate::base::{Nanos, WanId};
 use groups::Group;
 use state::Wan;
 
 /// All WANs of a router, and the groups that choose among them.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Wans {
     wans: Vec<Wan>,
     groups: Vec<Group>,

@@ -8,6 +8,8 @@
 //! With no fit member, under `best`, the best tier with link and a gateway that has answered since the link came carries;
 //! among them those whose gateway answers now come first.
 
+use serde::{Deserialize, Serialize};
+
 use super::config::{GroupConfig, Member, Mode, NoneFit};
 use super::state::Wan;
 use super::status::State;
@@ -15,7 +17,7 @@ use super::types::Admin;
 use crate::base::{Nanos, WanId};
 
 /// Who carries, and whether only for want of a better one.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Choice {
     pub(super) carrying: Vec<(WanId, u16)>,
     pub(super) resort: bool,

@@ -12,6 +12,8 @@
 //! from the first of them, and a round whose probe could not be sent does not count towards it: nothing was seen.
 //! A WAN comes up by a reply only, never by time alone.
 
+use serde::{Deserialize, Serialize};
+
 use crate::base::{Nanos, WanId};
 
 use super::config::Health;
@@ -24,7 +26,7 @@ use super::types::{Effect, Evidence, Probe, Reason, StateChange};
 const UNSENT: u32 = 20;
 
 /// One WAN.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Wan {
     id: WanId,
     health: Health,

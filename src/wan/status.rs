@@ -69,7 +69,7 @@ impl Default for Bond {
 }
 
 /// How a group stands.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GroupStatus {
     /// Where new sessions go, and by which weights; the first is the one that stands for all.
     pub carrying: Vec<(WanId, u16)>,
@@ -98,7 +98,7 @@ impl GroupStatus {
 }
 
 /// How a target is, as seen by one WAN.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TargetStatus {
     /// Probes lost in a row.
     pub misses: u32,
@@ -113,7 +113,7 @@ pub struct TargetStatus {
 }
 
 /// How a WAN is.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WanStatus {
     /// What the probes say.
     pub state: State,

@@ -1,56 +1,30 @@
-//! The log of mappings (`nat.log`): a thread that takes the workers' records out of their rings and writes lines to a file.
-//!
-//! Nobody waits for it. It is at work every `BEAT`, so that a line is in its file a moment after its record; what it cannot write
-//! it keeps, says so once as an event, and tries again every `RETRY`. Meanwhile the rings fill up, and the workers count
-//! what they lose. Whatever a disk does, the management thread and the workers never touch it.
+//! The log of mappings (`nat.log`): the workers' records, out of their rings and into a file, by a thread of its own (`writer`).
 
-mod files;
 mod lines;
 
 use std::path::PathBuf;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
-use crossbeam_channel::{Receiver, Sender, TryRecvError, bounded};
 use rtrb::Consumer;
 
+use super::files::{Bounds, Files};
+use super::writer::{Source, Taken, Writer};
 use crate::base::Nanos;
 use crate::nat::Nat;
 use crate::nat::log::{Record, ring};
 use crate::path::View;
 use crate::profile::Profile;
-use files::Files;
-pub use files::{FILES, NAME, SIZE};
 pub use lines::Lines;
 
-/// The rings are emptied this often.
-const BEAT: Duration = Duration::from_millis(50);
-/// What failed is tried again after so long.
-const RETRY: Duration = Duration::from_secs(1);
-/// How long the end waits for a disk.
-const PATIENCE: Duration = Duration::from_secs(1);
+/// The file that grows; older ones have `.1` (the newest) to `.7` behind.
+pub const NAME: &str = "nat-mappings.jsonl";
+/// Bytes of a file, at most.
+pub const SIZE: u64 = 64 << 20;
+/// Files, at most.
+pub const FILES: u32 = 8;
+
 /// Records that are written at a time.
 const BATCH: usize = 2048;
-/// Reports that wait for the management thread.
-const REPORTS: usize = 16;
-
-/// Writing has failed (`Some`), or goes on after that.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Report {
-    /// The folder
-    pub folder: PathBuf,
-    /// Why
-    pub error: Option<String>,
-}
-
-/// The running thread. When this goes, what is in the rings is written first, as far as the disk is ready for it.
-#[derive(Debug)]
-pub struct Writer {
-    stop: Option<Sender<()>>,
-    ended: Receiver<()>,
-    /// How writing goes
-    pub reports: Receiver<Report>,
-}
-
 /// The managing end of every worker's log, and what it takes to write it.
 #[derive(Debug)]
 pub struct Logs {
@@ -86,107 +60,61 @@ impl Logs {
     /// # Errors
     /// If there is no thread to be had.
     pub fn start(self, now: fn() -> Nanos) -> std::io::Result<Writer> {
-        let (stop, stopped) = bounded(0);
-        let (tell_end, ended) = bounded(0);
-        let (report, reports) = bounded(REPORTS);
-        let mut thread = Thread {
-            files: Files::new(&self.folder, SIZE),
-            lines: Lines::new(&self.wan_names),
-            logs: self,
-            now,
-            text: Vec::new(),
-            failing: false,
-            report,
-        };
-        let work = move || {
-            thread.run(&stopped);
-            drop::<Sender<()>>(tell_end);
-        };
-        std::thread::Builder::new().name("nat-log".into()).spawn(work)?;
-        Ok(Writer { stop: Some(stop), ended, reports })
+        let files = Files::new(&self.folder, Bounds { name: NAME, size: SIZE, files: FILES });
+        let lines = Lines::new(&self.wan_names);
+        Writer::start("nat-log", Records { from: self.from, lines, now }, files)
     }
 }
 
-impl Drop for Writer {
-    fn drop(&mut self) {
-        self.stop = None;
-        // A disk that hangs must not keep the router from its end.
-        let _ = self.ended.recv_timeout(PATIENCE);
-    }
-}
-
-struct Thread {
-    logs: Logs,
-    files: Files,
+/// The workers' records, made lines.
+struct Records {
+    from: Vec<Consumer<Record>>,
     lines: Lines,
     now: fn() -> Nanos,
-    /// Lines that are not written yet
-    text: Vec<u8>,
-    failing: bool,
-    report: Sender<Report>,
 }
 
-impl Thread {
-    fn run(&mut self, stopped: &Receiver<()>) {
-        let now = self.set_clock();
-        self.lines.mark(&mut self.text, now, "start");
-        loop {
-            // Asked before the rings are: what was in them at the end is written.
-            let over = stopped.try_recv() == Err(TryRecvError::Disconnected);
-            let more = self.text.is_empty() && self.take();
-            self.write();
-            if over && (self.failing || !more) {
-                break;
-            }
-            let pause = match (self.failing, more) {
-                (true, _) => RETRY,
-                (false, true) => continue,
-                (false, false) => BEAT,
-            };
-            // The end of the pause, or of everything: the next round sees which.
-            let _ = stopped.recv_timeout(pause);
-        }
-        let now = self.set_clock();
-        self.lines.mark(&mut self.text, now, "stop");
-        self.write();
-    }
-
+impl Records {
     fn set_clock(&mut self) -> Nanos {
         let now = (self.now)();
         let day = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
         self.lines.set_clock(day.unwrap_or_default(), now);
         now
     }
+}
 
-    /// Makes lines of some records; gives whether there were any.
-    fn take(&mut self) -> bool {
-        self.set_clock();
-        for (worker, ring) in self.logs.from.iter_mut().enumerate() {
-            for _ in 0..BATCH {
-                let Ok(record) = ring.pop() else { break };
-                self.lines.line(&mut self.text, worker, &record);
-            }
-        }
-        !self.text.is_empty()
+impl Source for Records {
+    fn begin(&mut self, to: &mut Vec<u8>) {
+        let now = self.set_clock();
+        self.lines.mark(to, now, "start");
     }
 
-    fn write(&mut self) {
-        let error = self.files.write(&mut self.text).err();
-        if error.is_some() != self.failing {
-            self.failing = error.is_some();
-            let report = Report { folder: self.logs.folder.clone(), error: error.map(|e| e.to_string()) };
-            // Nobody may hear it any more.
-            let _ = self.report.try_send(report);
+    fn take(&mut self, to: &mut Vec<u8>) -> Taken {
+        self.set_clock();
+        let mut taken = Taken::Nothing;
+        for (worker, ring) in self.from.iter_mut().enumerate() {
+            for _ in 0..BATCH {
+                let Ok(record) = ring.pop() else { break };
+                self.lines.line(to, worker, &record);
+                taken = Taken::Some;
+            }
         }
+        taken
+    }
+
+    fn end(&mut self, to: &mut Vec<u8>) {
+        let now = self.set_clock();
+        self.lines.mark(to, now, "stop");
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::manage::writer::Report;
     use crate::nat::log::What;
     use serde_json::Value;
     use std::path::Path;
+    use std::time::Duration;
 
     fn now() -> Nanos {
         Nanos::from_s(7)

@@ -1,37 +1,46 @@
-//! The files of the log: one that grows and older ones, numbered; together they are bounded. A file ends with a whole line, so that
-//! each can be read alone; one that a crash has cut off gets its line's end before the next line.
+//! Files of lines: one that grows and older ones, numbered (`.1` is the newest of them); together they are bounded. A file ends with a
+//! whole line, so that each can be read alone; one that a crash has cut off gets its line's end before the next line.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{ErrorKind, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-/// The file that grows; older ones have `.1` (the newest) to `.7` behind.
-pub const NAME: &str = "nat-mappings.jsonl";
-/// Bytes of a file, at most.
-pub const SIZE: u64 = 64 << 20;
-/// Files, at most.
-pub const FILES: u32 = 8;
+/// What the files are called, and their bounds.
+#[derive(Clone, Copy, Debug)]
+pub struct Bounds {
+    /// The file that grows
+    pub name: &'static str,
+    /// Bytes of a file, at most, but for a single write that is longer
+    pub size: u64,
+    /// Files, at most
+    pub files: u32,
+}
 
 /// The files.
 #[derive(Debug)]
 pub(super) struct Files {
     folder: PathBuf,
+    bounds: Bounds,
     file: Option<File>,
     size: u64,
-    /// Bytes of a file, at most
-    most: u64,
     /// What was written last is no line's end
     torn: bool,
 }
 
 impl Files {
-    pub(super) fn new(folder: &Path, most: u64) -> Files {
-        Files { folder: folder.to_path_buf(), file: None, size: 0, most, torn: false }
+    pub(super) fn new(folder: &Path, bounds: Bounds) -> Files {
+        Files { folder: folder.to_path_buf(), bounds, file: None, size: 0, torn: false }
+    }
+
+    /// The folder.
+    pub(super) fn folder(&self) -> &Path {
+        &self.folder
     }
 
     fn path(&self, number: u32) -> PathBuf {
-        self.folder.join(if number == 0 { NAME.to_owned() } else { format!("{NAME}.{number}") })
+        let name = self.bounds.name;
+        self.folder.join(if number == 0 { name.to_owned() } else { format!("{name}.{number}") })
     }
 
     fn open(&mut self) -> std::io::Result<File> {
@@ -53,9 +62,9 @@ impl Files {
     }
 
     /// Every file becomes the next older one; the oldest goes.
-    fn turn(&mut self) -> std::io::Result<()> {
+    pub(super) fn turn(&mut self) -> std::io::Result<()> {
         self.file = None;
-        for number in (0..FILES - 1).rev() {
+        for number in (0..self.bounds.files.saturating_sub(1)).rev() {
             match fs::rename(self.path(number), self.path(number + 1)) {
                 Err(e) if e.kind() != ErrorKind::NotFound => return Err(e),
                 _ => {}
@@ -79,7 +88,7 @@ impl Files {
                 Some(file) => file,
                 None => self.open()?,
             };
-            let full = self.size > 0 && self.size + lines.len() as u64 > self.most;
+            let full = self.size > 0 && self.size + lines.len() as u64 > self.bounds.size;
             if full && !self.torn {
                 self.turn()?;
                 continue;
@@ -105,15 +114,21 @@ mod tests {
     use super::*;
     use std::os::unix::fs::PermissionsExt;
 
+    const NAME: &str = "lines.jsonl";
+
+    fn files(folder: &Path, size: u64) -> Files {
+        Files::new(folder, Bounds { name: NAME, size, files: 8 })
+    }
+
     fn read(folder: &Path, number: u32) -> Option<String> {
-        fs::read_to_string(Files::new(folder, 0).path(number)).ok()
+        fs::read_to_string(files(folder, 0).path(number)).ok()
     }
 
     #[test]
     fn rfc6888_14_files_turn_at_their_size_and_the_oldest_goes() {
         let dir = tempfile::tempdir().unwrap();
         let folder = dir.path().join("a/b");
-        let mut files = Files::new(&folder, 20);
+        let mut files = files(&folder, 20);
         for n in 0..100 {
             files.write(&mut format!("line {n:03}\n").into_bytes()).unwrap();
         }
@@ -129,9 +144,9 @@ mod tests {
     fn a_file_goes_on_after_a_restart_a_crash_and_when_it_was_taken_away() {
         let dir = tempfile::tempdir().unwrap();
         let write = |files: &mut Files, text: &str| files.write(&mut text.as_bytes().to_vec()).unwrap();
-        write(&mut Files::new(dir.path(), 1000), "a\n");
+        write(&mut files(dir.path(), 1000), "a\n");
         fs::write(dir.path().join(NAME), "a\n{\"cut").unwrap();
-        let mut files = Files::new(dir.path(), 1000);
+        let mut files = files(dir.path(), 1000);
         write(&mut files, "b\n");
         assert_eq!(read(dir.path(), 0).unwrap(), "a\n{\"cut\nb\n");
         fs::rename(dir.path().join(NAME), dir.path().join("elsewhere")).unwrap();
@@ -148,7 +163,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let folder = dir.path().join("journal");
         fs::write(&folder, "a file where the folder should be").unwrap();
-        let mut files = Files::new(&folder, 1000);
+        let mut files = files(&folder, 1000);
         let mut lines = b"a\n".to_vec();
         assert!(files.write(&mut lines).is_err());
         assert_eq!(lines, b"a\n");
