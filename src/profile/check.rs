@@ -11,15 +11,19 @@ use std::mem::take;
 
 use crate::base::Ipv4Net;
 
-use super::group_types::{Failback, Group, Member, Mode, NoneFit, OnFailback, OnFailover};
+use super::group_types::{Group, Policy};
+use super::groups;
+use super::health::RawHealth;
 use super::health_types::Health;
 use super::mistake::{Report, closest, show};
 use super::names::{Names, did_you_mean};
 use super::nat_types::Nat;
 use super::networks;
 use super::outside::{self, Ground};
+use super::policy;
 use super::pools::{self, RawPool};
-use super::raw::{Raw, RawHealth, RawInterface, RawWan};
+use super::probes;
+use super::raw::{Raw, RawInterface, RawWan};
 use super::rule_types::{Forward, OneToOne, Rule};
 use super::rules;
 use super::types::{Interface, MAX_INTERFACES, MAX_WANS, PortSpec, Position, Profile, Route, Wan};
@@ -43,6 +47,9 @@ pub(super) fn check(mut raw: Raw, report: &mut Report) -> Profile {
     }
     for health in &raw.health {
         judge_name(&health.name, health.at, report);
+    }
+    for group in &raw.groups.list {
+        group.at.iter().for_each(|at| judge_name(&group.name, *at, report));
     }
     if raw.interfaces.known && list.is_empty() {
         report.add(
@@ -74,12 +81,12 @@ pub(super) fn check(mut raw: Raw, report: &mut Report) -> Profile {
         engine: raw.engine,
         interfaces: interfaces.collect(),
         routes,
-        groups: vec![default_group(&wans)],
         wans,
-        policy: Vec::new(),
-        on_failover: OnFailover::default(),
-        on_failback: OnFailback::default(),
-        hooks: Vec::new(),
+        groups: around.groups,
+        policy: around.policy,
+        on_failover: raw.on_failover,
+        on_failback: raw.on_failback,
+        hooks: raw.hooks,
         forwards: around.forwards,
         one_to_one: around.one_to_one,
         firewall: around.firewall,
@@ -89,20 +96,10 @@ pub(super) fn check(mut raw: Raw, report: &mut Report) -> Profile {
     }
 }
 
-/// All WANs in their order, a tier each.
-fn default_group(wans: &[Wan]) -> Group {
-    let members = (0..wans.len()).zip(1..).map(|(wan, tier)| Member { wan, tier, weight: 1 });
-    Group {
-        name: "default".to_owned(),
-        mode: Mode::default(),
-        members: members.collect(),
-        failback: Failback::default(),
-        none_fit: NoneFit::default(),
-    }
-}
-
 /// The sections that rest on interfaces and WANs.
 struct Around {
+    groups: Vec<Group>,
+    policy: Vec<Policy>,
     forwards: Vec<Forward>,
     one_to_one: Vec<OneToOne>,
     firewall: Vec<Rule>,
@@ -112,15 +109,23 @@ struct Around {
 fn around(raw: &mut Raw, wans: &[Wan], roles: &[Role], routes: &[Route], report: &mut Report) -> Around {
     let (firewall, forwards) = (take(&mut raw.firewall), take(&mut raw.forwards));
     let (one_to_one, nat) = (take(&mut raw.one_to_one), take(&mut raw.nat));
+    let policy = take(&mut raw.policy);
     let interfaces = raw.interfaces.list.as_slice();
     let name = |wan: &Wan| interfaces.get(wan.interface).map_or("", |interface| interface.name.as_str());
     let all_wans = raw.wans.known && wans.len() == raw.wans.list.len();
     let names = Names::new(
         (interfaces.iter().map(|interface| interface.name.as_str()), raw.interfaces.known),
         (wans.iter().map(name), all_wans),
+        (raw.groups.list.iter().map(|group| group.name.as_str()), raw.groups.known),
     );
-    let firewall = rules::place(firewall, &names, report);
-    let mut out = Around { forwards: Vec::new(), one_to_one: Vec::new(), firewall, nat: nat.nat };
+    let mut out = Around {
+        groups: groups::place(&raw.groups.list, &raw.wans.list, wans.len(), &names, report),
+        policy: policy::place(policy, wans, &raw.groups.list, &names, report),
+        forwards: Vec::new(),
+        one_to_one: Vec::new(),
+        firewall: rules::place(firewall, &names, report),
+        nat: nat.nat,
+    };
     // With too many addresses the rest would take long, and is refused anyway.
     if networks::too_many(interfaces) {
         return out;
@@ -138,6 +143,11 @@ fn around(raw: &mut Raw, wans: &[Wan], roles: &[Role], routes: &[Route], report:
         && !roles.contains(&Role::Unknown)
         && interfaces.iter().zip(roles).all(fit);
     let ground = Ground { interfaces, roles, routes: &nets, sure };
+    let healths = wans.iter().filter_map(|wan| {
+        let health = of(wan)?.health.as_ref()?;
+        Some((health.value.as_str(), interfaces.get(wan.interface)?))
+    });
+    probes::check(&raw.health, &healths.collect::<Vec<_>>(), &ground, report);
     out.forwards = outside::forwards(forwards, wans.len(), &names, &ground, report);
     out.one_to_one = outside::one_to_one(one_to_one, &pools, &names, &ground, report);
     out.nat.inside = outside::inside(nat.inside, &ground, report);
@@ -205,7 +215,7 @@ fn wans(raw: &Raw, report: &mut Report) -> (Vec<Wan>, Vec<Role>) {
         lines.insert(wan.name.as_str(), wan.at.line);
         if let Some(&interface) = index.get(wan.name.as_str()) {
             let pool = wan.pool.iter().map(RawPool::pool).collect();
-            out.push(Wan { interface, health, metered: false, pool });
+            out.push(Wan { interface, health, metered: wan.metered, pool });
             continue;
         }
         known = false;

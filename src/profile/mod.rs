@@ -1,9 +1,9 @@
 //! The profile: what the operator wants, read from YAML and judged as a whole.
 //!
 //! Text comes in, a typed `Profile` comes out, or `Mistakes`: all of them at once, each with its line, its column
-//! and what to do. Three steps: `tree` (YAML to nodes with positions); `raw` with `settings`, `nat`, `rules`,
-//! `forwards`, `pools` (nodes to values, by the key tables of `schema`, in the words of `value` and `vocabulary`);
-//! `check` with `networks` and `outside` (the rules between values).
+//! and what to do. Three steps: `tree` (YAML to nodes with positions); `raw` with `settings`, `health`, `targets`,
+//! `groups`, `policy`, `failover`, `nat`, `rules`, `forwards`, `pools` (nodes to values, by the key tables of `schema`,
+//! in the words of `value` and `vocabulary`); `check` with `networks`, `outside` and `probes` (the rules between values).
 //!
 //! Invariants: nothing in a file is ever ignored; what is wrong, unknown or not built yet is a mistake. A `Profile`
 //! that was returned keeps every rule, so that its users need no checks of their own. No input makes it panic, and
@@ -11,8 +11,11 @@
 #![forbid(unsafe_code)]
 
 mod check;
+mod failover;
 mod forwards;
 mod group_types;
+mod groups;
+mod health;
 mod health_types;
 mod mistake;
 mod names;
@@ -20,12 +23,15 @@ mod nat;
 mod nat_types;
 mod networks;
 mod outside;
+mod policy;
 mod pools;
+mod probes;
 mod raw;
 mod rule_types;
 mod rules;
 mod schema;
 mod settings;
+mod targets;
 #[cfg(test)]
 mod tests;
 mod tree;

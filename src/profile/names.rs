@@ -1,31 +1,33 @@
-//! Names that other sections use: which interface or WAN they mean.
+//! Names that other sections use: which interface, WAN or group they mean.
 //!
-//! A name that nobody has is a mistake with the nearest one as a hint; but while `interfaces` or `wans` themselves are
-//! wrong, nobody can tell, and nothing is said.
+//! A name that nobody has is a mistake with the nearest one as a hint; but while `interfaces`, `wans` or `groups`
+//! themselves are wrong, nobody can tell, and nothing is said.
 
 use std::collections::HashMap;
 
+use super::group_types::{MAX_GROUPS, Use};
 use super::mistake::{Report, closest, show};
 use super::raw::At;
 use super::types::{MAX_INTERFACES, MAX_WANS};
 
 pub(super) struct Names<'a> {
-    interfaces: Group<'a>,
-    wans: Group<'a>,
+    interfaces: Known<'a>,
+    wans: Known<'a>,
+    groups: Known<'a>,
 }
 
-struct Group<'a> {
+struct Known<'a> {
     index: HashMap<&'a str, usize>,
     /// In the order of the file, for hints.
     list: Vec<&'a str>,
     known: bool,
 }
 
-impl<'a> Group<'a> {
-    fn new(names: impl Iterator<Item = &'a str>, most: usize, known: bool) -> Group<'a> {
+impl<'a> Known<'a> {
+    fn new(names: impl Iterator<Item = &'a str>, most: usize, known: bool) -> Known<'a> {
         let list: Vec<&str> = names.collect();
         let index = list.iter().enumerate().map(|(i, name)| (*name, i)).collect();
-        Group { index, list: list.into_iter().take(most).collect(), known }
+        Known { index, list: list.into_iter().take(most).collect(), known }
     }
 
     fn find(&self, name: &At<String>, message: &str, report: &mut Report) -> Option<usize> {
@@ -44,10 +46,12 @@ impl<'a> Names<'a> {
     pub(super) fn new(
         interfaces: (impl Iterator<Item = &'a str>, bool),
         wans: (impl Iterator<Item = &'a str>, bool),
+        groups: (impl Iterator<Item = &'a str>, bool),
     ) -> Names<'a> {
         Names {
-            interfaces: Group::new(interfaces.0, MAX_INTERFACES, interfaces.1),
-            wans: Group::new(wans.0, MAX_WANS, wans.1),
+            interfaces: Known::new(interfaces.0, MAX_INTERFACES, interfaces.1),
+            wans: Known::new(wans.0, MAX_WANS, wans.1),
+            groups: Known::new(groups.0, MAX_GROUPS, groups.1),
         }
     }
 
@@ -63,6 +67,19 @@ impl<'a> Names<'a> {
             false => "no WAN is called",
         };
         self.wans.find(name, message, report)
+    }
+
+    /// The group or the WAN; no name is both's.
+    pub(super) fn uses(&self, name: &At<String>, report: &mut Report) -> Option<Use> {
+        let word = name.value.as_str();
+        let group = self.groups.index.get(word).map(|index| Use::Group(*index));
+        let found = group.or_else(|| self.wans.index.get(word).map(|index| Use::Wan(*index)));
+        if found.is_none() && self.groups.known && self.wans.known && !report.is_full() {
+            let both = || self.groups.list.iter().chain(&self.wans.list).copied();
+            let hint = did_you_mean(closest(word, both()), both());
+            report.add(name.at, format!("no group and no WAN is called {}", show(word)), hint);
+        }
+        found
     }
 }
 

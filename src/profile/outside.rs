@@ -30,13 +30,13 @@ pub(super) struct Ground<'a> {
 }
 
 impl Ground<'_> {
-    fn nets(&self, role: Role) -> impl Iterator<Item = (&RawInterface, Ipv4Net)> {
+    pub(super) fn nets(&self, role: Role) -> impl Iterator<Item = (&RawInterface, Ipv4Net)> {
         let of_role = self.interfaces.iter().zip(self.roles).filter(move |(_, other)| **other == role);
         of_role.flat_map(|(interface, _)| interface.addresses.iter().map(move |net| (interface, net.value)))
     }
 
     /// The interface whose own address `ip` is.
-    fn owner(&self, ip: Ipv4Addr) -> Option<&RawInterface> {
+    pub(super) fn owner(&self, ip: Ipv4Addr) -> Option<&RawInterface> {
         self.interfaces.iter().find(|interface| interface.addresses.iter().any(|net| net.value.addr == ip))
     }
 

@@ -6,21 +6,23 @@
 
 use std::net::Ipv4Addr;
 
-use crate::base::{Ipv4Net, Nanos};
+use crate::base::Ipv4Net;
 
+use super::failover;
 use super::forwards::{self, RawForward, RawOneToOne};
-use super::health_types::Health;
+use super::group_types::{Hook, OnFailback, OnFailover};
+use super::groups::{self, RawGroups};
+use super::health::{self, RawHealth};
 use super::mistake::{Report, show};
 use super::nat::{self, RawNat};
+use super::policy::{self, RawPolicy};
 use super::pools::{self, RawPool};
 use super::rules::{self, RawRule};
-use super::schema::{
-    HEALTH, HEALTH_DOWN, HEALTH_GATEWAY, HEALTH_UP, INTERFACE, ROUTE, Section, TOP, WAN, entries, items,
-};
+use super::schema::{INTERFACE, ROUTE, Section, TOP, WAN, entries, items};
 use super::settings;
 use super::tree::{Node, Value};
 use super::types::{Engine, Icmp, Management, PortSpec, Position};
-use super::value::{address, integer32, network, port, span, text, wrong_type};
+use super::value::{address, boolean, integer32, network, port, text, wrong_type};
 
 /// A value and where it stands.
 pub(super) struct At<T> {
@@ -35,6 +37,11 @@ pub(super) struct Raw {
     pub(super) routes: Vec<RawRoute>,
     pub(super) wans: RawWans,
     pub(super) health: Vec<RawHealth>,
+    pub(super) groups: RawGroups,
+    pub(super) policy: Vec<RawPolicy>,
+    pub(super) on_failover: OnFailover,
+    pub(super) on_failback: OnFailback,
+    pub(super) hooks: Vec<Hook>,
     pub(super) nat: RawNat,
     pub(super) forwards: Vec<RawForward>,
     pub(super) one_to_one: Vec<RawOneToOne>,
@@ -84,13 +91,8 @@ pub(super) struct RawWan {
     pub(super) name: String,
     pub(super) at: Position,
     pub(super) health: Option<At<String>>,
+    pub(super) metered: bool,
     pub(super) pool: Vec<RawPool>,
-}
-
-pub(super) struct RawHealth {
-    pub(super) name: String,
-    pub(super) at: Position,
-    pub(super) health: Health,
 }
 
 /// `None` if the document is no map.
@@ -101,13 +103,20 @@ pub(super) fn read(root: &Node, report: &mut Report) -> Option<Raw> {
         let name = text(node, "`name`", "a name", "name: edge-1", report)?;
         Some(At { value: name.to_owned(), at: node.at })
     });
+    let mut on_failover = OnFailover::default();
+    failover::on_failover(&top, &mut on_failover, report);
     Some(Raw {
         name,
         engine: settings::engine(&top, report),
         interfaces: interfaces(&top, report),
         routes: routes(&top, report),
         wans: wans(&top, report),
-        health: health(&top, report),
+        health: health::health(&top, report),
+        groups: groups::read(&top, report),
+        policy: policy::read(&top, on_failover, report),
+        on_failover,
+        on_failback: failover::on_failback(&top, report),
+        hooks: failover::hooks(&top, report),
         nat: nat::nat(&top, report),
         forwards: forwards::forwards(&top, report),
         one_to_one: forwards::one_to_one(&top, report),
@@ -236,6 +245,7 @@ fn wans(top: &Section<'_>, report: &mut Report) -> RawWans {
                     name: name.to_owned(),
                     at: item.at,
                     health: None,
+                    metered: false,
                     pool: Vec::new(),
                 }));
             }
@@ -256,50 +266,14 @@ fn wans(top: &Section<'_>, report: &mut Report) -> RawWans {
                     )?;
                     Some(At { value: name.to_owned(), at: node.at })
                 });
+                let metered = section.as_ref().and_then(|section| section.get("metered"));
+                let metered = metered.and_then(|node| boolean(node, "`metered`", report)).unwrap_or(false);
                 let pool = section.map(|section| pools::read(&section, report)).unwrap_or_default();
-                out.list.push(RawWan { name: entry.key.clone(), at: entry.at, health, pool });
+                out.list.push(RawWan { name: entry.key.clone(), at: entry.at, health, metered, pool });
             }
         }
         Value::Null => out.known = true,
         _ => wrong_type(node, "`wans`", "a list or a map", example, report),
     }
     out
-}
-
-fn health(top: &Section<'_>, report: &mut Report) -> Vec<RawHealth> {
-    let Some(node) = top.get("health") else { return Vec::new() };
-    let mut out = Vec::new();
-    for entry in entries(node, "`health`", report).unwrap_or_default() {
-        let mut health = Health::default();
-        let what = format!("health {}", show(&entry.key));
-        if let Some(section) = HEALTH.open(&entry.node, entry.at, &what, report) {
-            one_health(&section, &mut health, report);
-        }
-        out.push(RawHealth { name: entry.key.clone(), at: entry.at, health });
-    }
-    out
-}
-
-fn one_health(section: &Section<'_>, out: &mut Health, report: &mut Report) {
-    if let Some(gateway) = section.sub("gateway", &HEALTH_GATEWAY, report)
-        && let Some(node) = gateway.get("arp")
-    {
-        let range = Nanos::from_ms(50)..=Nanos::from_s(10);
-        let why = Some("20 ARP requests a second");
-        out.arp_every = span(node, "`arp`", range, why, report).unwrap_or(out.arp_every);
-    }
-    if let Some(down) = section.sub("down", &HEALTH_DOWN, report)
-        && let Some(node) = down.get("failures")
-    {
-        out.failures = integer32(node, "`failures`", 1..=100, "failures: 3", report).unwrap_or(out.failures);
-    }
-    let Some(up) = section.sub("up", &HEALTH_UP, report) else { return };
-    if let Some(node) = up.get("successes") {
-        out.successes =
-            integer32(node, "`successes`", 1..=1000, "successes: 5", report).unwrap_or(out.successes);
-    }
-    if let Some(node) = up.get("stable") {
-        let range = Nanos::ZERO..=Nanos::from_s(3600);
-        out.stable = span(node, "`stable`", range, None, report).unwrap_or(out.stable);
-    }
 }

@@ -1,4 +1,4 @@
-//! The one reader of what a rule matches, and the firewall that is made of such rules.
+//! The one reader of what a rule matches, and the firewall that is made of such rules; `policy` is another user.
 //!
 //! `in`, `from`, `to`, `protocol` and `port` mean the same wherever they stand; each may be left out and then fits
 //! everything. Ports only go with protocols that have them. The name after `in` is looked up by `place`, once the
@@ -14,7 +14,7 @@ use super::types::Position;
 use super::value::{text, word};
 use super::vocabulary::{MAX_ITEMS, TCP, UDP, network, networks, one_or_more, ports, protocols, tidy};
 
-/// The most rules of the firewall, and of `nat.except`; a new flow is compared with all of them.
+/// The most rules of the firewall, of `policy` and of `nat.except`; a new flow is compared with all of them.
 const MAX_RULES: usize = 1024;
 
 pub(super) struct RawRule {
@@ -29,10 +29,7 @@ pub(super) fn firewall(top: &Section<'_>, report: &mut Report) -> Vec<RawRule> {
     let mut out = Vec::new();
     for item in bounded(node, "`firewall`", "rules", example, report) {
         let Some(section) = RULE.open(item, item.at, "a rule", report) else { continue };
-        let interface = section.get("in").and_then(|node| {
-            let name = text(node, "`in`", "the name of an interface", "in: lan", report)?;
-            Some(At { value: name.to_owned(), at: node.at })
-        });
+        let interface = incoming(&section, report);
         let when = matched(&section, report);
         let words = [("accept", Action::Accept), ("drop", Action::Drop), ("reject", Action::Reject)];
         let action = section
@@ -75,7 +72,13 @@ pub(super) fn except(node: &Node, keys: &Keys, report: &mut Report) -> Vec<Match
 }
 
 /// The items of a list of at most `MAX_RULES`.
-fn bounded<'t>(node: &'t Node, what: &str, of: &str, example: &str, report: &mut Report) -> &'t [Node] {
+pub(super) fn bounded<'t>(
+    node: &'t Node,
+    what: &str,
+    of: &str,
+    example: &str,
+    report: &mut Report,
+) -> &'t [Node] {
     let list = items(node, what, example, report).unwrap_or_default();
     if let Some(extra) = list.get(MAX_RULES) {
         report.add(extra.at, format!("more than {MAX_RULES} {of}"), "remove some, or join their networks");
@@ -83,8 +86,15 @@ fn bounded<'t>(node: &'t Node, what: &str, of: &str, example: &str, report: &mut
     list.get(..MAX_RULES).unwrap_or(list)
 }
 
+/// The name after `in`.
+pub(super) fn incoming(section: &Section<'_>, report: &mut Report) -> Option<At<String>> {
+    let node = section.get("in")?;
+    let name = text(node, "`in`", "the name of an interface", "in: lan", report)?;
+    Some(At { value: name.to_owned(), at: node.at })
+}
+
 /// What a rule matches, but for its interface.
-fn matched(section: &Section<'_>, report: &mut Report) -> Match {
+pub(super) fn matched(section: &Section<'_>, report: &mut Report) -> Match {
     let mut out = Match { from: networks(section, "from", report), ..Match::default() };
     if let Some(node) = section.get("to") {
         out.to = to(node, report);

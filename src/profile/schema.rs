@@ -24,26 +24,46 @@ pub(super) const TOP: Keys = Keys {
         "routes",
         "wans",
         "health",
+        "groups",
+        "policy",
+        "on_failover",
+        "on_failback",
         "nat",
         "forwards",
         "one_to_one",
         "firewall",
         "icmp",
+        "hooks",
         "management",
     ],
-    later: &["groups", "policy", "on_failover", "on_failback", "cluster", "hooks"],
+    later: &["cluster"],
 };
 pub(super) const ENGINE: Keys =
     Keys { built: &["workers", "manager", "sessions", "hugepages", "idle", "eal"], later: &[] };
 pub(super) const INTERFACE: Keys =
     Keys { built: &["port", "addresses", "gateway", "mtu"], later: &["vlan", "mac", "dhcp", "watch"] };
 pub(super) const ROUTE: Keys = Keys { built: &["to", "via"], later: &[] };
-pub(super) const WAN: Keys = Keys { built: &["health", "pool"], later: &["metered"] };
+pub(super) const WAN: Keys = Keys { built: &["health", "pool", "metered"], later: &[] };
 pub(super) const HEALTH: Keys =
-    Keys { built: &["gateway", "down", "up"], later: &["targets", "bfd", "degraded", "passive"] };
+    Keys { built: &["gateway", "targets", "bfd", "down", "up", "degraded", "passive"], later: &[] };
 pub(super) const HEALTH_GATEWAY: Keys = Keys { built: &["arp"], later: &[] };
 pub(super) const HEALTH_DOWN: Keys = Keys { built: &["failures"], later: &[] };
-pub(super) const HEALTH_UP: Keys = Keys { built: &["successes", "stable"], later: &["flap_max"] };
+pub(super) const HEALTH_UP: Keys = Keys { built: &["successes", "stable", "flap_max"], later: &[] };
+pub(super) const HEALTH_BFD: Keys = Keys { built: &["peer", "every", "multiplier"], later: &[] };
+pub(super) const HEALTH_DEGRADED: Keys = Keys { built: &["window", "loss", "latency", "jitter"], later: &[] };
+pub(super) const TARGETS: Keys =
+    Keys { built: &["icmp", "tcp", "dns", "http", "every", "timeout", "need"], later: &[] };
+pub(super) const TARGET_DNS: Keys = Keys { built: &["server", "name", "answer"], later: &[] };
+pub(super) const TARGET_HTTP: Keys = Keys { built: &["url", "status"], later: &[] };
+pub(super) const GROUP: Keys = Keys { built: &["mode", "members", "failback", "when_none_fit"], later: &[] };
+pub(super) const MEMBER: Keys = Keys { built: &["wan", "tier", "weight"], later: &[] };
+pub(super) const FAILBACK: Keys = Keys { built: &["mode", "after"], later: &[] };
+pub(super) const POLICY: Keys =
+    Keys { built: &["in", "from", "to", "protocol", "port", "use", "otherwise", "on_failover"], later: &[] };
+pub(super) const ON_FAILOVER: Keys = Keys { built: &["tcp", "udp", "icmp"], later: &[] };
+pub(super) const ON_FAILOVER_TCP: Keys = Keys { built: &["reset_after"], later: &[] };
+pub(super) const ON_FAILBACK: Keys = Keys { built: &["drain", "metered", "then"], later: &[] };
+pub(super) const HOOK: Keys = Keys { built: &["event", "run"], later: &[] };
 pub(super) const NAT: Keys = Keys {
     built: &[
         "timeouts",
@@ -123,6 +143,11 @@ impl Keys {
 }
 
 impl<'t> Section<'t> {
+    /// Whether it has no key at all.
+    pub(super) fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
     /// The value of `key`, if it is given.
     pub(super) fn get(&self, key: &str) -> Option<&'t Node> {
         self.entry(key).map(|entry| &entry.node)

@@ -117,37 +117,40 @@ pub(super) fn management(top: &Section<'_>, report: &mut Report) -> Management {
 
 fn socket(node: &Node, out: &mut PathBuf, report: &mut Report) {
     let example = "socket: /run/turnout/turnout.sock";
-    let Some(path) = text(node, "`socket`", "a path", example, report) else { return };
-    let (message, hint) = if !path.starts_with('/') {
-        ("`socket` must be an absolute path", "begin it with `/`")
-    } else if path.len() > MAX_SOCKET {
-        ("`socket` is longer than 107 bytes", "Linux takes no longer path for a socket; choose a shorter one")
-    } else if path.contains(char::is_control) {
-        ("`socket` has control characters", "choose a plain path")
-    } else if path.ends_with('/') {
-        ("`socket` names a folder", "add the name of the socket itself")
+    let Some(path) = path(node, "socket", "a path", example, MAX_SOCKET, report) else { return };
+    if path.ends_with('/') {
+        report.add(node.at, "`socket` names a folder", "add the name of the socket itself");
     } else {
         *out = PathBuf::from(path);
-        return;
-    };
-    report.add(node.at, message, hint);
+    }
 }
 
 fn journal(node: &Node, out: &mut PathBuf, report: &mut Report) {
     let example = "journal: /var/lib/turnout";
-    let Some(path) = text(node, "`journal`", "the path of a folder", example, report) else { return };
-    let (message, hint) = if !path.starts_with('/') {
-        ("`journal` must be an absolute path", "begin it with `/`")
-    } else if path.len() > MAX_FOLDER {
-        (
-            "`journal` is longer than 3840 bytes",
-            "Linux takes no path beyond 4095 with a file's name; choose a shorter one",
-        )
-    } else if path.contains(char::is_control) {
-        ("`journal` has control characters", "choose a plain path")
-    } else {
+    if let Some(path) = path(node, "journal", "the path of a folder", example, MAX_FOLDER, report) {
         *out = PathBuf::from(path);
-        return;
+    }
+}
+
+/// The absolute path of `key`, at most `most` bytes long.
+pub(super) fn path<'t>(
+    node: &'t Node,
+    key: &str,
+    expected: &str,
+    example: &str,
+    most: usize,
+    report: &mut Report,
+) -> Option<&'t str> {
+    let path = text(node, &format!("`{key}`"), expected, example, report)?;
+    let (message, hint) = if !path.starts_with('/') {
+        ("must be an absolute path".to_owned(), "begin it with `/`")
+    } else if path.len() > most {
+        (format!("is longer than {most} bytes"), "Linux takes no longer path here; choose a shorter one")
+    } else if path.contains(char::is_control) {
+        ("has control characters".to_owned(), "choose a plain path")
+    } else {
+        return Some(path);
     };
-    report.add(node.at, message, hint);
+    report.add(node.at, format!("`{key}` {message}"), hint);
+    None
 }

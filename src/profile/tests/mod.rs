@@ -4,8 +4,11 @@
 //! positions and messages of *all* mistakes, so that a rule which reports too much fails as well.
 #![forbid(unsafe_code)]
 
+mod failover;
 mod firewall;
 mod forwards;
+mod groups;
+mod health;
 mod hostile;
 mod load;
 mod nat;
