@@ -11,6 +11,7 @@
 #![forbid(unsafe_code)]
 
 mod check;
+mod diff;
 mod failover;
 mod forwards;
 mod group_types;
@@ -43,6 +44,7 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
+pub use diff::{differences, needs_restart};
 pub use group_types::{
     Failback, Fate, Group, Hook, HookEvent, MAX_GROUPS, Member, Mode, NoneFit, OnFailback, OnFailover,
     Otherwise, Policy, TcpFate, Use,
