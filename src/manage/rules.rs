@@ -31,6 +31,8 @@ pub fn rules(profile: &Profile) -> Rules {
             profile.forwards.iter().map(forward).collect(),
             profile.one_to_one.iter().map(one_to_one).collect(),
         ),
+        // As long as there is but the default group.
+        policy: vec![],
     }
 }
 

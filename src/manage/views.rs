@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::rules;
 use crate::base::{Generation, IfaceId, Mac, Nanos, WanId};
-use crate::nat::{Addresses, NatConfig, Uplink, Uplinks};
+use crate::nat::{Addresses, Bond, Choice, Group, NatConfig, Uplink, Uplinks};
 use crate::path::{IcmpPolicy, Iface, Places, View, WanLink};
 use crate::profile::Profile;
 use crate::table::lent::Lent;
@@ -44,7 +44,7 @@ pub fn first(profile: &Profile, ports: &[PortInfo], workers: usize) -> View {
         let near = interface.addresses.iter().find(|a| interface.gateway.is_some_and(|g| a.contains(g)));
         let address = near.or(interface.addresses.first()).map_or(Ipv4Addr::UNSPECIFIED, |a| a.addr);
         let addresses = rules::pool(w).unwrap_or_else(|| Addresses::one(address));
-        Uplink { addresses, epoch: 0, fit: false }
+        Uplink { addresses, ..Uplink::default() }
     };
     let connected = ifaces.iter().enumerate().filter(|(_, i)| i.wan.is_none()).flat_map(|(n, i)| {
         i.addresses.iter().map(move |net| Route { net: *net, iface: IfaceId(n as u8), via: None })
@@ -57,7 +57,10 @@ pub fn first(profile: &Profile, ports: &[PortInfo], workers: usize) -> View {
     View {
         generation: Generation(0),
         wans: profile.wans.iter().map(link).collect(),
-        uplinks: Uplinks { wans: profile.wans.iter().map(uplink).collect(), carrying: None },
+        uplinks: Uplinks {
+            wans: profile.wans.iter().map(uplink).collect(),
+            groups: vec![Group { choice: Choice::None, bonds: vec![Bond::default(); profile.wans.len()] }],
+        },
         routes: Routes::new(connected.chain(fixed).collect()),
         rules: Arc::new(rules::rules(profile)),
         internal: rules::internal(profile),
@@ -78,12 +81,17 @@ pub fn next(last: &View, wans: &wan::Wans, links: &[bool]) -> View {
         iface.up = *up;
     }
     view.generation = Generation(last.generation.0 + 1);
-    view.uplinks.carrying = wans.carrying();
+    // One group, whose TCP is left together with all else.
+    let choice = wans.carrying().map_or(Choice::None, Choice::One);
+    let mut bonds = vec![Bond::default(); view.uplinks.wans.len()];
     for (id, status) in wans.iter() {
         let uplink = &mut view.uplinks.wans[id.index()];
-        uplink.epoch = status.epoch;
         uplink.fit = status.sends();
+        uplink.takes = status.carrying;
+        let epoch = (status.epoch % 255 + 1) as u8;
+        bonds[id.index()] = Bond { epoch, tcp: epoch, ..Bond::default() };
     }
+    view.uplinks.groups = vec![Group { choice, bonds }];
     view.indexed()
 }
 
