@@ -14,7 +14,7 @@ use turnout::base::{Generation, IfaceId, Ipv4Net, Mac, Nanos, WanId, WorkerId};
 use turnout::engine::steer::Steer;
 use turnout::engine::{BURST, Lcore, Ports, connect, hand_overs};
 use turnout::nat::rules::FILTERING;
-use turnout::nat::{Addresses, Nat, NatConfig, Rules, Timeouts, Uplink, Uplinks};
+use turnout::nat::{Addresses, Nat, NatConfig, Rules, Timeouts, Uplinks};
 use turnout::packet::{PacketBuf, VecBuf};
 use turnout::path::{Clamp, IcmpPolicy, Iface, Places, Router, View, WanLink};
 use turnout::table::hash::HashKey;
@@ -74,10 +74,7 @@ fn view() -> Option<Arc<View>> {
         generation: Generation(0),
         ifaces: vec![lan, iface(1, OUTSIDE, 29, Some(WanId(0)))?],
         wans: vec![WanLink { iface: WAN, gateway: GATEWAY }],
-        uplinks: Uplinks {
-            wans: vec![Uplink { addresses: Addresses::one(OUTSIDE), epoch: 0, fit: true }],
-            carrying: Some(WanId(0)),
-        },
+        uplinks: Uplinks::well([Addresses::one(OUTSIDE)], Some(WanId(0))),
         routes: Routes::new(vec![Route { net, iface: LAN, via: None }]),
         // One host opens all flows at one moment.
         rules: Arc::new(Rules { creation_rate: u32::MAX, ..Rules::default() }),

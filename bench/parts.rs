@@ -19,7 +19,7 @@ use turnout::nat::inbound::FromOutside;
 use turnout::nat::outbound::FromInside;
 use turnout::nat::rewrite::{End, rewrite};
 use turnout::nat::rules::FILTERING;
-use turnout::nat::{Addresses, Env, Nat, NatConfig, Outbound, Rules, Timeouts, Uplink, Uplinks};
+use turnout::nat::{Addresses, Env, Nat, NatConfig, Outbound, Rules, Timeouts, Uplinks};
 use turnout::packet::{Counters, PacketBuf, Tuple, VecBuf};
 use turnout::table::hash::HashKey;
 use turnout::table::index::Index;
@@ -270,10 +270,7 @@ fn filled(flows: &mut [Flow]) -> (Nat, f64, Uplinks) {
         seed: 1,
     };
     let mut nat = Nat::new(&config, &|_| true);
-    let up = Uplinks {
-        wans: vec![Uplink { addresses: Addresses::one(OUTSIDE), epoch: 0, fit: true }],
-        carrying: Some(WanId(0)),
-    };
+    let up = Uplinks::well([Addresses::one(OUTSIDE)], Some(WanId(0)));
     let (mut counters, rules) = (Counters::default(), Rules::default());
     let mut bursts = Vec::new();
     for burst in flows.chunks_mut(BURST) {

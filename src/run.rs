@@ -268,7 +268,7 @@ fn start_workers(
     let mut lanes = Vec::new();
     let mut routers = routers(profile, cores, steer, view)?;
     let nats = routers.iter_mut().map(|router| &mut router.nat);
-    started.log = log::connect(profile, view, nats).map(|log| log.start(now)).transpose()?;
+    started.log = log::connect(profile, nats).map(|log| log.start(now)).transpose()?;
     let each =
         shares.into_iter().zip(hand_overs::<Mbuf>(workers)).zip(&cores.workers).zip(routers).enumerate();
     for (w, (((queues, hand_over), core), router)) in each {

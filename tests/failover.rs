@@ -140,7 +140,7 @@ fn x_10_a_silent_gateway_is_found_within_a_second_and_a_few_lost_probes_are_not(
         let mut at = None;
         for ms in 1..=2000u64 {
             site.run_ms(1);
-            if at.is_none() && site.view().uplinks.carrying == Some(turnout::base::WanId(1)) {
+            if at.is_none() && site.view().uplinks.chosen(0, H1) == Some(turnout::base::WanId(1)) {
                 at = Some(ms);
             }
         }

@@ -19,6 +19,7 @@ use super::traffic::{Arrays, Frames, LAN, Walk, Writer};
 use crate::base::{Generation, IfaceId, Nanos, WanId, WorkerId};
 use crate::dpdk::{Eal, Pool, tsc_hz};
 use crate::engine::{BURST, SessionRow, ToManager, ToWorker, hand_overs};
+use crate::nat::Choice;
 use crate::packet::Stat;
 use crate::path::View;
 
@@ -235,9 +236,11 @@ impl Site {
     /// The first WAN is lost; each session moves with its next packet from inside, in a whole round of them.
     fn failover(&mut self) -> Result<Stall, Failure> {
         self.publish(|view| {
-            view.uplinks.wans[0].epoch += 1;
+            let group = &mut view.uplinks.groups[0];
+            group.bonds[0].epoch += 1;
+            group.bonds[0].tcp += 1;
+            group.choice = Choice::One(WanId(1));
             view.uplinks.wans[0].fit = false;
-            view.uplinks.carrying = Some(WanId(1));
         })?;
         // It is taken at the end of a turn.
         let empty = self.lane.turn(ArrayVec::new(), LAN)?;

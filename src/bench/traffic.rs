@@ -14,7 +14,7 @@ use crate::base::{Generation, IfaceId, Ipv4Net, Mac, WanId, WorkerId};
 use crate::dpdk::{Mbuf, Pool, tsc};
 use crate::engine::steer::Steer;
 use crate::engine::{BURST, Ports};
-use crate::nat::{Addresses, Uplink, Uplinks};
+use crate::nat::{Addresses, Uplinks};
 use crate::packet::{BufPool, PacketBuf};
 use crate::path::{Clamp, IcmpPolicy, Iface, Places, View, WanLink};
 use crate::table::routes::{Route, Routes};
@@ -97,10 +97,7 @@ pub(super) fn view(wans: usize, sessions: u32) -> Option<Arc<View>> {
         generation: Generation(0),
         ifaces,
         wans: (0..wans).map(|wan| WanLink { iface: IfaceId(wan as u8 + 1), gateway: GATEWAY[wan] }).collect(),
-        uplinks: Uplinks {
-            wans: (0..wans).map(|wan| Uplink { addresses: pool(wan), epoch: 0, fit: true }).collect(),
-            carrying: Some(WanId(0)),
-        },
+        uplinks: Uplinks::well((0..wans).map(pool), Some(WanId(0))),
         routes: Routes::new(vec![
             Route { net: lan, iface: LAN, via: None },
             Route { net: hosts, iface: LAN, via: Some(SWITCH) },

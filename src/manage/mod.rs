@@ -6,6 +6,7 @@
 //! select, publish, and with each session's next packet rebind or reset; then announce. It never waits for anybody.
 #![forbid(unsafe_code)]
 
+mod balance;
 pub mod control;
 mod events;
 mod files;
@@ -106,6 +107,8 @@ pub struct Manager {
     started: Nanos,
     view: Arc<View>,
     wans: Wans,
+    /// What `wans` goes by
+    config: wan::Config,
     /// By `IfaceId`
     links: Vec<bool>,
     lanes: Vec<Lane>,
@@ -143,10 +146,12 @@ impl Manager {
         let count = lanes.len();
         // `profile` refuses more than there may be.
         let groups = Groups::of(profile, &Groups::default()).unwrap_or_default();
+        let config = views::config(profile, &groups);
         let mut manager = Manager {
             name: profile.name.clone(),
             started: now,
-            wans: Wans::new(views::config(profile, &groups), now),
+            wans: Wans::new(config.clone(), now),
+            config,
             links: vec![true; view.ifaces.len()],
             lanes: lanes.into_iter().map(lane).collect(),
             neighbors: neighbors::Neighbors::default(),

@@ -5,11 +5,11 @@ use std::net::Ipv4Addr;
 use serde_json::{Map, Value, json};
 
 use super::{Lane, Manager};
-use crate::base::Nanos;
+use crate::base::{Nanos, WanId};
 use crate::engine::{Latencies, SessionRow, Snapshot};
 use crate::nat::session::{INSIDE, OUTSIDE};
 use crate::nat::timeouts::tick;
-use crate::wan::{Standing, WanStatus};
+use crate::wan::{self, Standing, TargetStatus, WanStatus};
 use crate::wire::protocol;
 
 /// Busy time and packets of a worker over the last second.
@@ -45,7 +45,12 @@ impl Manager {
 
     pub(super) fn status(&self, now: Nanos) -> Value {
         let sum = self.totals();
-        let active: Vec<&str> = self.wans.carrying().map(|w| self.wan_name(w)).into_iter().collect();
+        let active = |group: u8| -> Vec<&str> {
+            self.wans.group(group).carrying.iter().map(|(wan, _)| self.wan_name(*wan)).collect()
+        };
+        let groups = self.groups.named().map(|(number, group)| {
+            json!({ "name": group.name, "active": active(number), "resort": self.wans.group(number).resort })
+        });
         let worker = |lane: &Lane| {
             let load = lane.end.shared.read().load;
             json!({
@@ -59,7 +64,7 @@ impl Manager {
             "version": env!("CARGO_PKG_VERSION"),
             "uptime_s": now.since(self.started).as_s(),
             "wans": self.wans_json(now),
-            "groups": [{ "name": "default", "active": active }],
+            "groups": groups.collect::<Vec<_>>(),
             "sessions": {
                 "live": sum.live,
                 "capacity": sum.capacity,
@@ -76,7 +81,7 @@ impl Manager {
 
     pub(super) fn wans_json(&self, now: Nanos) -> Value {
         let sum = self.totals();
-        let row = |(id, status): (crate::base::WanId, &WanStatus)| {
+        let row = |(id, status): (WanId, &WanStatus)| {
             let link = &self.view.wans[id.index()];
             let traffic = sum.traffic.get(link.iface.index()).copied().unwrap_or_default();
             json!({
@@ -97,10 +102,26 @@ impl Manager {
                 "rx_bytes": traffic.rx_bytes,
                 "tx_bytes": traffic.tx_bytes,
                 "reason": status.reason.to_string(),
+                "targets": self.targets_json(id, status),
+                "bfd": status.bfd,
+                "hold_s": status.hold_until.map(|until| until.since(now).0.div_ceil(1_000_000_000)),
+                "flaps": status.flaps,
                 "standing": self.wans.group(0).standings.get(id.index()).map(standing),
             })
         };
         Value::Array(self.wans.iter().map(row).collect())
+    }
+
+    /// The targets of a WAN, as it sees them.
+    fn targets_json(&self, id: WanId, status: &WanStatus) -> Value {
+        let row = |(target, is): (&wan::Target, &TargetStatus)| {
+            json!({
+                "probe": target.kind.name(), "target": target.name, "mute": is.mute, "lost_in_a_row": is.misses,
+                "rtt_us": is.rtt_us, "loss_percent": is.loss_percent,
+            })
+        };
+        let targets = self.config.wans.get(id.index()).map_or(&[][..], |health| &health.targets);
+        targets.iter().zip(&status.targets).map(row).collect()
     }
 
     pub(super) fn neighbors_json(&self, now: Nanos) -> Value {

@@ -1,5 +1,6 @@
 //! From what the profile says of translation and firewall to what the path reads.
 
+use super::groups::Groups;
 use crate::base::{IfaceId, WanId};
 use crate::nat::rules::{self, Firewall, Rules};
 use crate::nat::statics::{Forward, OneToOne, Statics};
@@ -9,8 +10,8 @@ use crate::profile::{self, Profile};
 use crate::table::lent::CLASSES;
 use crate::table::ports::Quarantine;
 
-/// The rules of a profile.
-pub fn rules(profile: &Profile) -> Rules {
+/// The rules of a profile with these groups.
+pub fn rules(profile: &Profile, groups: &Groups) -> Rules {
     let nat = &profile.nat;
     Rules {
         share_ports: nat.when_full.tcp == profile::Full::Share,
@@ -25,13 +26,20 @@ pub fn rules(profile: &Profile) -> Rules {
         },
         stealth: nat.stealth,
         firewall: Firewall::new(profile.firewall.iter().map(rule).collect()),
-        statics: Statics::new(
-            nat.inside.clone(),
-            nat.except.iter().map(when).collect(),
-            profile.forwards.iter().map(forward).collect(),
-            profile.one_to_one.iter().map(one_to_one).collect(),
-        ),
+        statics: statics(profile),
+        // As long as there is but the default group.
+        policy: profile.policy.iter().map(|p| (when(&p.when), groups.of_policy(p, profile))).collect(),
     }
+}
+
+fn statics(profile: &Profile) -> Statics {
+    let nat = &profile.nat;
+    Statics::new(
+        nat.inside.clone(),
+        nat.except.iter().map(when).collect(),
+        profile.forwards.iter().map(forward).collect(),
+        profile.one_to_one.iter().map(one_to_one).collect(),
+    )
 }
 
 /// Whether a rule of the firewall may forbid something from inside to inside.
@@ -91,7 +99,7 @@ pub fn quarantine(profile: &Profile) -> Quarantine {
 
 /// The ports that forwards have on addresses that are translated to: a WAN's own one, unless it has a pool of others.
 pub fn reserved(profile: &Profile) -> Vec<Reserved> {
-    let forwards = rules(profile).statics.forwarded().collect::<Vec<_>>();
+    let forwards = statics(profile).forwarded().collect::<Vec<_>>();
     let own = |wan: &WanId| profile.wans.get(wan.index()).is_some_and(|wan| wan.pool.is_empty());
     let all = forwards.into_iter().filter(|(wan, ..)| own(wan));
     all.map(|(wan, protocol, first, last)| (wan, 0, protocol, first, last)).collect()

@@ -4,9 +4,9 @@ use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use super::groups::Groups;
-use super::rules;
+use super::{balance, rules};
 use crate::base::{Generation, IfaceId, Mac, Nanos, WanId};
-use crate::nat::{Addresses, NatConfig, Uplink, Uplinks};
+use crate::nat::{Addresses, Bond, Fate, Group, NatConfig, Uplink, Uplinks};
 use crate::path::{IcmpPolicy, Iface, Places, View, WanLink};
 use crate::profile::{self, Profile};
 use crate::table::lent::Lent;
@@ -24,6 +24,13 @@ pub struct PortInfo {
 
 /// The first view, in which no WAN is fit. `ports` are in the order of the profile's interfaces.
 pub fn first(profile: &Profile, ports: &[PortInfo], workers: usize) -> View {
+    // `profile` refuses more groups than there may be.
+    let groups = Groups::of(profile, &Groups::default()).unwrap_or_default();
+    of(profile, &groups, ports, workers)
+}
+
+/// The same, of a profile with these groups.
+pub fn of(profile: &Profile, groups: &Groups, ports: &[PortInfo], workers: usize) -> View {
     let wan_of = |i: usize| profile.wans.iter().position(|w| w.interface == i).map(|w| WanId(w as u8));
     let iface = |(i, (interface, port)): (usize, (&profile::Interface, &PortInfo))| Iface {
         name: interface.name.clone(),
@@ -45,7 +52,7 @@ pub fn first(profile: &Profile, ports: &[PortInfo], workers: usize) -> View {
         let near = interface.addresses.iter().find(|a| interface.gateway.is_some_and(|g| a.contains(g)));
         let address = near.or(interface.addresses.first()).map_or(Ipv4Addr::UNSPECIFIED, |a| a.addr);
         let addresses = rules::pool(w).unwrap_or_else(|| Addresses::one(address));
-        Uplink { addresses, epoch: 1, fit: false }
+        Uplink { addresses, ..Uplink::default() }
     };
     let connected = ifaces.iter().enumerate().filter(|(_, i)| i.wan.is_none()).flat_map(|(n, i)| {
         i.addresses.iter().map(move |net| Route { net: *net, iface: IfaceId(n as u8), via: None })
@@ -58,9 +65,15 @@ pub fn first(profile: &Profile, ports: &[PortInfo], workers: usize) -> View {
     View {
         generation: Generation(0),
         wans: profile.wans.iter().map(link).collect(),
-        uplinks: Uplinks { wans: profile.wans.iter().map(uplink).collect(), carrying: None },
+        uplinks: Uplinks {
+            wans: profile.wans.iter().map(uplink).collect(),
+            groups: vec![
+                Group { bonds: vec![Bond::default(); profile.wans.len()], ..Group::default() };
+                groups.list().len().max(1)
+            ],
+        },
         routes: Routes::new(connected.chain(fixed).collect()),
-        rules: Arc::new(rules::rules(profile)),
+        rules: Arc::new(rules::rules(profile, groups)),
         internal: rules::internal(profile),
         clamp: rules::clamp(profile),
         clamping: false,
@@ -72,6 +85,16 @@ pub fn first(profile: &Profile, ports: &[PortInfo], workers: usize) -> View {
     .indexed()
 }
 
+/// A group, as the NAT sees it.
+fn group(status: &wan::GroupStatus) -> Group {
+    let fate = |fate| match fate {
+        wan::Fate::Rebind => Fate::Rebind,
+        wan::Fate::Drop => Fate::Drop,
+    };
+    let bond = |b: &wan::Bond| Bond { epoch: b.epoch, tcp: b.tcp, udp: fate(b.udp), icmp: fate(b.icmp) };
+    Group { choice: balance::choice(&status.carrying), bonds: status.bonds.iter().map(bond).collect() }
+}
+
 /// The next view: as `last`, with the links and the WANs as they stand now.
 pub fn next(last: &View, wans: &wan::Wans, links: &[bool]) -> View {
     let mut view = last.clone();
@@ -79,12 +102,11 @@ pub fn next(last: &View, wans: &wan::Wans, links: &[bool]) -> View {
         iface.up = *up;
     }
     view.generation = Generation(last.generation.0 + 1);
-    view.uplinks.carrying = wans.carrying();
-    for ((id, status), bond) in wans.iter().zip(&wans.group(0).bonds) {
+    for (id, status) in wans.iter() {
         let uplink = &mut view.uplinks.wans[id.index()];
-        uplink.epoch = u16::from(bond.epoch);
-        uplink.fit = status.sends();
+        (uplink.fit, uplink.holds, uplink.takes) = (status.sends(), status.holds, status.takes());
     }
+    view.uplinks.groups = wans.groups().map(group).collect();
     view.indexed()
 }
 

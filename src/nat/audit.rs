@@ -103,7 +103,8 @@ impl Nat {
                 return fault("is not its mapping's");
             }
             // Where the mapping has moved on, another one may have the place by now.
-            let there = (m.wan, m.epoch, m.outside_port) == (session.wan(), root.epoch, session.outside().1);
+            let its = (m.wan, m.of_session(), (m.outside, m.outside_port));
+            let there = its == (session.wan(), root.epoch, session.outside());
             if there && !found {
                 return fault("is not found from outside");
             }
@@ -141,15 +142,21 @@ impl Nat {
     }
 
     fn audit_mappings(&self, by_mapping: &Counts, by_host: &mut Counts) -> Result<(), String> {
-        let mut further = 0;
+        let (mut further, mut orphans) = (0, 0);
+        let mut sticking = HashMap::<_, u32>::new();
         for (slot, count) in by_mapping {
             let m = self.mappings.get(*slot);
             let fault = |what: &str| Err(format!("mapping {slot} {what}: {m:?} {count:?}"));
             if (m.sessions, m.spoken) != (count.sessions, count.spoken) {
                 return fault("counts its sessions wrong");
             }
-            if self.find_mapping(self.hash(m.key()), m.key()) != Some(*slot) {
-                return fault("is not found from inside");
+            orphans += usize::from(m.is_orphan());
+            let found = self.find_mapping(self.hash(m.key()), m.key()) == Some(*slot);
+            if found == m.is_orphan() {
+                return fault("is not found from inside, or is found though it is an orphan");
+            }
+            if m.sticks() {
+                *sticking.entry((m.host, (m.group, m.wan, m.epoch))).or_default() += 1;
             }
             let class = class_of(m.protocol);
             let pools = self.ports.get(m.wan.index()).map(|pools| &pools[class]);
@@ -163,8 +170,16 @@ impl Nat {
             by_host.entry(m.host).or_default().mappings[class] += 1;
         }
         let (live, indexed) = (self.mappings.len(), self.mapping_index.len());
-        if (by_mapping.len(), by_mapping.len()) != (live, indexed) {
+        if (by_mapping.len(), by_mapping.len()) != (live, indexed + orphans) {
             return Err(format!("{live} mappings, {indexed} found, {} with sessions", by_mapping.len()));
+        }
+        for host in by_host.keys().filter(|host| **host != NONE) {
+            for (place, said) in self.hosts.sticking(*host) {
+                let has = sticking.get(&(*host, place)).copied().unwrap_or(0);
+                if said > has {
+                    return Err(format!("host {host} sticks to {place:?} for {said}, it has {has}"));
+                }
+            }
         }
         if further != self.further.len() {
             return Err(format!("{} further rings, {further} by their mappings", self.further.len()));

@@ -3,6 +3,7 @@
 
 use super::place::address_of;
 use super::session::{INSIDE, Key, Origin, Session};
+use super::uplinks::DEFAULT_GROUP;
 use super::{Env, Nat, Outbound, Timeouts, Uplinks};
 use crate::base::{IfaceId, WanId};
 use crate::packet::Tuple;
@@ -36,10 +37,11 @@ impl Nat {
     #[inline]
     pub fn call_opening(&mut self, key: Key, up: &Uplinks) {
         self.mapping_index.prefetch(self.hash(key.of_mapping()));
-        let Some((wan, uplink)) = up.carrying.and_then(|wan| Some((wan, up.get(wan)?))) else { return };
+        let (host, inside_port) = key.source();
+        let chosen = up.chosen(DEFAULT_GROUP, host);
+        let Some((wan, uplink)) = chosen.and_then(|wan| Some((wan, up.get(wan)?))) else { return };
         let Some(pools) = self.ports.get_mut(wan.index()) else { return };
         let pools = &mut pools[class_of(key.protocol())];
-        let (host, inside_port) = key.source();
         let at = address_of(&self.key, host, pools.len().min(uplink.addresses.len()));
         let Some(port) = pools.peek(at, inside_port) else { return };
         let Some(outside) = uplink.addresses.get(at) else { return };

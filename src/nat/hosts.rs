@@ -1,13 +1,18 @@
-//! What each inside host has: ports, sessions, and how fast it makes more (RFC 6888 REQ-4, REQ-5).
+//! What each inside host has: ports, sessions, how fast it makes more (RFC 6888 REQ-4, REQ-5), and where its mappings are.
+//!
+//! A host sticks to a WAN as long as it has mappings of a group there, so that flows which belong together stay together. Two such places
+//! are remembered; what finds no room goes where its group goes.
 //!
 //! A host that has nothing is not remembered. There is room for many hosts, not for all: one that finds none is served
 //! without limits rather than refused.
 
 use std::net::Ipv4Addr;
 
+use super::Uplinks;
+use super::mapping::Mapping;
 use super::rules::{Rules, Share};
 use super::session::NONE;
-use crate::base::Nanos;
+use crate::base::{Nanos, WanId};
 use crate::packet::DropReason;
 use crate::table::hash::HashKey;
 use crate::table::index::Index;
@@ -27,13 +32,43 @@ struct Host {
     ip: Ipv4Addr,
     ports: [u32; CLASSES],
     sessions: u32,
+    sticks: [Stick; 2],
     /// Up to when its rate is used up
     spent: Nanos,
 }
 
+/// A WAN where a host has mappings of a group.
+#[derive(Clone, Copy, Debug, Default)]
+struct Stick {
+    /// How many; 0: it is free
+    mappings: u32,
+    group: u8,
+    wan: u8,
+    epoch: u8,
+}
+
+impl Stick {
+    #[inline(always)]
+    fn is_of(&self, m: &Mapping) -> bool {
+        (self.group, self.wan, self.epoch) == (m.group, m.wan.0, m.epoch)
+    }
+
+    #[inline(always)]
+    fn stands(&self, up: &Uplinks) -> bool {
+        let bond = up.bond(self.group, WanId(self.wan));
+        self.mappings > 0 && bond.is_some_and(|bond| bond.epoch == self.epoch)
+    }
+}
+
 impl Default for Host {
     fn default() -> Host {
-        Host { ip: Ipv4Addr::UNSPECIFIED, ports: [0; CLASSES], sessions: 0, spent: Nanos::ZERO }
+        Host {
+            ip: Ipv4Addr::UNSPECIFIED,
+            ports: [0; CLASSES],
+            sessions: 0,
+            sticks: [Stick::default(); 2],
+            spent: Nanos::ZERO,
+        }
     }
 }
 
@@ -65,6 +100,67 @@ impl Hosts {
     /// Bytes of memory.
     pub(super) fn bytes(&self) -> usize {
         self.hosts.capacity() as usize * Slab::<Host>::slot_bytes() + self.index.bytes()
+    }
+
+    /// A host's number; `NONE`: it is not known.
+    pub(super) fn find(&self, key: &HashKey, ip: Ipv4Addr) -> u32 {
+        let found = self.index.find(Hosts::hash(key, ip), |slot| self.hosts.get(slot).ip == ip);
+        found.unwrap_or(NONE)
+    }
+
+    /// The WAN that a new flow of a host takes in a group: where it has others of it, else what the group chooses.
+    #[inline(always)]
+    pub(super) fn choose(&self, slot: u32, ip: Ipv4Addr, group: u8, up: &Uplinks) -> Option<WanId> {
+        let chosen = up.chosen(group, ip);
+        if slot == NONE {
+            return chosen;
+        }
+        let mut stuck = None;
+        for stick in &self.hosts.get(slot).sticks {
+            let wan = WanId(stick.wan);
+            if stick.mappings > 0 && stick.group == group && Some(wan) != chosen {
+                let takes = up.get(wan).is_some_and(|uplink| uplink.takes && uplink.fit);
+                stuck = stuck.or(Some(wan).filter(|_| takes && stick.stands(up)));
+            } else if stick.stands(up) && stick.group == group {
+                return chosen;
+            }
+        }
+        stuck.or(chosen)
+    }
+
+    /// A mapping of a host was made or moved to where it is: the host sticks to that.
+    #[inline(always)]
+    pub(super) fn stick(&mut self, m: &Mapping, up: &Uplinks) {
+        if m.host == NONE || !m.sticks() {
+            return;
+        }
+        let sticks = &mut self.hosts.get_mut(m.host).sticks;
+        let known = sticks.iter().position(|stick| stick.is_of(m) && stick.mappings > 0);
+        match known.or_else(|| sticks.iter().position(|stick| !stick.stands(up))) {
+            Some(at) if known.is_some() => sticks[at].mappings += 1,
+            Some(at) => {
+                sticks[at] = Stick { mappings: 1, group: m.group, wan: m.wan.0, epoch: m.epoch };
+            }
+            None => {}
+        }
+    }
+
+    /// A mapping of a host leaves its place.
+    #[inline(always)]
+    pub(super) fn unstick(&mut self, m: &Mapping) {
+        if m.host == NONE || !m.sticks() {
+            return;
+        }
+        let sticks = &mut self.hosts.get_mut(m.host).sticks;
+        if let Some(stick) = sticks.iter_mut().find(|stick| stick.is_of(m)) {
+            stick.mappings = stick.mappings.saturating_sub(1);
+        }
+    }
+
+    /// By place: group, WAN, epoch, and how many mappings a host is said to have there. For checks.
+    pub(super) fn sticking(&self, slot: u32) -> impl Iterator<Item = ((u8, WanId, u8), u32)> {
+        let sticks = self.hosts.get(slot).sticks;
+        sticks.into_iter().map(|s| ((s.group, WanId(s.wan), s.epoch), s.mappings)).filter(|(_, n)| *n > 0)
     }
 
     fn hash(key: &HashKey, ip: Ipv4Addr) -> u64 {

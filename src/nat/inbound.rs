@@ -3,10 +3,12 @@
 
 use super::rules::{Action, Filter};
 use super::session::{Ends, INSIDE, Key, Kind, NONE, OUTSIDE, Origin, Root, Session};
+use super::standing::Standing;
 use super::statics::Target;
 use super::tcp::TcpState;
 use super::timeouts::{STRANGER, tick};
-use super::{Env, Nat, Translation};
+use super::uplinks::{DEFAULT_GROUP, LEFT};
+use super::{Env, Fate, Nat, Translation};
 use crate::base::{IfaceId, WanId};
 use crate::packet::{DropReason, Stat, Tuple};
 use crate::table::lent::class_of;
@@ -89,7 +91,7 @@ impl Nat {
         env: &mut Env<'_>,
     ) -> Result<bool, DropReason> {
         let root = self.roots[slot as usize];
-        if !env.up.left(self.sessions.get(slot).wan(), root.epoch) {
+        if !self.left(self.sessions.get(slot), &root, env.up) {
             return Ok(true);
         }
         let begins = packet.target.is_some() && packet.tcp.is_none_or(|tcp| tcp.flags.opens());
@@ -118,7 +120,7 @@ impl Nat {
         let t = packet.tuple;
         let slot = self.find_mapping_outside(packet.wan, t, env).ok_or(DropReason::NatNoMapping)?;
         let mapping = *self.mappings.get(slot);
-        if env.up.left(mapping.wan, mapping.epoch) {
+        if self.standing(&mapping, env.up) != Standing::Firm {
             return Err(DropReason::WanLeft);
         }
         let filter = self.filtering[class_of(t.protocol)];
@@ -142,7 +144,8 @@ impl Nat {
         let root = Root {
             mapping: slot,
             created: env.now.as_s() as u32,
-            epoch: mapping.epoch,
+            epoch: mapping.of_session(),
+            group: mapping.group,
             host: mapping.host,
             origin: Origin::Stranger,
             ..Root::default()
@@ -164,7 +167,9 @@ impl Nat {
         };
         let inside = (target.inside, target.port);
         self.firewall(packet, inside, default, env)?;
-        let epoch = env.up.get(packet.wan).map_or(0, |uplink| uplink.epoch);
+        // It belongs to no flow from inside that a policy could know.
+        let bond = env.up.bond(DEFAULT_GROUP, packet.wan);
+        let epoch = bond.map_or(LEFT, |bond| bond.of(packet.tuple.protocol, target.kind));
         let host = self.hosts.enter(&self.key, target.inside);
         let root = Root {
             mapping: NONE,
@@ -222,7 +227,7 @@ impl Nat {
         if let Some(known) = self.find_hashed(hash, key, INSIDE) {
             let old = *self.sessions.get(known);
             let its = self.roots[known as usize];
-            if !old.expired(&self.timeouts, tick(env.now)) && !env.up.left(old.wan(), its.epoch) {
+            if !old.expired(&self.timeouts, tick(env.now)) && !self.left(&old, &its, env.up) {
                 // By another way the two speak already.
                 return Err(if root.mapping == NONE {
                     DropReason::NatClash
@@ -234,7 +239,10 @@ impl Nat {
                 && root.mapping != NONE
                 && !old.expired(&self.timeouts, tick(env.now))
             {
-                // The mapping was moved by another flow's packet: this one follows.
+                // The mapping was moved by another flow's packet: this one follows, if it may.
+                if self.fate(&old, &its, env.up) == Fate::Drop {
+                    return Err(DropReason::WanLeft);
+                }
                 return self.rebind(known, env).map(|()| known);
             }
             self.remove_session(known, env.now, env.counters);

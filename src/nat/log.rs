@@ -11,11 +11,12 @@ use std::net::Ipv4Addr;
 
 use rtrb::{Consumer, Producer, RingBuffer};
 
-use super::mapping::Mapping;
+use super::mapping::{Course, Mapping};
+use super::outbound::FromInside;
 use super::session::{Kind, Session};
-use super::{Addresses, Env, Nat, Uplinks};
+use super::{Env, Nat};
 use crate::base::{Nanos, WanId};
-use crate::packet::{Counters, DropReason, Stat, Tuple};
+use crate::packet::{Counters, DropReason, Stat};
 
 /// Records a second and worker, at most.
 pub const PER_SECOND: u32 = 50_000;
@@ -77,8 +78,6 @@ pub fn ring() -> (Producer<Record>, Consumer<Record>) {
 #[derive(Debug)]
 pub(super) struct Log {
     to: Producer<Record>,
-    /// By `WanId`
-    addresses: Vec<Addresses>,
     /// The second that is counted in
     second: u64,
     /// Records that it may have yet
@@ -88,15 +87,8 @@ pub(super) struct Log {
 }
 
 impl Log {
-    fn new(to: Producer<Record>, up: &Uplinks) -> Log {
-        let addresses = up.wans.iter().map(|uplink| uplink.addresses.clone()).collect();
-        Log { to, addresses, second: 0, left: PER_SECOND, suppressed: 0, lost: 0 }
-    }
-
-    fn outside(&self, mapping: &Mapping) -> (Ipv4Addr, u16) {
-        let pool = self.addresses.get(mapping.wan.index());
-        let address = pool.and_then(|pool| pool.get(usize::from(mapping.address)));
-        (address.unwrap_or(Ipv4Addr::UNSPECIFIED), mapping.outside_port)
+    fn new(to: Producer<Record>) -> Log {
+        Log { to, second: 0, left: PER_SECOND, suppressed: 0, lost: 0 }
     }
 
     fn tell(&mut self, record: Record, counters: &mut Counters) {
@@ -133,9 +125,9 @@ impl Log {
 }
 
 impl Nat {
-    /// From now on this is told what becomes of mappings. `up` has the WANs' addresses.
-    pub fn log_to(&mut self, to: Producer<Record>, up: &Uplinks) {
-        self.log = Some(Box::new(Log::new(to, up)));
+    /// From now on this is told what becomes of mappings.
+    pub fn log_to(&mut self, to: Producer<Record>) {
+        self.log = Some(Box::new(Log::new(to)));
     }
 
     /// A mapping has begun or ended.
@@ -166,9 +158,10 @@ impl Nat {
     }
 
     /// A flow from inside was refused. The caller bounds the rate.
-    pub fn log_refused(&mut self, reason: DropReason, t: &Tuple, pin: Option<WanId>, env: &mut Env<'_>) {
-        let (up, now) = (env.up, env.now);
-        let wan = up.choose(pin).unwrap_or(WanId(0));
+    pub fn log_refused(&mut self, reason: DropReason, packet: &FromInside<'_>, env: &mut Env<'_>) {
+        let (up, now, t) = (env.up, env.now, packet.tuple);
+        let course = Course { group: env.rules.group(packet.ingress, t), pin: packet.pin };
+        let wan = self.choose(self.hosts.find(&self.key, t.src), t.src, course, up).unwrap_or(WanId(0));
         let at = self.address(t.src, wan, up);
         if let Some(log) = &mut self.log {
             let ports = reason == DropReason::NatPortsExhausted;
@@ -195,7 +188,7 @@ fn log_mapping(log: &mut Log, what: What, mapping: &Mapping, now: Nanos, counter
         at: now,
         what,
         inside: (mapping.inside, mapping.inside_port),
-        outside: log.outside(mapping),
+        outside: (mapping.outside, mapping.outside_port),
         protocol: mapping.protocol,
         wan: mapping.wan,
     };
@@ -208,7 +201,7 @@ mod tests {
 
     fn log(room: usize) -> (Log, Consumer<Record>) {
         let (to, from) = RingBuffer::new(room);
-        (Log::new(to, &Uplinks::default()), from)
+        (Log::new(to), from)
     }
 
     fn tell(log: &mut Log, at: Nanos, counters: &mut Counters) {

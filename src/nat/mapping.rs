@@ -1,12 +1,37 @@
-//! An inside endpoint's place on a WAN: whatever the remote, it is the same (RFC 4787 REQ-1).
+//! An inside endpoint's place on a WAN: whatever the remote, it is the same (RFC 4787 REQ-1). It has one in each group that
+//! its flows belong to.
 //!
-//! Mappings remember the epoch of their WAN: when a failover leaves a WAN its epoch grows, and with that everything
-//! bound to it is stale at once, however much it is.
+//! Mappings remember the epoch of their bond (`uplinks`): when a group leaves a WAN that is another one, and with that everything
+//! bound to it is stale at once, however much it is. TCP is held to the WAN by an epoch of its own, which stands longer. As long as only
+//! that one does, a mapping serves the flows that it has and no other: a new flow gets a new one, and the old one is an orphan,
+//! which owns its outside port and is not found from inside any more.
 
 use std::net::Ipv4Addr;
 
 use super::session::{Key, NONE};
+use super::uplinks::LEFT;
 use crate::base::WanId;
+use crate::wire::protocol;
+
+/// The `pin` of a mapping that is not found from inside any more.
+const ORPHAN: u8 = u8::MAX;
+
+/// What a flow from inside goes by.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Course {
+    /// The group that chooses its WAN
+    pub group: u8,
+    /// The WAN whose link its remote is on: it leaves there, as long as that is fit
+    pub pin: Option<WanId>,
+}
+
+impl Course {
+    /// `Mapping::pin`
+    #[inline(always)]
+    pub(super) fn pinned(&self) -> u8 {
+        self.pin.map_or(0, |wan| wan.0 + 1)
+    }
+}
 
 /// A mapping.
 #[derive(Clone, Copy, Debug)]
@@ -25,14 +50,20 @@ pub struct Mapping {
     pub further: u32,
     /// Its host's number; `NONE`: there was no room for that
     pub host: u32,
+    /// The WAN's address that it is on
+    pub outside: Ipv4Addr,
     /// Port or echo identifier of the inside host
     pub inside_port: u16,
     /// Port or echo identifier on the WAN
     pub outside_port: u16,
-    /// Which of the WAN's addresses
+    /// Which of the WAN's addresses that is
     pub address: u16,
-    /// The WAN's epoch when it was put there
-    pub epoch: u16,
+    /// The bond's epoch when it was put there; `LEFT`: it is stale, whatever the bond says
+    pub epoch: u8,
+    /// The same of the bond's `tcp`
+    pub tcp: u8,
+    /// The group that chooses its WAN
+    pub group: u8,
     /// See `wire::protocol`
     pub protocol: u8,
     /// 0: goes with the selection; 1 + w: keeps to WAN w while that is fit, because its remotes are on that WAN's link
@@ -51,10 +82,13 @@ impl Default for Mapping {
             peer: Ipv4Addr::UNSPECIFIED,
             further: 0,
             host: NONE,
+            outside: Ipv4Addr::UNSPECIFIED,
             inside_port: 0,
             outside_port: 0,
             address: 0,
-            epoch: 0,
+            epoch: LEFT,
+            tcp: LEFT,
+            group: 0,
             protocol: 0,
             pin: 0,
             wan: WanId(0),
@@ -66,6 +100,35 @@ impl Mapping {
     /// The key by which new flows from inside find it.
     #[inline(always)]
     pub fn key(&self) -> Key {
-        Key::mapping(self.protocol, self.pin, self.inside, self.inside_port)
+        Key::mapping(self.protocol, self.course(), self.inside, self.inside_port)
+    }
+
+    /// What it goes by.
+    #[inline(always)]
+    pub fn course(&self) -> Course {
+        Course { group: self.group, pin: self.pin.checked_sub(1).map(WanId) }
+    }
+
+    /// The epoch that a session on it remembers.
+    #[inline(always)]
+    pub fn of_session(&self) -> u8 {
+        if self.protocol == protocol::TCP { self.tcp } else { self.epoch }
+    }
+
+    /// It serves the flows that it has, and is not found from inside.
+    #[inline]
+    pub fn is_orphan(&self) -> bool {
+        self.pin == ORPHAN
+    }
+
+    /// Makes an orphan of it.
+    pub fn orphan(&mut self) {
+        (self.pin, self.epoch) = (ORPHAN, LEFT);
+    }
+
+    /// It is a reason for its host to open more by the same WAN.
+    #[inline(always)]
+    pub fn sticks(&self) -> bool {
+        self.pin == 0 && self.epoch != LEFT
     }
 }

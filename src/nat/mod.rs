@@ -28,10 +28,12 @@ mod root;
 pub mod rules;
 pub mod session;
 mod sessions;
+mod standing;
 pub mod statics;
 mod sweep;
 pub mod tcp;
 pub mod timeouts;
+pub mod uplinks;
 
 #[cfg(test)]
 mod tests_place;
@@ -62,52 +64,7 @@ pub use session::Session;
 use session::{INSIDE, Key, NOWHERE, OUTSIDE, Root};
 pub use timeouts::Timeouts;
 use timeouts::tick;
-
-/// A WAN, as the NAT sees it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Uplink {
-    /// The router's addresses there that it translates to, at least one: hosts are shared out to them
-    pub addresses: Addresses,
-    /// Grows each time a failover leaves it
-    pub epoch: u16,
-    /// Packets can be sent there
-    pub fit: bool,
-}
-
-/// The WANs and the choice among them, in a view.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Uplinks {
-    /// In the order of preference
-    pub wans: Vec<Uplink>,
-    /// Where new mappings go
-    pub carrying: Option<WanId>,
-}
-
-impl Uplinks {
-    fn get(&self, wan: WanId) -> Option<&Uplink> {
-        self.wans.get(wan.index())
-    }
-
-    /// An address of a WAN, by its place in the list.
-    fn address(&self, wan: WanId, at: u16) -> Ipv4Addr {
-        let address = self.get(wan).and_then(|u| u.addresses.get(usize::from(at)));
-        address.unwrap_or(Ipv4Addr::UNSPECIFIED)
-    }
-
-    fn left(&self, wan: WanId, epoch: u16) -> bool {
-        self.get(wan).is_none_or(|u| u.epoch != epoch)
-    }
-
-    /// The WAN that a new flow takes, which may be down: the one whose link its remote is on while that is fit, else the one that carries.
-    #[inline(always)]
-    fn choose(&self, pin: Option<WanId>) -> Option<WanId> {
-        pin.filter(|wan| self.fit(*wan)).or(self.carrying)
-    }
-
-    fn fit(&self, wan: WanId) -> bool {
-        self.get(wan).is_some_and(|u| u.fit)
-    }
-}
+pub use uplinks::{Bond, Choice, Fate, Group, Uplink, Uplinks};
 
 /// What a packet meets at the door besides the NAT itself.
 #[derive(Debug)]

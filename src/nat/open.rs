@@ -7,10 +7,13 @@
 use std::net::Ipv4Addr;
 
 use super::log::What;
+use super::mapping::Course;
 use super::rules::{Action, Midstream};
-use super::session::{Ends, Kind, NONE, Origin, Root, Session};
+use super::session::{Ends, Kind, NONE, Root, Session};
+use super::standing::Standing;
 use super::statics::Way;
 use super::timeouts::tick;
+use super::uplinks::LEFT;
 use super::{Env, Key, Nat, Outbound};
 use crate::base::{IfaceId, WanId};
 use crate::packet::{DropReason, Stat, Tuple};
@@ -57,19 +60,26 @@ impl Nat {
         if !rules.firewall.is_empty() {
             rules.firewall.judge(ingress, t, false, Action::Accept).map_err(Outbound::Drop)?;
         }
+        let course = Course { group: rules.group(ingress, t), pin };
         let way = match rules.statics.is_empty() {
             true => Way::Masquerade,
-            false => rules.statics.way(ingress, t, env.up),
+            false => {
+                let chosen =
+                    || self.hosts.choose(self.hosts.find(&self.key, t.src), t.src, course.group, env.up);
+                rules.statics.way(ingress, t, env.up, chosen)
+            }
         };
         let opened = match way {
-            Way::Masquerade if has_ports(t.protocol) => self.masquerade(t, pin, hash, env),
-            Way::Masquerade => self.portless(t, pin, hash, env),
+            Way::Masquerade if has_ports(t.protocol) => self.masquerade(t, course, hash, env),
+            Way::Masquerade => self.portless(t, course, hash, env),
             Way::Plain => {
-                let wan = wan_for(pin, env);
-                wan.and_then(|wan| self.fixed(t, (t.src, t.src_port), wan, Kind::Plain, hash, env))
+                let wan = self.wan_for(t.src, course, env);
+                wan.and_then(|wan| {
+                    self.fixed(t, (t.src, t.src_port), (wan, course.group), Kind::Plain, hash, env)
+                })
             }
             Way::OneToOne(one) => {
-                self.fixed(t, (one.outside, t.src_port), one.wan, Kind::OneToOne, hash, env)
+                self.fixed(t, (one.outside, t.src_port), (one.wan, course.group), Kind::OneToOne, hash, env)
             }
             Way::Nowhere => Err(DropReason::WanDown),
         };
@@ -81,22 +91,40 @@ impl Nat {
     fn masquerade(
         &mut self,
         t: &Tuple,
-        pin: Option<WanId>,
+        course: Course,
         hash: u64,
         env: &mut Env<'_>,
     ) -> Result<u32, DropReason> {
-        let key = Key::mapping(t.protocol, pin.map_or(0, |w| w.0 + 1), t.src, t.src_port);
+        let key = Key::mapping(t.protocol, course, t.src, t.src_port);
         let mapping_hash = self.hash(key);
-        if let Some(slot) = self.find_mapping(mapping_hash, key) {
-            self.fair(self.mappings.get(slot).host, env)?;
-            self.settle(slot, env)?;
+        let Some(slot) = self.find_mapping(mapping_hash, key) else {
+            return self.masquerade_anew(t, course, (hash, mapping_hash), env);
+        };
+        self.fair(self.mappings.get(slot).host, env)?;
+        if self.settle(slot, env)? {
             return self.on_mapping(t, slot, hash, env);
         }
-        if t.protocol == protocol::TCP && env.rules.share_ports && self.runs_short(t, pin, env).is_some() {
-            return self.share(t, pin, hash, env);
+        // Not before: if it fails nothing has changed.
+        let opened = self.masquerade_anew(t, course, (hash, mapping_hash), env)?;
+        if self.roots[opened as usize].mapping != NONE {
+            self.orphan(slot, key, mapping_hash);
         }
+        Ok(opened)
+    }
+
+    /// On a mapping that is made for it, or by a port that it shares.
+    #[inline(always)]
+    fn masquerade_anew(
+        &mut self,
+        t: &Tuple,
+        course: Course,
+        (hash, mapping_hash): (u64, u64),
+        env: &mut Env<'_>,
+    ) -> Result<u32, DropReason> {
         for _ in 0..TRIES {
-            let slot = self.map(t, pin, mapping_hash, env)?;
+            let Some(slot) = self.map(t, course, mapping_hash, env)? else {
+                return self.share(t, course, hash, env);
+            };
             match self.on_mapping(t, slot, hash, env) {
                 Err(DropReason::NatClash) => {}
                 done => return done,
@@ -110,18 +138,19 @@ impl Nat {
     fn on_mapping(&mut self, t: &Tuple, slot: u32, hash: u64, env: &mut Env<'_>) -> Result<u32, DropReason> {
         let mapping = *self.mappings.get(slot);
         // Of a WAN that is down while there is none to move to: no session for what is not sent.
-        let outside = (env.up.address(mapping.wan, mapping.address), mapping.outside_port);
+        let outside = (mapping.outside, mapping.outside_port);
         let made = match env.up.fit(mapping.wan) {
             true => {
                 let session = self.begun(t, outside, mapping.wan, env);
                 let root = Root {
                     mapping: slot,
                     created: env.now.as_s() as u32,
-                    epoch: mapping.epoch,
+                    epoch: mapping.of_session(),
+                    group: mapping.group,
                     host: mapping.host,
                     ..Root::default()
                 };
-                if env.up.left(mapping.wan, mapping.epoch) {
+                if self.standing(&mapping, env.up) != Standing::Firm {
                     env.counters.add(Stat::MappingsOnLeftWan, 1);
                 }
                 self.add_session(session, hash, root, env)
@@ -155,27 +184,27 @@ impl Nat {
         &mut self,
         t: &Tuple,
         outside: (Ipv4Addr, u16),
-        wan: WanId,
+        (wan, group): (WanId, u8),
         kind: Kind,
         hash: u64,
         env: &mut Env<'_>,
     ) -> Result<u32, DropReason> {
-        let uplink = env.up.get(wan).filter(|uplink| uplink.fit).ok_or(DropReason::WanDown)?;
+        let bond = env.up.bond(group, wan).filter(|_| env.up.fit(wan)).ok_or(DropReason::WanDown)?;
         let session = self.begun(t, outside, wan, env);
-        self.unmapped(session, (kind, Origin::Inside, uplink.epoch), hash, env)
+        self.unmapped(session, (kind, group, bond.of(t.protocol, kind)), hash, env)
     }
 
     /// Adds a session that has no mapping; its host may have another one.
     pub(super) fn unmapped(
         &mut self,
         session: Session,
-        (kind, origin, epoch): (Kind, Origin, u16),
+        (kind, group, epoch): (Kind, u8, u8),
         hash: u64,
         env: &mut Env<'_>,
     ) -> Result<u32, DropReason> {
         let host = self.hosts.enter(&self.key, session.inside().0);
         let created = env.now.as_s() as u32;
-        let root = Root { mapping: NONE, created, kind, origin, epoch, host, ..Root::default() };
+        let root = Root { mapping: NONE, created, kind, group, epoch, host, ..Root::default() };
         let made = self
             .fair(host, env)
             .and_then(|()| self.hosts.may_spend(host, env.rules.creation_rate, env.now))
@@ -206,26 +235,20 @@ impl Nat {
     fn portless(
         &mut self,
         t: &Tuple,
-        pin: Option<WanId>,
+        course: Course,
         hash: u64,
         env: &mut Env<'_>,
     ) -> Result<u32, DropReason> {
-        let wan = wan_for(pin, env)?;
+        let wan = self.wan_for(t.src, course, env)?;
         let at = self.address(t.src, wan, env.up);
         let outside = (env.up.address(wan, at as u16), 0);
-        self.fixed(t, outside, wan, Kind::Portless, hash, env)
+        self.fixed(t, outside, (wan, course.group), Kind::Portless, hash, env)
     }
 
     /// TCP by a port that others have as well, with other remotes.
     #[cold]
-    fn share(
-        &mut self,
-        t: &Tuple,
-        pin: Option<WanId>,
-        hash: u64,
-        env: &mut Env<'_>,
-    ) -> Result<u32, DropReason> {
-        let wan = wan_for(pin, env)?;
+    fn share(&mut self, t: &Tuple, course: Course, hash: u64, env: &mut Env<'_>) -> Result<u32, DropReason> {
+        let wan = self.wan_for(t.src, course, env)?;
         let at = self.address(t.src, wan, env.up);
         let address = env.up.address(wan, at as u16);
         for _ in 0..SHARED_TRIES {
@@ -233,7 +256,7 @@ impl Nat {
             let pool = pools.and_then(|pools| pools.pool(at));
             let port = pool.and_then(|pool| pool.random_in_use(&mut self.rng));
             let port = port.ok_or(DropReason::NatPortsExhausted)?;
-            match self.fixed(t, (address, port), wan, Kind::Shared, hash, env) {
+            match self.fixed(t, (address, port), (wan, course.group), Kind::Shared, hash, env) {
                 Err(DropReason::NatClash) => {}
                 done => {
                     env.counters.add(Stat::SessionsShared, u64::from(done.is_ok()));
@@ -251,16 +274,10 @@ impl Nat {
         pin: Option<WanId>,
         env: &mut Env<'_>,
     ) -> Result<(), DropReason> {
-        let wan = wan_for(pin, env)?;
-        let epoch = env.up.get(wan).map_or(0, |uplink| uplink.epoch);
+        let group = self.roots[slot as usize].group;
+        let wan = self.wan_for(self.sessions.get(slot).inside().0, Course { group, pin }, env)?;
+        let epoch = env.up.bond(group, wan).map_or(LEFT, |bond| bond.epoch);
         let outside = self.sessions.get(slot).outside();
         self.bind(slot, outside, (wan, epoch), env)
     }
-}
-
-/// The WAN that a new flow takes.
-#[inline]
-fn wan_for(pin: Option<WanId>, env: &Env<'_>) -> Result<WanId, DropReason> {
-    let wan = env.up.choose(pin).ok_or(DropReason::WanNone)?;
-    if env.up.fit(wan) { Ok(wan) } else { Err(DropReason::WanDown) }
 }

@@ -1,8 +1,10 @@
 //! The door from inside: find the session, or have it opened (`open`).
 
+use super::mapping::Course;
 use super::session::{INSIDE, Key, Kind, NONE, OUTSIDE, Origin};
+use super::standing::Standing;
 use super::timeouts::tick;
-use super::{Env, Nat, Outbound, Translation};
+use super::{Env, Fate, Nat, Outbound, Translation};
 use crate::base::{IfaceId, WanId};
 use crate::packet::{DropReason, Stat, Tuple};
 use crate::wire::protocol;
@@ -44,7 +46,7 @@ impl Nat {
             None => self.begin(packet, hash, env)?,
         };
         let session = self.sessions.get(slot);
-        if !env.up.fit(session.wan()) {
+        if !env.up.sends(session.wan(), packet.tuple.protocol) {
             return Err(Outbound::Drop(DropReason::WanDown));
         }
         // A refusal by inside is no answer: it must not let more in (RFC 7857 7.1).
@@ -115,8 +117,28 @@ impl Nat {
             env.counters.add(Stat::SessionsExpired, 1);
             return Ok(None);
         }
-        let epoch = self.roots[slot as usize].epoch;
-        if env.up.left(session.wan(), epoch) { self.leave(slot, packet, env) } else { Ok(Some(slot)) }
+        if self.left(session, &self.roots[slot as usize], env.up) {
+            return self.leave(slot, packet, env);
+        }
+        if packet.tcp.is_some_and(|tcp| tcp.flags.opens()) && self.begins_elsewhere(slot, packet, env) {
+            self.remove_session(slot, env.now, env.counters);
+            env.counters.add(Stat::SessionsReset, 1);
+            return Ok(None);
+        }
+        Ok(Some(slot))
+    }
+
+    /// A connection begins, again or at all, whose session is on a WAN that takes nothing new while another one would.
+    #[cold]
+    fn begins_elsewhere(&self, slot: u32, packet: &FromInside<'_>, env: &Env<'_>) -> bool {
+        let (root, session) = (self.roots[slot as usize], self.sessions.get(slot));
+        if root.origin != Origin::Inside {
+            return false;
+        }
+        let firm =
+            root.mapping == NONE || self.standing(self.mappings.get(root.mapping), env.up) == Standing::Firm;
+        let course = Course { group: root.group, pin: packet.pin };
+        (!firm || !env.up.fit(session.wan())) && self.wan_for(packet.tuple.src, course, env).is_ok()
     }
 
     /// The session's WAN was left. What has an address of that WAN cannot go on in TCP, which is reset, and moves with its mapping in
@@ -143,6 +165,9 @@ impl Nat {
                 _ => Err(Outbound::Reset(DropReason::NatTcpFailover)),
             };
         }
+        if self.fate(self.sessions.get(slot), &root, env.up) == Fate::Drop {
+            return Err(Outbound::Drop(DropReason::WanLeft));
+        }
         match (root.kind, root.origin) {
             (Kind::Masquerade, _) => {
                 self.settle(root.mapping, env).map_err(Outbound::Drop)?;
@@ -163,8 +188,8 @@ impl Nat {
     /// Puts a session where its mapping is now.
     pub(super) fn rebind(&mut self, slot: u32, env: &mut Env<'_>) -> Result<(), DropReason> {
         let mapping = *self.mappings.get(self.roots[slot as usize].mapping);
-        let outside = (env.up.address(mapping.wan, mapping.address), mapping.outside_port);
-        self.bind(slot, outside, (mapping.wan, mapping.epoch), env)
+        let outside = (mapping.outside, mapping.outside_port);
+        self.bind(slot, outside, (mapping.wan, mapping.of_session()), env)
     }
 
     /// Puts a session onto a WAN.
@@ -172,7 +197,7 @@ impl Nat {
         &mut self,
         slot: u32,
         outside: (std::net::Ipv4Addr, u16),
-        (wan, epoch): (WanId, u16),
+        (wan, epoch): (WanId, u8),
         env: &mut Env<'_>,
     ) -> Result<(), DropReason> {
         let old = *self.sessions.get(slot);

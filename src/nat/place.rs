@@ -4,7 +4,9 @@ use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use super::log::What;
-use super::mapping::Mapping;
+use super::mapping::{Course, Mapping};
+use super::session::Key;
+use super::standing::Standing;
 use super::{ALL_PORTS, Env, Nat, NatConfig, PortSlice, Reserved, Uplinks};
 use crate::base::{Nanos, WanId};
 use crate::packet::{Counters, DropReason, Stat, Tuple};
@@ -12,6 +14,7 @@ use crate::table::bags::Bags;
 use crate::table::hash::HashKey;
 use crate::table::lent::{CLASSES, PoolId, class_of};
 use crate::table::ports::{PortPool, PortPools};
+use crate::wire::protocol;
 
 /// Which of `n` addresses of a WAN a host keeps to.
 #[inline]
@@ -64,20 +67,57 @@ impl Nat {
         let slot = self.ports.get(wan.index())?[class_of(t.protocol)].user(address, t.dst_port)?;
         let m = (slot < self.mappings.capacity()).then(|| self.mappings.get(slot))?;
         let its = m.sessions > 0
-            && (m.wan, usize::from(m.address), m.outside_port) == (wan, address, t.dst_port)
+            && (m.wan, m.outside, m.outside_port) == (wan, t.dst, t.dst_port)
             && m.protocol == t.protocol;
         its.then_some(slot)
     }
 
-    /// Puts a mapping whose WAN was left onto the one that carries now.
-    pub(super) fn settle(&mut self, slot: u32, env: &mut Env<'_>) -> Result<(), DropReason> {
-        let old = *self.mappings.get(slot);
-        if !env.up.left(old.wan, old.epoch) {
-            return Ok(());
+    /// Makes sure that a mapping is where a new flow may go; one whose WAN was left moves. False: it lives on for the TCP
+    /// that it has, and a new flow needs another one.
+    #[inline(always)]
+    pub(super) fn settle(&mut self, slot: u32, env: &mut Env<'_>) -> Result<bool, DropReason> {
+        match self.standing(self.mappings.get(slot), env.up) {
+            Standing::Firm => Ok(true),
+            Standing::Grace => Ok(self.revive(slot, env)),
+            Standing::Left => self.resettle(slot, env).map(|()| true),
         }
-        let new = self.place(slot, old, env)?;
+    }
+
+    /// A mapping whose WAN was left, and is chosen again before its TCP was reset, serves again.
+    #[cold]
+    fn revive(&mut self, slot: u32, env: &Env<'_>) -> bool {
+        let old = *self.mappings.get(slot);
+        let wan = self.choose(old.host, old.inside, old.course(), env.up);
+        let bond = env.up.bond(old.group, old.wan).filter(|_| wan == Some(old.wan) && env.up.fit(old.wan));
+        let Some(bond) = bond else { return false };
+        self.hosts.unstick(&old);
+        let new = Mapping { epoch: bond.epoch, ..old };
+        *self.mappings.get_mut(slot) = new;
+        self.hosts.stick(&new, env.up);
+        true
+    }
+
+    /// A mapping that has another one in its place for new flows lives on for those that it has.
+    #[cold]
+    pub(super) fn orphan(&mut self, slot: u32, key: Key, hash: u64) {
+        let old = *self.mappings.get(slot);
+        // It may have ended since.
+        if old.sessions > 0 && old.key() == key && !old.is_orphan() {
+            self.mapping_index.remove(hash, slot);
+            self.hosts.unstick(&old);
+            self.mappings.get_mut(slot).orphan();
+        }
+    }
+
+    #[cold]
+    fn resettle(&mut self, slot: u32, env: &mut Env<'_>) -> Result<(), DropReason> {
+        let old = *self.mappings.get(slot);
+        let wan = self.choose(old.host, old.inside, old.course(), env.up);
+        let new = self.place(slot, old, wan, env)?;
         self.release_port(&old, false, env.now);
         *self.mappings.get_mut(slot) = new;
+        self.hosts.unstick(&old);
+        self.hosts.stick(&new, env.up);
         self.log_mapping(What::Deleted { moved: true }, &old, env.now, env.counters);
         self.log_mapping(What::Created { moved: true }, &new, env.now, env.counters);
         env.counters.add(Stat::MappingsMoved, 1);
@@ -86,10 +126,16 @@ impl Nat {
 
     /// Gives a mapping its WAN and a port there. A host keeps to one address of a WAN (RFC 4787 REQ-2): when that has no port
     /// left it is refused, and not put onto another one (RFC 7857 section 4).
-    fn place(&mut self, slot: u32, mapping: Mapping, env: &mut Env<'_>) -> Result<Mapping, DropReason> {
-        let pin = mapping.pin.checked_sub(1).map(WanId);
-        // What is on the link of a WAN that is down may be reached by another one all the same.
-        let wan = env.up.choose(pin).ok_or(DropReason::WanNone)?;
+    #[inline(always)]
+    fn place(
+        &mut self,
+        slot: u32,
+        mapping: Mapping,
+        wan: Option<WanId>,
+        env: &mut Env<'_>,
+    ) -> Result<Mapping, DropReason> {
+        let wan = wan.ok_or(DropReason::WanNone)?;
+        let bond = env.up.bond(mapping.group, wan).ok_or(DropReason::WanNone)?;
         let uplink = env.up.get(wan).filter(|u| u.fit).ok_or(DropReason::WanDown)?;
         let pools = self.ports.get_mut(wan.index()).ok_or(DropReason::WanNone)?;
         let pools = &mut pools[class_of(mapping.protocol)];
@@ -102,26 +148,33 @@ impl Nat {
             self.lots.runs_low(id, &pool, env.now);
         }
         let outside_port = drawn.ok_or(DropReason::NatPortsExhausted)?;
-        Ok(Mapping { outside_port, address: at as u16, wan, epoch: uplink.epoch, ..mapping })
+        let outside = uplink.addresses.get(at).ok_or(DropReason::NatPortsExhausted)?;
+        let (address, epoch, tcp) = (at as u16, bond.epoch, bond.tcp);
+        Ok(Mapping { outside, outside_port, address, wan, epoch, tcp, ..mapping })
     }
 
-    /// Makes a mapping for an inside endpoint.
+    /// Makes a mapping for an inside endpoint; `None`: its flow is to share a port.
     #[inline(always)]
     pub(super) fn map(
         &mut self,
         t: &Tuple,
-        pin: Option<WanId>,
+        course: Course,
         hash: u64,
         env: &mut Env<'_>,
-    ) -> Result<u32, DropReason> {
+    ) -> Result<Option<u32>, DropReason> {
         let host = self.hosts.enter(&self.key, t.src);
+        let wan = self.choose(host, t.src, course, env.up);
+        if t.protocol == protocol::TCP && env.rules.share_ports && self.runs_short(t, wan, env).is_some() {
+            self.hosts.leave(&self.key, host);
+            return Ok(None);
+        }
         let made = self
-            .may_map(host, t, pin, env)
-            .and_then(|spent| Ok((self.map_for(host, t, pin, hash, env)?, spent)));
+            .may_map(host, t, wan, env)
+            .and_then(|spent| Ok((self.map_for(host, t, (course, wan), hash, env)?, spent)));
         match made {
             Ok((slot, spent)) => {
                 self.hosts.spend(host, spent);
-                Ok(slot)
+                Ok(Some(slot))
             }
             Err(reason) => {
                 self.hosts.leave(&self.key, host);
@@ -136,20 +189,20 @@ impl Nat {
         &mut self,
         host: u32,
         t: &Tuple,
-        pin: Option<WanId>,
+        wan: Option<WanId>,
         env: &Env<'_>,
     ) -> Result<Nanos, DropReason> {
         self.fair(host, env)?;
         let class = class_of(t.protocol);
-        let fair = |hosts: usize| self.runs_short(t, pin, env).map(|all| (all / hosts.max(1)) as u32);
+        let fair = |hosts: usize| self.runs_short(t, wan, env).map(|all| (all / hosts.max(1)) as u32);
         self.hosts.may_map(host, class, env.rules, fair)?;
         self.hosts.may_spend(host, env.rules.creation_rate, env.now)
     }
 
-    /// If fewer than one in ten of the ports are free that a new mapping could have: how many there are on that WAN.
+    /// If fewer than one in ten of the ports are free that a new mapping on a WAN could have: how many there are.
     #[inline]
-    pub(super) fn runs_short(&self, t: &Tuple, pin: Option<WanId>, env: &Env<'_>) -> Option<usize> {
-        let wan = env.up.choose(pin)?;
+    pub(super) fn runs_short(&self, t: &Tuple, wan: Option<WanId>, env: &Env<'_>) -> Option<usize> {
+        let wan = wan?;
         let pools = &self.ports.get(wan.index())?[class_of(t.protocol)];
         Some(pools.short(self.address(t.src, wan, env.up))? * pools.len())
     }
@@ -165,7 +218,7 @@ impl Nat {
         &mut self,
         host: u32,
         t: &Tuple,
-        pin: Option<WanId>,
+        (course, wan): (Course, Option<WanId>),
         hash: u64,
         env: &mut Env<'_>,
     ) -> Result<u32, DropReason> {
@@ -174,11 +227,12 @@ impl Nat {
             inside: t.src,
             inside_port: t.src_port,
             protocol: t.protocol,
-            pin: pin.map_or(0, |w| w.0 + 1),
+            pin: course.pinned(),
+            group: course.group,
             ..Mapping::default()
         };
         let slot = self.mappings.insert(blank).ok_or(DropReason::NatTableFull)?;
-        let mapping = self.place(slot, blank, env).inspect_err(|_| {
+        let mapping = self.place(slot, blank, wan, env).inspect_err(|_| {
             self.mappings.remove(slot);
         })?;
         if self.mapping_index.insert(hash, slot).is_err() {
@@ -189,6 +243,7 @@ impl Nat {
         *self.mappings.get_mut(slot) = mapping;
         self.log_mapping(What::Created { moved: false }, &mapping, env.now, env.counters);
         self.hosts.ports(host, class_of(t.protocol), true);
+        self.hosts.stick(&mapping, env.up);
         env.counters.add(Stat::MappingsCreated, 1);
         Ok(slot)
     }
@@ -196,10 +251,13 @@ impl Nat {
     /// Ends a mapping.
     pub(super) fn remove_mapping(&mut self, slot: u32, closed: bool, now: Nanos, counters: &mut Counters) {
         let mapping = *self.mappings.get(slot);
-        self.mapping_index.remove(self.hash(mapping.key()), slot);
+        if !mapping.is_orphan() {
+            self.mapping_index.remove(self.hash(mapping.key()), slot);
+        }
         self.mappings.remove(slot);
         self.release_port(&mapping, closed, now);
         self.hosts.ports(mapping.host, class_of(mapping.protocol), false);
+        self.hosts.unstick(&mapping);
         self.hosts.leave(&self.key, mapping.host);
         self.log_mapping(What::Deleted { moved: false }, &mapping, now, counters);
         counters.add(Stat::MappingsRemoved, 1);

@@ -37,14 +37,14 @@ impl Nat {
         now: Nanos,
     ) -> Result<Translation, DropReason> {
         let to = self.quoted(Key::outbound(about), super::INSIDE, up, now)?;
-        if up.fit(to.wan) { Ok(to) } else { Err(DropReason::WanDown) }
+        if up.sends(to.wan, about.protocol) { Ok(to) } else { Err(DropReason::WanDown) }
     }
 
     fn quoted(&self, key: Key, side: usize, up: &Uplinks, now: Nanos) -> Result<Translation, DropReason> {
         let live = |slot: &u32| !self.sessions.get(*slot).expired(&self.timeouts, tick(now));
         let slot = self.find(key, side).filter(live).ok_or(DropReason::IcmpErrorNoSession)?;
         let session = self.sessions.get(slot);
-        if up.left(session.wan(), self.roots[slot as usize].epoch) {
+        if self.left(session, &self.roots[slot as usize], up) {
             return Err(DropReason::WanLeft);
         }
         let (addr, port) = if side == OUTSIDE { session.inside() } else { session.outside() };

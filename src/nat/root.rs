@@ -14,18 +14,22 @@ pub struct Root {
     pub ring: [u32; 2],
     /// Its host's number; `NONE`: there was no room for that
     pub host: u32,
-    /// The WAN's epoch when it was bound
-    pub epoch: u16,
+    /// Its bond's epoch when it was bound (`uplinks`); `LEFT`: it is stale, whatever the bond says
+    pub epoch: u8,
+    /// The group that chose its WAN
+    pub group: u8,
     /// How it is carried
     pub kind: Kind,
     /// Whose it is
     pub origin: Origin,
 }
 
+const _: () = assert!(size_of::<Root>() == 24);
+
 impl Default for Root {
     fn default() -> Root {
         let (kind, origin) = (Kind::Masquerade, Origin::Inside);
-        Root { mapping: NONE, created: 0, ring: [NONE; 2], host: NONE, epoch: 0, kind, origin }
+        Root { mapping: NONE, created: 0, ring: [NONE; 2], host: NONE, epoch: 0, group: 0, kind, origin }
     }
 }
 

@@ -9,6 +9,7 @@ use crate::packet::{DropReason, Tuple};
 use crate::table::lent::CLASSES;
 
 use super::statics::Statics;
+use super::uplinks::DEFAULT_GROUP;
 
 /// Where a packet goes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -165,6 +166,22 @@ pub struct Rules {
     pub firewall: Firewall,
     /// What is not masqueraded
     pub statics: Statics,
+    /// Which group chooses the WAN of a flow from inside: the first that matches, else the default group
+    pub policy: Vec<(Match, u8)>,
+}
+
+impl Rules {
+    /// The group of a flow from inside.
+    #[inline(always)]
+    pub fn group(&self, ingress: IfaceId, t: &Tuple) -> u8 {
+        if self.policy.is_empty() { DEFAULT_GROUP } else { self.find_group(ingress, t) }
+    }
+
+    #[inline(never)]
+    fn find_group(&self, ingress: IfaceId, t: &Tuple) -> u8 {
+        let found = self.policy.iter().find(|(when, _)| when.holds(ingress, t, false));
+        found.map_or(DEFAULT_GROUP, |(_, group)| *group)
+    }
 }
 
 impl Default for Rules {
@@ -179,6 +196,7 @@ impl Default for Rules {
             stealth: true,
             firewall: Firewall::default(),
             statics: Statics::default(),
+            policy: vec![],
         }
     }
 }

@@ -10,6 +10,7 @@
 
 use std::net::Ipv4Addr;
 
+use super::mapping::Course;
 use super::tcp::{TcpState, Way};
 use super::timeouts::Timeouts;
 use crate::base::{IfaceId, WanId};
@@ -273,8 +274,8 @@ impl Key {
 
     /// The key of a mapping by its inside endpoint. Mappings have an index of their own.
     #[inline(always)]
-    pub fn mapping(protocol: u8, pin: u8, inside: Ipv4Addr, port: u16) -> Key {
-        Key::of(pin, protocol, (inside, port), (Ipv4Addr::UNSPECIFIED, 0))
+    pub fn mapping(protocol: u8, course: Course, inside: Ipv4Addr, port: u16) -> Key {
+        Key::of(course.pinned(), protocol, (inside, port), (Ipv4Addr::UNSPECIFIED, u16::from(course.group)))
     }
 
     /// Protocol.
@@ -305,7 +306,7 @@ impl Key {
         }
     }
 
-    /// Of a packet from inside: the key of its mapping, unless that is pinned.
+    /// Of a packet from inside: the key of its mapping, if it belongs to the default group and is not pinned.
     #[inline(always)]
     pub const fn of_mapping(self) -> Key {
         Key { addresses: self.addresses & 0xffff_ffff, rest: self.rest & !0xffff_0000 }

@@ -63,7 +63,7 @@ impl Nat {
         let root = self.roots[slot as usize];
         if root.kind == Kind::Masquerade && kind == Kind::Masquerade {
             self.index.remove(hash, entry);
-        } else if old.expired(&self.timeouts, tick(env.now)) || env.up.left(old.wan(), root.epoch) {
+        } else if old.expired(&self.timeouts, tick(env.now)) || self.left(&old, &root, env.up) {
             self.remove_session(slot, env.now, env.counters);
             env.counters.add(Stat::SessionsExpired, 1);
         } else {

@@ -147,15 +147,22 @@ impl Statics {
             || self.except.iter().any(|when| when.holds(ingress, t, false))
     }
 
-    /// How a flow from inside is carried.
-    pub fn way(&self, ingress: IfaceId, t: &Tuple, up: &Uplinks) -> Way {
+    /// How a flow from inside is carried, which would take the WAN `chosen`.
+    pub fn way(
+        &self,
+        ingress: IfaceId,
+        t: &Tuple,
+        up: &Uplinks,
+        chosen: impl FnOnce() -> Option<WanId>,
+    ) -> Way {
         if self.plain(ingress, t) {
             return Way::Plain;
         }
         let Some(all) = self.by_inside.get(&t.src) else { return Way::Masquerade };
         let all = || all.iter().filter_map(|at| self.one_to_one.get(*at));
-        let carrying = all().find(|one| up.fit(one.wan) && up.carrying == Some(one.wan));
-        if let Some(one) = carrying.or_else(|| all().find(|one| up.fit(one.wan))) {
+        let chosen = chosen();
+        let first = all().find(|one| up.fit(one.wan) && chosen == Some(one.wan));
+        if let Some(one) = first.or_else(|| all().find(|one| up.fit(one.wan))) {
             return Way::OneToOne(*one);
         }
         if all().any(|one| one.masquerade) { Way::Masquerade } else { Way::Nowhere }

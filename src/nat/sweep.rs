@@ -26,6 +26,16 @@ pub(super) struct Sweep {
     paid: Nanos,
     /// When there is something to do again.
     next: Nanos,
+    /// An address of a WAN has changed, and what was bound to it is not all marked yet
+    moved: bool,
+}
+
+impl Sweep {
+    /// Sessions and mappings may be bound to addresses that their WAN has no more.
+    #[inline(always)]
+    pub(super) fn moved(&self) -> bool {
+        self.moved
+    }
 }
 
 impl Nat {

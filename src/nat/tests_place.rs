@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use super::outbound::FromInside;
 use super::rules::{FILTERING, Rules, Share};
-use super::{Addresses, Env, Nat, NatConfig, Outbound, Timeouts, Translation, Uplink, Uplinks};
+use super::{Addresses, Choice, Env, Nat, NatConfig, Outbound, Timeouts, Translation, Uplinks};
 use crate::base::{IfaceId, Nanos, WanId};
 use crate::packet::{Counters, DropReason, Tuple};
 use crate::table::lent::PoolId;
@@ -33,10 +33,9 @@ impl World {
         let uplink = |(wan, n): (usize, &usize)| {
             let first = u32::from_be_bytes([100, 64 + wan as u8, 0, 0]);
             let addresses = (0..*n as u32).map(|at| Ipv4Addr::from_bits(first + at)).map(|ip| (ip, ip));
-            Uplink { addresses: Addresses::new(addresses), epoch: 0, fit: true }
+            Addresses::new(addresses)
         };
-        let up =
-            Uplinks { wans: config.wans.iter().enumerate().map(uplink).collect(), carrying: Some(WanId(0)) };
+        let up = Uplinks::well(config.wans.iter().enumerate().map(uplink), Some(WanId(0)));
         World {
             nat: Nat::new(config, &slice),
             up,
@@ -168,7 +167,7 @@ fn reserved_ports_are_never_given_out() {
         (wan, 0, UDP, 9, 2),
     ];
     let mut world = World::with(&config, |_| true);
-    world.up.carrying = Some(wan);
+    world.up.groups[0].choice = Choice::One(wan);
     let open = |world: &mut World, protocol, inside: fn(u16) -> u16| -> HashSet<u16> {
         let all = (0..=u16::MAX).filter_map(|n| world.send(protocol, u32::from(n), inside(n)).ok());
         all.map(|to| to.port).collect()

@@ -2,6 +2,7 @@
 
 use std::net::Ipv4Addr;
 
+use super::mapping::Course;
 use super::rules::FILTERING;
 use super::session::{Ends, INSIDE, Key, OUTSIDE, Session};
 use super::tcp::TcpState;
@@ -85,7 +86,7 @@ fn the_keys_of_a_session_are_those_of_its_packets() {
         assert_eq!(Key::outbound(&out), session.key(INSIDE));
         assert_eq!(Key::inbound(WanId(1), &back), session.key(OUTSIDE));
         assert_ne!(Key::inbound(WanId(0), &back), session.key(OUTSIDE));
-        assert_eq!(Key::outbound(&out).of_mapping(), Key::mapping(protocol, 0, a(1), 5));
+        assert_eq!(Key::outbound(&out).of_mapping(), Key::mapping(protocol, Course::default(), a(1), 5));
         assert_eq!(Key::outbound(&out).reply(WanId(1), (a(2), 6)), Key::inbound(WanId(1), &back));
     }
 }

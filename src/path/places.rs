@@ -146,13 +146,13 @@ mod tests {
             }
             let uplink = |at: usize| Uplink {
                 addresses: Addresses::new(pool.iter().map(|ip| Ipv4Addr::from_bits(ip & 0xff00_01ff)).map(|ip| (ip, ip)).collect::<BTreeSet<_>>()),
-                epoch: 0, fit: fit[at],
+                fit: fit[at], ..Uplink::default()
             };
             let wan = |at| WanLink { iface: IfaceId(at), gateway: Ipv4Addr::UNSPECIFIED };
             let route = |net: &Ipv4Net| Route { net: *net, iface: IfaceId(0), via: None };
             let view = View {
                 generation: Generation(0), ifaces, wans: vec![wan(1), wan(2)],
-                uplinks: Uplinks { wans: vec![uplink(0), uplink(1)], carrying: None },
+                uplinks: Uplinks { wans: vec![uplink(0), uplink(1)], groups: vec![] },
                 routes: Routes::new(routes.iter().map(route).collect()), rules: Default::default(), clamp: Default::default(), internal: false, clamping: false,
                 icmp: IcmpPolicy { errors_per_second: 1, time_exceeded: true }, places: Places::default(),
                 lent: Default::default(),

@@ -54,7 +54,7 @@ impl<B: PacketBuf> Router<B> {
             Outbound::Reset(reason) => Err(self.reset(view, frame, reason, now)),
             Outbound::Drop(reason) => {
                 if self.count_refused(reason, now) {
-                    self.nat.log_refused(reason, &tuple, pin, &mut env(view, now, &mut self.counters));
+                    self.nat.log_refused(reason, &packet, &mut env(view, now, &mut self.counters));
                 }
                 Err(self.refuse(view, frame, reason, now))
             }

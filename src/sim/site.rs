@@ -108,7 +108,7 @@ impl Site {
             lanes.push((w, manager_end));
         }
         let names = profile.interfaces.iter().map(|i| i.name.clone()).collect();
-        let log = log::connect(&profile, &view, lcores.iter_mut().map(|l: &mut Lcore<_>| &mut l.router.nat));
+        let log = log::connect(&profile, lcores.iter_mut().map(|l: &mut Lcore<_>| &mut l.router.nat));
         let manager = Manager::new(&profile, view, lanes, now);
         let (base, faults) = (Counters::default(), Vec::new());
         let mut site = Site {

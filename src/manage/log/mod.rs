@@ -12,7 +12,6 @@ use super::writer::{Source, Taken, Writer};
 use crate::base::Nanos;
 use crate::nat::Nat;
 use crate::nat::log::{Record, ring};
-use crate::path::View;
 use crate::profile::Profile;
 pub use lines::Lines;
 
@@ -37,13 +36,13 @@ pub struct Logs {
 }
 
 /// Gives each worker's NAT a log, if the profile wants one.
-pub fn connect<'a>(profile: &Profile, view: &View, nats: impl Iterator<Item = &'a mut Nat>) -> Option<Logs> {
+pub fn connect<'a>(profile: &Profile, nats: impl Iterator<Item = &'a mut Nat>) -> Option<Logs> {
     if !profile.nat.log.mappings {
         return None;
     }
     let connect = |nat: &mut Nat| {
         let (to, from) = ring();
-        nat.log_to(to, &view.uplinks);
+        nat.log_to(to);
         from
     };
     let name = |w: &crate::profile::Wan| profile.interfaces[w.interface].name.clone();

@@ -1,0 +1,94 @@
+//! What still stands: whether a session or a mapping is where its group holds it to be, and which WAN a new flow takes.
+//!
+//! A failover changes bonds and touches no session. So each packet that does not go the established way asks here first. Invariants:
+//! - nothing stale translates;
+//! - nothing new is put where `standing` is not `Firm`;
+//! - a host that has mappings of a group on a WAN which takes more goes on there: signalling and media stay together.
+
+use std::net::Ipv4Addr;
+
+use super::mapping::{Course, Mapping};
+use super::session::{Kind, Root, Session};
+use super::uplinks::LEFT;
+use super::{Env, Fate, Nat, Uplinks};
+use crate::base::WanId;
+use crate::packet::DropReason;
+use crate::wire::protocol;
+
+/// How a mapping stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Standing {
+    /// It serves
+    Firm,
+    /// Its WAN was left, but the TCP that is there still goes on
+    Grace,
+    /// It serves nobody any more
+    Left,
+}
+
+impl Nat {
+    /// A session's WAN was left, or it is bound to an address which that WAN has no more.
+    #[inline(always)]
+    pub(super) fn left(&self, session: &Session, root: &Root, up: &Uplinks) -> bool {
+        let bond = up.bond(root.group, session.wan());
+        let now = bond.map_or(LEFT, |bond| bond.of(session.protocol(), root.kind));
+        now != root.epoch || now == LEFT || (self.sweep.moved() && self.elsewhere(session, root, up))
+    }
+
+    /// It is bound to an address which its WAN has no more. Addresses that the profile gives are for `uplinks` to tell of.
+    #[cold]
+    fn elsewhere(&self, session: &Session, root: &Root, up: &Uplinks) -> bool {
+        let Some(uplink) = up.get(session.wan()) else { return true };
+        match root.kind {
+            Kind::Masquerade => {
+                let at = usize::from(self.mappings.get(root.mapping).address);
+                uplink.addresses.get(at) != Some(session.outside().0)
+            }
+            Kind::Shared | Kind::Portless => !uplink.addresses.contains(session.outside().0),
+            Kind::Plain | Kind::OneToOne | Kind::Forward | Kind::Internal => false,
+        }
+    }
+
+    /// What becomes of a session whose WAN was left.
+    pub(super) fn fate(&self, session: &Session, root: &Root, up: &Uplinks) -> Fate {
+        up.bond(root.group, session.wan()).map_or(Fate::Rebind, |bond| bond.fate(session.protocol()))
+    }
+
+    /// How a mapping stands.
+    #[inline(always)]
+    pub(super) fn standing(&self, m: &Mapping, up: &Uplinks) -> Standing {
+        let Some(bond) = up.bond(m.group, m.wan) else { return Standing::Left };
+        let tcp = m.protocol == protocol::TCP;
+        let held = !tcp || (m.tcp == bond.tcp && m.tcp != LEFT);
+        if m.epoch == bond.epoch && m.epoch != LEFT && held && !self.sweep.moved() {
+            return Standing::Firm;
+        }
+        let there = up.get(m.wan).and_then(|u| u.addresses.get(usize::from(m.address))) == Some(m.outside);
+        match (there && held, m.epoch == bond.epoch && m.epoch != LEFT) {
+            (true, true) => Standing::Firm,
+            (true, false) if tcp => Standing::Grace,
+            _ => Standing::Left,
+        }
+    }
+
+    /// The WAN that a new flow of a host takes, which may be down: the one whose link its remote is on while that is fit, else where its
+    /// host has others of the group, else what the group chooses.
+    #[inline(always)]
+    pub(super) fn choose(&self, host: u32, ip: Ipv4Addr, course: Course, up: &Uplinks) -> Option<WanId> {
+        match course.pin {
+            // What is on the link of a WAN that is down may be reached by another one all the same.
+            Some(wan) if up.fit(wan) => Some(wan),
+            _ => self.hosts.choose(host, ip, course.group, up),
+        }
+    }
+
+    /// The WAN that a new flow of a host takes, whose mapping nobody needs to know, and the epoch of its bond there.
+    ///
+    /// # Errors
+    /// There is none, or it is down.
+    pub(super) fn wan_for(&self, ip: Ipv4Addr, course: Course, env: &Env<'_>) -> Result<WanId, DropReason> {
+        let host = self.hosts.find(&self.key, ip);
+        let wan = self.choose(host, ip, course, env.up).ok_or(DropReason::WanNone)?;
+        if env.up.fit(wan) { Ok(wan) } else { Err(DropReason::WanDown) }
+    }
+}
