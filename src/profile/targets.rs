@@ -67,7 +67,9 @@ pub(super) fn read(section: &Section<'_>, report: &mut Report) -> Vec<At<Target>
             report.add(target.at, format!("the target {} is given twice", show(&target.value.name)), hint);
         }
     }
-    if given(section) == 0 && !section.is_empty() {
+    let empty = |key: &&str| matches!(section.get(key), Some(Node { value: Value::List(list), .. }) if list.is_empty());
+    // An empty list of hosts has been reported.
+    if given(section) == 0 && !section.is_empty() && !["icmp", "tcp"].iter().any(empty) {
         let hint = "add some, as `icmp: [1.1.1.1, 9.9.9.9]`, or remove the section";
         report.add(section.at, "`targets` names no target", hint);
     }
@@ -198,8 +200,9 @@ fn url(node: &Node, given: &str, report: &mut Report) -> Option<(Host, u16, Stri
     }
     let (name, after) =
         authority.split_once(':').map_or((authority, None), |(name, port)| (name, Some(port)));
-    let port = after.map_or(Some(80), |after| port(node, after, report));
-    Some((host(node, name, report)?, port?, path.to_owned()))
+    let host = host(node, name, report)?;
+    let port = after.map_or(Some(80), |after| port(node, after, report))?;
+    Some((host, port, path.to_owned()))
 }
 
 fn port(node: &Node, given: &str, report: &mut Report) -> Option<u16> {

@@ -14,12 +14,22 @@ version: 1
 interfaces:
   lan:  { port: \"linux:lan0\", addresses: [192.168.10.1/24] }
   isp1: { port: \"linux:isp1\", addresses: [203.0.113.2/29], gateway: 203.0.113.1, mtu: 1492 }
-wans: { isp1: { pool: [{ addresses: [203.0.113.3-203.0.113.4, 192.0.2.0/30], arp: never }] } }
+wans: { isp1: { health: h, metered: true, pool: [{ addresses: [203.0.113.3-203.0.113.4, 192.0.2.0/30], arp: never }] } }
 nat: { inside: 192.168.0.0/16, except: [{ to: 10.0.0.0/8, protocol: 6, port: 5 }], log: [mappings],
        filtering: { tcp: address-dependent }, when_full: { udp: refuse }, ports_per_host: 9,
        quarantine: { time: 2m, ports: 5 }, mss_clamp: 1400, midstream: drop, timeouts: { other: 1m } }
 forwards: [{ wans: isp1, protocol: [tcp], port: 80-90, from: 0.0.0.0/0, to: \"192.168.10.5:8080\" }]
 one_to_one: [{ wan: isp1, outside: 203.0.113.5, inside: 192.168.10.20, when_down: drop }]
+health: { h: { targets: { icmp: [1.1.1.1, a.b], tcp: \"9.9.9.9:53\", dns: [{ server: 9.9.9.9, name: a.b, answer: 192.0.2.9 }],
+               http: [{ url: \"http://a.b:8080/x\", status: 200 }], every: 40ms, timeout: 2s, need: 4 }, passive: false,
+               bfd: { peer: 203.0.113.6, every: 50ms, multiplier: 4 }, up: { flap_max: 1m },
+               degraded: { window: 20s, loss: 7%, latency: 80ms, jitter: 9ms } } }
+groups: { default: { mode: balance, failback: { mode: manual, after: 5s }, when_none_fit: best },
+          spare: { members: [{ wan: isp1, tier: 3, weight: 44 }] } }
+policy: [{ in: lan, use: spare, otherwise: reject, on_failover: { icmp: drop } }, { to: 8.8.8.8, use: isp1 }]
+on_failover: { tcp: { reset_after: 3s }, udp: drop }
+on_failback: { drain: 33m, metered: 3m, then: { tcp: keep, udp: drop } }
+hooks: [{ event: [failover, role], run: /bin/hook }]
 firewall: [{ in: isp1, from: [1.2.3.4], to: self, protocol: [tcp, 89], action: reject }, { action: drop }]
 ";
 
@@ -51,6 +61,18 @@ fn piece() -> impl Strategy<Value = Vec<u8>> {
         "one_to_one: ",
         "firewall: ",
         "pool",
+        "targets",
+        "icmp: ",
+        "http://",
+        "https://",
+        "%",
+        "groups: ",
+        "members",
+        "policy: ",
+        "use: ",
+        "default",
+        "on_failover: ",
+        "hooks: ",
         "in: ",
         "to: ",
         "self",
@@ -140,12 +162,15 @@ proptest! {
     }
 
     #[test]
-    fn any_text_in_a_rule_does_not_panic(text in "\\PC{0,30}", number in any::<u32>(), place in 0..16_usize) {
+    fn any_text_in_a_rule_does_not_panic(text in "\\PC{0,30}", number in any::<u32>(), place in 0..44_usize) {
         let quoted = serde_json::to_string(&text).unwrap();
         let old = [
             "203.0.113.3-203.0.113.4", "192.0.2.0/30", "never", "192.168.0.0/16", "10.0.0.0/8", "protocol: 6",
             "ports: 5", "1400", "80-90", "\"192.168.10.5:8080\"", "203.0.113.5", "self", "1.2.3.4", "89",
-            "refuse", "isp1, protocol",
+            "refuse", "isp1, protocol", "1.1.1.1", "a.b]", "\"9.9.9.9:53\"", "server: 9.9.9.9", "name: a.b",
+            "192.0.2.9", "\"http://a.b:8080/x\"", "status: 200", "40ms", "2s", "need: 4", "203.0.113.6", "multiplier: 4",
+            "20s", "7%", "1m }", "balance", "manual", "best", "tier: 3", "44", "use: spare", "otherwise: reject",
+            "icmp: drop", "33m", "keep", "/bin/hook", "[failover, role]",
         ][place];
         assert!(RULES.contains(old));
         for new in [quoted, text, number.to_string(), format!("{number}-{}", number >> 16), format!("1.2.3.{number}")] {
@@ -193,6 +218,13 @@ fn hostile_sizes_are_judged_in_time() {
         unit(&SHORT.replace("[isp1, isp2]", "{isp1: {pool: [{addresses: ["), &|i| {
             format!("100.64.{}.{},", i / 250 % 250, i % 250)
         }) + "]}]}}",
+        unit(&rules("groups: {"), &|i| format!("g{i}: {{members: [{{wan: isp1}}, {{wan: ips{i}}}]}},")) + "}",
+        unit(&rules("groups: {g: {members: ["), &|_| "{wan: isp1},".into()) + "]}}",
+        unit(&rules("policy: ["), &|i| format!("{{use: isp{i}}},")) + "]",
+        unit(&rules("hooks: ["), &|_| "{event: role, run: /a},".into()) + "]",
+        unit(&rules("health: {h: {targets: {icmp: ["), &|i| format!("h{i}.a,")) + "]}}}",
+        unit(&rules("health: {"), &|i| format!("h{i}: {{targets: {{icmp: 192.168.10.9}}}},")) + "}",
+        unit(&rules("health: {h: {targets: {http: [{url: \"http://a/"), &|_| "a".into()) + "\"}]}}}",
         unit("{", &|i| format!("a{i}: *a,")) + "}",
         unit("", &|_| "&a ".into()),
         unit("name: \"", &|_| "\\u0041".into()) + "\"",

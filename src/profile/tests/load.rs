@@ -82,6 +82,7 @@ fn every_supported_key_is_read() {
         failures: 100,
         successes: 1000,
         stable: Nanos::from_s(3600),
+        flap_max: Nanos::from_s(3600),
         ..Health::default()
     };
     assert_eq!(profile.wans, [Wan { interface: 0, health, metered: false, pool: Vec::new() }]);
