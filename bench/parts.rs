@@ -231,7 +231,7 @@ fn measure(entries: u32) -> Vec<Part> {
     let (step, mut spent) = (Nanos(8_000_000_000 * 32 / u64::from(entries)), 0);
     while nat.live() * 2 > before {
         now += step;
-        spent += cycles(|| nat.expire(now, 1, &mut counters));
+        spent += cycles(|| nat.expire(now, 1, &up, &mut counters));
     }
     part("nat: expire, of a session", spent as f64 / (before - nat.live()).max(1) as f64, None);
     parts

@@ -107,7 +107,8 @@ impl<B: PacketBuf> Lcore<B> {
             self.flush(ports);
             self.watch.burst(ports, &self.router.counters, &self.end.shared.latency);
         }
-        self.router.expire(now);
+        self.router.expire(&self.view, now);
+        self.router.reset_left(&self.view, now);
         self.router.give_up_old(&self.view, now);
         self.router.tell_unasked(&self.view, now);
         self.list(now);
@@ -229,7 +230,7 @@ impl<B: PacketBuf> Lcore<B> {
                 ToWorker::View(view) => {
                     let generation = view.generation;
                     let old = std::mem::replace(&mut self.view, view);
-                    self.router.renew();
+                    self.router.take(&old, &self.view, now);
                     self.tell(ToManager::Taken { generation, at: now, old });
                 }
                 ToWorker::Learn { iface, ip, mac } => self.router.learn(&self.view, iface, ip, mac),

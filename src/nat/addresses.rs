@@ -1,12 +1,13 @@
 //! A WAN's addresses that flows are translated to: ranges, numbered through.
 
 use std::net::Ipv4Addr;
+use std::sync::Arc;
 
-/// Addresses, each with its number from 0 on.
+/// Addresses, each with its number from 0 on. Copies share the list.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Addresses {
     /// First, last, the first one's number; sorted
-    ranges: Vec<(u32, u32, u32)>,
+    ranges: Arc<[(u32, u32, u32)]>,
     len: u32,
 }
 
@@ -16,14 +17,19 @@ impl Addresses {
         let bits = |(first, last): (Ipv4Addr, Ipv4Addr)| (first.to_bits(), last.to_bits());
         let mut given: Vec<(u32, u32)> = ranges.into_iter().map(bits).filter(|(a, b)| a <= b).collect();
         given.sort_unstable();
-        let mut all = Addresses::default();
+        let (mut ranges, mut len) = (Vec::new(), 0);
         for (first, last) in given {
-            let room = (1 << 16) - all.len;
+            let room = (1 << 16) - len;
             let Some(more) = room.min((last - first).saturating_add(1)).checked_sub(1) else { break };
-            all.ranges.push((first, first + more, all.len));
-            all.len += more + 1;
+            ranges.push((first, first + more, len));
+            len += more + 1;
         }
-        all
+        Addresses { ranges: ranges.into(), len }
+    }
+
+    /// They are the same, in the same order.
+    pub fn same(&self, other: &Addresses) -> bool {
+        Arc::ptr_eq(&self.ranges, &other.ranges) || self.ranges == other.ranges
     }
 
     /// Just one.

@@ -12,6 +12,7 @@
 mod addresses;
 mod audit;
 mod established;
+pub mod explain;
 mod hosts;
 pub mod inbound;
 pub mod internal;
@@ -23,6 +24,7 @@ pub mod outbound;
 mod peers;
 mod place;
 mod quoted;
+pub mod resets;
 pub mod rewrite;
 mod root;
 pub mod rules;
@@ -167,6 +169,7 @@ pub struct Nat {
     timeouts: Timeouts,
     filtering: [Filter; CLASSES],
     sweep: sweep::Sweep,
+    resets: resets::Resets,
     /// Live sessions per WAN, and on none
     per_wan: Vec<u64>,
     wans: usize,
@@ -200,6 +203,7 @@ impl Nat {
             timeouts: config.timeouts.clone(),
             filtering: config.filtering,
             sweep: sweep::Sweep::default(),
+            resets: resets::Resets::default(),
             per_wan: vec![0; usize::from(NOWHERE.0) + 1],
             wans: config.wans.len(),
             strangers: 0,

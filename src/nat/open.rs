@@ -14,7 +14,7 @@ use super::standing::Standing;
 use super::statics::Way;
 use super::timeouts::tick;
 use super::uplinks::LEFT;
-use super::{Env, Key, Nat, Outbound};
+use super::{Env, Key, Nat, Outbound, Rules};
 use crate::base::{IfaceId, WanId};
 use crate::packet::{DropReason, Stat, Tuple};
 use crate::table::lent::class_of;
@@ -73,7 +73,7 @@ impl Nat {
             Way::Masquerade if has_ports(t.protocol) => self.masquerade(t, course, hash, env),
             Way::Masquerade => self.portless(t, course, hash, env),
             Way::Plain => {
-                let wan = self.wan_for(t.src, course, env);
+                let wan = self.wan_for(t.src, course, env.up);
                 wan.and_then(|wan| {
                     self.fixed(t, (t.src, t.src_port), (wan, course.group), Kind::Plain, hash, env)
                 })
@@ -225,10 +225,15 @@ impl Nat {
     /// Whether a host may have another session.
     #[inline(always)]
     pub(super) fn fair(&self, host: u32, env: &Env<'_>) -> Result<(), DropReason> {
+        self.fair_at(host, env.rules)
+    }
+
+    #[inline(always)]
+    pub(super) fn fair_at(&self, host: u32, rules: &Rules) -> Result<(), DropReason> {
         let capacity = self.sessions.capacity();
         let short = self.sessions.len() as u64 * 10 >= u64::from(capacity) * 9;
         let fair = |hosts: usize| short.then(|| capacity / (hosts as u32).max(1));
-        self.hosts.may_open(host, env.rules, fair)
+        self.hosts.may_open(host, rules, fair)
     }
 
     /// A protocol without ports: by the address of the host's WAN, if no other host speaks it to the same remote there.
@@ -239,7 +244,7 @@ impl Nat {
         hash: u64,
         env: &mut Env<'_>,
     ) -> Result<u32, DropReason> {
-        let wan = self.wan_for(t.src, course, env)?;
+        let wan = self.wan_for(t.src, course, env.up)?;
         let at = self.address(t.src, wan, env.up);
         let outside = (env.up.address(wan, at as u16), 0);
         self.fixed(t, outside, (wan, course.group), Kind::Portless, hash, env)
@@ -248,7 +253,7 @@ impl Nat {
     /// TCP by a port that others have as well, with other remotes.
     #[cold]
     fn share(&mut self, t: &Tuple, course: Course, hash: u64, env: &mut Env<'_>) -> Result<u32, DropReason> {
-        let wan = self.wan_for(t.src, course, env)?;
+        let wan = self.wan_for(t.src, course, env.up)?;
         let at = self.address(t.src, wan, env.up);
         let address = env.up.address(wan, at as u16);
         for _ in 0..SHARED_TRIES {
@@ -275,7 +280,7 @@ impl Nat {
         env: &mut Env<'_>,
     ) -> Result<(), DropReason> {
         let group = self.roots[slot as usize].group;
-        let wan = self.wan_for(self.sessions.get(slot).inside().0, Course { group, pin }, env)?;
+        let wan = self.wan_for(self.sessions.get(slot).inside().0, Course { group, pin }, env.up)?;
         let epoch = env.up.bond(group, wan).map_or(LEFT, |bond| bond.epoch);
         let outside = self.sessions.get(slot).outside();
         self.bind(slot, outside, (wan, epoch), env)

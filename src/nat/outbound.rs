@@ -4,7 +4,7 @@ use super::mapping::Course;
 use super::session::{INSIDE, Key, Kind, NONE, OUTSIDE, Origin};
 use super::standing::Standing;
 use super::timeouts::tick;
-use super::{Env, Fate, Nat, Outbound, Translation};
+use super::{Env, Fate, Nat, Outbound, Translation, Uplinks};
 use crate::base::{IfaceId, WanId};
 use crate::packet::{DropReason, Stat, Tuple};
 use crate::wire::protocol;
@@ -120,7 +120,7 @@ impl Nat {
         if self.left(session, &self.roots[slot as usize], env.up) {
             return self.leave(slot, packet, env);
         }
-        if packet.tcp.is_some_and(|tcp| tcp.flags.opens()) && self.begins_elsewhere(slot, packet, env) {
+        if packet.tcp.is_some_and(|tcp| tcp.flags.opens()) && self.begins_elsewhere(slot, packet, env.up) {
             self.remove_session(slot, env.now, env.counters);
             env.counters.add(Stat::SessionsReset, 1);
             return Ok(None);
@@ -130,15 +130,15 @@ impl Nat {
 
     /// A connection begins, again or at all, whose session is on a WAN that takes nothing new while another one would.
     #[cold]
-    fn begins_elsewhere(&self, slot: u32, packet: &FromInside<'_>, env: &Env<'_>) -> bool {
+    pub(super) fn begins_elsewhere(&self, slot: u32, packet: &FromInside<'_>, up: &Uplinks) -> bool {
         let (root, session) = (self.roots[slot as usize], self.sessions.get(slot));
         if root.origin != Origin::Inside {
             return false;
         }
         let firm =
-            root.mapping == NONE || self.standing(self.mappings.get(root.mapping), env.up) == Standing::Firm;
+            root.mapping == NONE || self.standing(self.mappings.get(root.mapping), up) == Standing::Firm;
         let course = Course { group: root.group, pin: packet.pin };
-        (!firm || !env.up.fit(session.wan())) && self.wan_for(packet.tuple.src, course, env).is_ok()
+        (!firm || !up.fit(session.wan())) && self.wan_for(packet.tuple.src, course, up).is_ok()
     }
 
     /// The session's WAN was left. What has an address of that WAN cannot go on in TCP, which is reset, and moves with its mapping in

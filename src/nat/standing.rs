@@ -10,8 +10,8 @@ use std::net::Ipv4Addr;
 use super::mapping::{Course, Mapping};
 use super::session::{Kind, Root, Session};
 use super::uplinks::LEFT;
-use super::{Env, Fate, Nat, Uplinks};
-use crate::base::WanId;
+use super::{Fate, Nat, Uplinks};
+use crate::base::{Nanos, WanId};
 use crate::packet::DropReason;
 use crate::wire::protocol;
 
@@ -27,6 +27,30 @@ pub(super) enum Standing {
 }
 
 impl Nat {
+    /// Another view is read from now on. What it leaves is stale from here on; TCP that it leaves is reset from here on.
+    pub fn renewed(&mut self, old: &Uplinks, new: &Uplinks, now: Nanos) {
+        let (mut left, mut moved, mut reset) = (false, false, 0u128);
+        for (at, uplink) in old.wans.iter().enumerate() {
+            let wan = WanId(at as u8);
+            let elsewhere = new.get(wan).is_none_or(|now| !now.addresses.same(&uplink.addresses));
+            let (mut bonds, mut tcp) = (elsewhere, elsewhere);
+            for group in 0..old.groups.len().min(256) {
+                let [was, is] =
+                    [old, new].map(|up| up.bond(group as u8, wan).map(|bond| (bond.epoch, bond.tcp)));
+                bonds |= was != is;
+                tcp |= was.map(|bond| bond.1) != is.map(|bond| bond.1);
+            }
+            (left, moved) = (left | bonds, moved | elsewhere);
+            reset |= if tcp { 1u128.checked_shl(at as u32).unwrap_or(0) } else { 0 };
+        }
+        if left {
+            self.sweep.mark(moved);
+        }
+        if reset != 0 {
+            self.resets.start(reset, self.sessions.used(), now);
+        }
+    }
+
     /// A session's WAN was left, or it is bound to an address which that WAN has no more.
     #[inline(always)]
     pub(super) fn left(&self, session: &Session, root: &Root, up: &Uplinks) -> bool {
@@ -82,13 +106,13 @@ impl Nat {
         }
     }
 
-    /// The WAN that a new flow of a host takes, whose mapping nobody needs to know, and the epoch of its bond there.
+    /// The same, for a host that is to be looked up.
     ///
     /// # Errors
     /// There is none, or it is down.
-    pub(super) fn wan_for(&self, ip: Ipv4Addr, course: Course, env: &Env<'_>) -> Result<WanId, DropReason> {
+    pub(super) fn wan_for(&self, ip: Ipv4Addr, course: Course, up: &Uplinks) -> Result<WanId, DropReason> {
         let host = self.hosts.find(&self.key, ip);
-        let wan = self.choose(host, ip, course, env.up).ok_or(DropReason::WanNone)?;
-        if env.up.fit(wan) { Ok(wan) } else { Err(DropReason::WanDown) }
+        let wan = self.choose(host, ip, course, up).ok_or(DropReason::WanNone)?;
+        if up.fit(wan) { Ok(wan) } else { Err(DropReason::WanDown) }
     }
 }

@@ -1,10 +1,17 @@
 //! Expiry: look-ups refuse a session whose timer has run out at once; the sweep gives its memory and its port back.
 //! It walks the slots at an even pace, the whole table in `PERIOD`, a few slots a turn.
+//!
+//! Epochs are a byte and come round. So after a change of bonds the sweep marks what is stale as left for good, in one round of the table
+//! besides the one that it is in; at other times it does not look.
 
-use super::Nat;
+use super::session::{Kind, NONE};
+use super::standing::Standing;
 use super::timeouts::tick;
+use super::uplinks::LEFT;
+use super::{Nat, Uplinks};
 use crate::base::Nanos;
 use crate::packet::{Counters, Stat};
+use crate::wire::protocol;
 
 /// In this time every slot is visited once.
 pub const PERIOD: Nanos = Nanos::from_s(8);
@@ -18,6 +25,9 @@ const PAUSE: Nanos = Nanos::from_ms(1);
 /// Slots that are called for ahead of their visit.
 const AHEAD: u32 = 8;
 
+/// Slots whose mapping is called for ahead, where mappings are looked at.
+const AHEAD_MAPPING: u32 = 4;
+
 /// Where the sweep stands.
 #[derive(Debug, Default)]
 pub(super) struct Sweep {
@@ -26,6 +36,8 @@ pub(super) struct Sweep {
     paid: Nanos,
     /// When there is something to do again.
     next: Nanos,
+    /// Ends of the table yet to be reached before all that is stale is marked; 0: it is
+    marking: u8,
     /// An address of a WAN has changed, and what was bound to it is not all marked yet
     moved: bool,
 }
@@ -36,18 +48,31 @@ impl Sweep {
     pub(super) fn moved(&self) -> bool {
         self.moved
     }
+
+    /// Bonds have changed, or addresses: what is stale now is to be marked, before epochs come round.
+    pub(super) fn mark(&mut self, moved: bool) {
+        // The rest of this round, and a whole one.
+        self.marking = 2;
+        self.moved |= moved;
+    }
+
+    fn round_ends(&mut self) {
+        self.marking = self.marking.saturating_sub(1);
+        self.moved &= self.marking > 0;
+    }
 }
 
 impl Nat {
     /// Removes sessions whose timer has run out, as many as the pace asks for since the last call, and takes every stamp
     /// away that is not `stamp`.
-    pub fn expire(&mut self, now: Nanos, stamp: u16, counters: &mut Counters) {
+    pub fn expire(&mut self, now: Nanos, stamp: u16, up: &Uplinks, counters: &mut Counters) {
         if now < self.sweep.next {
             return;
         }
         self.settle_log(now);
         let used = u64::from(self.sessions.used());
         if used == 0 {
+            self.sweep.round_ends();
             self.sweep.paid = now;
             self.sweep.next = now + PAUSE;
             return;
@@ -56,9 +81,16 @@ impl Nat {
         let (mut visited, mut ended) = (0, 0);
         while visited < due.min(MOST).min(used) && ended < MOST_ENDED {
             let slot = self.sweep.cursor;
-            self.sweep.cursor = if u64::from(slot) + 1 >= used { 0 } else { slot + 1 };
+            self.sweep.cursor = slot + 1;
             visited += 1;
+            if self.sweep.marking > 0 {
+                self.mark_slot(slot, up);
+            }
             ended += u32::from(self.expire_slot(slot, now, stamp, counters));
+            if u64::from(slot) + 1 >= used {
+                self.sweep.cursor = 0;
+                self.sweep.round_ends();
+            }
         }
         // The fraction of a slot that is not due yet is kept, or the pace would halve at some turn lengths; so is what sessions
         // that ended have kept it from. What `MOST` cuts off is forgone.
@@ -84,5 +116,36 @@ impl Nat {
             counters.add(Stat::SessionsExpired, 1);
         }
         over
+    }
+
+    /// Marks a session that is stale, and its mapping, should that be.
+    fn mark_slot(&mut self, slot: u32, up: &Uplinks) {
+        let ahead = slot.wrapping_add(AHEAD);
+        self.roots.prefetch(ahead as usize);
+        let ahead = slot.wrapping_add(AHEAD_MAPPING);
+        if ahead < self.sessions.used() {
+            self.mappings.prefetch(self.roots[ahead as usize].mapping);
+        }
+        let (session, root) = (self.sessions.get(slot), self.roots[slot as usize]);
+        if session.is_free() || root.kind == Kind::Internal {
+            return;
+        }
+        let left = self.left(session, &root, up);
+        if left {
+            self.roots[slot as usize].epoch = LEFT;
+        }
+        // A session of TCP may outlive what its mapping is to new ones.
+        if root.mapping == NONE || !(left || session.protocol() == protocol::TCP) {
+            return;
+        }
+        let mapping = *self.mappings.get(root.mapping);
+        let tcp = match self.standing(&mapping, up) {
+            Standing::Firm => return,
+            Standing::Grace => mapping.tcp,
+            Standing::Left => LEFT,
+        };
+        self.hosts.unstick(&mapping);
+        let mapping = self.mappings.get_mut(root.mapping);
+        (mapping.epoch, mapping.tcp) = (LEFT, tcp);
     }
 }

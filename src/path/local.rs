@@ -1,5 +1,7 @@
 //! What is for the router itself: echoes are answered (RFC 1812 4.3.3.6), resets are made, everything else is refused.
 
+use std::net::Ipv4Addr;
+
 use super::quoted::{quotes, unhandled};
 use super::{Router, View};
 use crate::base::Nanos;
@@ -83,31 +85,47 @@ impl<B: PacketBuf> Router<B> {
             true => (segment.ack, 0, Flags(Flags::RST)),
             false => (0, segment.seq.wrapping_add(occupied), Flags(Flags::RST | Flags::ACK)),
         };
-        let ip = Ipv4 {
-            header_len: 20,
-            tos: frame.ip.tos & !3,
-            total_len: 40,
-            id: 0,
-            dont_fragment: true,
-            more_fragments: false,
-            fragment_offset: 0,
-            ttl: TTL,
-            protocol: protocol::TCP,
-            src: frame.ip.dst,
-            dst: frame.ip.src,
-        };
         let reset = Tcp { src: segment.dst, dst: segment.src, seq, ack, header_len: 20, flags };
-        if !frame.buf.resize(Frame::<B>::L3 + 40) {
+        let (src, dst, tos) = (frame.ip.dst, frame.ip.src, frame.ip.tos & !3);
+        if !write_reset(&mut frame.buf, src, dst, tos, &reset) {
             return verdict;
         }
-        let packet = frame.packet_mut();
-        ip.emit(packet);
-        reset.emit(&mut packet[ipv4::MIN_LEN..]);
-        let sum = checksum::transport(ip.src, ip.dst, protocol::TCP, &packet[ipv4::MIN_LEN..]);
-        put16(&mut packet[ipv4::MIN_LEN..], tcp::CHECKSUM, sum);
         self.counters.add(Stat::TcpResetsSent, 1);
         self.counters.add(Stat::Originated, 1);
         self.resolve(view, egress, next_hop, frame.buf, None, now);
         verdict
     }
+}
+
+/// Makes a packet with nothing but a TCP header of a buffer; false if there is no room.
+pub(super) fn write_reset<B: PacketBuf>(
+    buf: &mut B,
+    src: Ipv4Addr,
+    dst: Ipv4Addr,
+    tos: u8,
+    segment: &Tcp,
+) -> bool {
+    let ip = Ipv4 {
+        header_len: 20,
+        tos,
+        total_len: 40,
+        id: 0,
+        dont_fragment: true,
+        more_fragments: false,
+        fragment_offset: 0,
+        ttl: TTL,
+        protocol: protocol::TCP,
+        src,
+        dst,
+    };
+    if !buf.resize(Frame::<B>::L3 + 40) {
+        return false;
+    }
+    let Some(packet) = buf.bytes_mut().get_mut(Frame::<B>::L3..) else { return false };
+    ip.emit(packet);
+    let Some(l4) = packet.get_mut(ipv4::MIN_LEN..) else { return false };
+    segment.emit(l4);
+    let sum = checksum::transport(src, dst, protocol::TCP, l4);
+    put16(l4, tcp::CHECKSUM, sum);
+    true
 }

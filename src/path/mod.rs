@@ -22,6 +22,7 @@ mod notice;
 mod out;
 mod places;
 mod quoted;
+mod resets;
 mod resolve;
 mod translate;
 mod unasked;
@@ -154,10 +155,16 @@ impl<B: PacketBuf> Router<B> {
         self.counters.add(Stat::Received, packets);
     }
 
-    /// Another view is read from now on, or a hop means another neighbour: every flow is judged anew, by its next packet.
+    /// What flows rest on has changed: another view is read from now on, or a hop means another neighbour. Every flow is judged anew, by its next packet.
     /// What bears an old stamp loses it to the sweep before stamps come round.
     pub fn renew(&mut self) {
         self.stamp = self.stamp.checked_add(1).unwrap_or(1);
+    }
+
+    /// Another view is read from now on.
+    pub fn take(&mut self, old: &View, new: &View, now: Nanos) {
+        self.renew();
+        self.nat.renewed(&old.uplinks, &new.uplinks, now);
     }
 
     /// From now on every frame takes the long way. For simulations, which hold the established path against it.
@@ -166,8 +173,8 @@ impl<B: PacketBuf> Router<B> {
     }
 
     /// A turn's share of the sweep.
-    pub fn expire(&mut self, now: Nanos) {
-        self.nat.expire(now, self.stamp, &mut self.counters);
+    pub fn expire(&mut self, view: &View, now: Nanos) {
+        self.nat.expire(now, self.stamp, &view.uplinks, &mut self.counters);
     }
 
     /// A frame from the wire up to the point where its owner is known. `None`: it ended here.

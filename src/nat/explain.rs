@@ -1,0 +1,222 @@
+//! What would become of a packet from inside, said without doing it: nothing is opened, moved, counted, refreshed or cleared away.
+//!
+//! The answer is what `outbound` would decide at this moment, step by step, with all that the steps rest on; only what chance decides (which
+//! port) is left open. It is for an operator who asks, never for a packet.
+
+use super::mapping::{Course, Mapping};
+use super::open::has_ports;
+use super::outbound::FromInside;
+use super::rules::{Action, Midstream};
+use super::session::{INSIDE, Key, Kind, NONE, Origin, Root, Session};
+use super::standing::Standing;
+use super::statics::Way;
+use super::timeouts::tick;
+use super::{Fate, Nat, Rules, Uplinks};
+use crate::base::{Nanos, WanId};
+use crate::packet::DropReason;
+use crate::table::lent::class_of;
+use crate::wire::protocol;
+
+/// What would become of a packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fortune {
+    /// It goes on in its session
+    Goes,
+    /// Its session moves to another WAN first
+    Moves,
+    /// A session begins on a mapping that is there
+    Joins,
+    /// A session begins, and a mapping if its kind has one
+    Begins,
+    /// It is answered by a TCP reset
+    Reset(DropReason),
+    /// It ends
+    Drop(DropReason),
+}
+
+/// The answer, and what it rests on.
+#[derive(Clone, Copy, Debug)]
+pub struct Explained {
+    /// The session that is found, unless its timer has run out
+    pub session: Option<(Session, Root)>,
+    /// The session's WAN was left
+    pub left: bool,
+    /// The mapping that a session is on, or a new one would be
+    pub mapping: Option<Mapping>,
+    /// The group of the flow: its session's, else by the policy
+    pub group: u8,
+    /// How it is carried
+    pub kind: Kind,
+    /// The WAN that it leaves by, or would if that were fit
+    pub wan: Option<WanId>,
+    /// The end of it
+    pub fortune: Fortune,
+}
+
+impl Nat {
+    /// What would become of a packet from inside.
+    pub fn explain(&self, packet: &FromInside<'_>, up: &Uplinks, rules: &Rules, now: Nanos) -> Explained {
+        let key = Key::outbound(packet.tuple);
+        let found = self.find(key, INSIDE);
+        let live = found.filter(|slot| !self.sessions.get(*slot).expired(&self.timeouts, tick(now)));
+        match live.and_then(|slot| self.explain_known(slot, packet, up)) {
+            Some(known) => known,
+            None => self.explain_new(packet, up, rules, now),
+        }
+    }
+
+    /// `None`: the session is forgotten, and the packet is as if it had none.
+    fn explain_known(&self, slot: u32, packet: &FromInside<'_>, up: &Uplinks) -> Option<Explained> {
+        let (session, root) = (*self.sessions.get(slot), self.roots[slot as usize]);
+        let left = self.left(&session, &root, up);
+        let mapping = (root.mapping != NONE).then(|| *self.mappings.get(root.mapping));
+        let course = Course { group: root.group, pin: packet.pin };
+        let known = Explained {
+            session: Some((session, root)),
+            left,
+            mapping,
+            group: root.group,
+            kind: root.kind,
+            wan: Some(session.wan()),
+            fortune: Fortune::Goes,
+        };
+        let opens = packet.tcp.is_some_and(|tcp| tcp.flags.opens());
+        if !left {
+            if opens && self.begins_elsewhere(slot, packet, up) {
+                return None;
+            }
+            let sent = up.sends(session.wan(), packet.tuple.protocol);
+            let fortune = if sent { Fortune::Goes } else { Fortune::Drop(DropReason::WanDown) };
+            return Some(Explained { fortune, ..known });
+        }
+        let host = self.hosts.find(&self.key, packet.tuple.src);
+        if root.kind == Kind::Plain {
+            let wan = self.choose(host, packet.tuple.src, course, up);
+            let fortune = moves(wan, up);
+            return Some(Explained { wan, fortune, ..known });
+        }
+        let fortune = match packet.tcp {
+            Some(_) if opens => return None,
+            Some(tcp) if tcp.flags.rst() => Fortune::Drop(DropReason::NatTcpFailover),
+            Some(_) => Fortune::Reset(DropReason::NatTcpFailover),
+            None if self.fate(&session, &root, up) == Fate::Drop => Fortune::Drop(DropReason::WanLeft),
+            None => match (root.kind, root.origin, mapping) {
+                (Kind::Masquerade, _, Some(m)) => {
+                    let stays = self.standing(&m, up) == Standing::Firm;
+                    let wan = if stays { Some(m.wan) } else { self.choose(m.host, m.inside, m.course(), up) };
+                    return Some(Explained { wan, fortune: moves(wan, up), ..known });
+                }
+                (Kind::Forward | Kind::OneToOne, Origin::Answered | Origin::Stranger, _) => {
+                    Fortune::Drop(DropReason::WanLeft)
+                }
+                _ => return None,
+            },
+        };
+        Some(Explained { fortune, ..known })
+    }
+
+    fn explain_new(&self, packet: &FromInside<'_>, up: &Uplinks, rules: &Rules, now: Nanos) -> Explained {
+        let t = packet.tuple;
+        let course = Course { group: rules.group(packet.ingress, t), pin: packet.pin };
+        let host = self.hosts.find(&self.key, t.src);
+        let chosen = self.choose(host, t.src, course, up);
+        let mut new = Explained {
+            session: None,
+            left: false,
+            mapping: None,
+            group: course.group,
+            kind: Kind::Masquerade,
+            wan: chosen,
+            fortune: Fortune::Begins,
+        };
+        let way =
+            rules.statics.way(packet.ingress, t, up, || self.hosts.choose(host, t.src, course.group, up));
+        match way {
+            Way::Masquerade if has_ports(t.protocol) => {}
+            Way::Masquerade => new.kind = Kind::Portless,
+            Way::Plain => new.kind = Kind::Plain,
+            Way::OneToOne(one) => (new.kind, new.wan) = (Kind::OneToOne, Some(one.wan)),
+            Way::Nowhere => (new.kind, new.wan) = (Kind::OneToOne, None),
+        }
+        if new.kind == Kind::Masquerade {
+            let key = Key::mapping(t.protocol, course, t.src, t.src_port);
+            let found = self.find_mapping(self.hash(key), key).map(|slot| *self.mappings.get(slot));
+            if let Some(m) = found {
+                let firm = self.standing(&m, up) == Standing::Firm;
+                new.wan = if firm { Some(m.wan) } else { self.choose(m.host, m.inside, course, up) };
+                // In grace it is revived where it is, or has a successor.
+                let serves = firm || new.wan == Some(m.wan);
+                (new.mapping, new.fortune) = (Some(m), if serves { Fortune::Joins } else { Fortune::Begins });
+            }
+        }
+        if let Some(end) = self.refusal(packet, &new, way, (host, up, rules), now) {
+            new.fortune = end;
+        }
+        new
+    }
+
+    /// Why a session does not begin.
+    fn refusal(
+        &self,
+        packet: &FromInside<'_>,
+        new: &Explained,
+        way: Way,
+        (host, up, rules): (u32, &Uplinks, &Rules),
+        now: Nanos,
+    ) -> Option<Fortune> {
+        let t = packet.tuple;
+        if packet.reply {
+            return Some(Fortune::Drop(DropReason::IcmpUnhandled));
+        }
+        if let Some(tcp) = packet.tcp.filter(|tcp| !tcp.flags.opens()) {
+            let adopted = rules.midstream == Midstream::Adopt && tcp.flags.is_plain();
+            let told = rules.midstream != Midstream::Drop && !tcp.flags.rst();
+            match (adopted, told) {
+                (true, _) => {}
+                (_, true) => return Some(Fortune::Reset(DropReason::NatTcpMidstream)),
+                _ => return Some(Fortune::Drop(DropReason::NatTcpMidstream)),
+            }
+        }
+        if self.sessions.is_full() {
+            return Some(Fortune::Drop(DropReason::NatTableFull));
+        }
+        if let Err(reason) = rules.firewall.judge(packet.ingress, t, false, Action::Accept) {
+            return Some(Fortune::Drop(reason));
+        }
+        let fit = match (way, new.wan) {
+            (Way::Nowhere, _) => Err(DropReason::WanDown),
+            (_, None) => Err(DropReason::WanNone),
+            (_, Some(wan)) if !up.fit(wan) => Err(DropReason::WanDown),
+            (_, Some(wan)) => Ok(wan),
+        };
+        let wan = match fit {
+            Ok(wan) => wan,
+            Err(reason) => return Some(Fortune::Drop(reason)),
+        };
+        let asked = self.fair_at(host, rules).and_then(|()| {
+            if new.fortune == Fortune::Joins {
+                return Ok(());
+            }
+            if new.kind == Kind::Masquerade {
+                let at = self.address(t.src, wan, up);
+                let pools = self.ports.get(wan.index()).map(|pools| &pools[class_of(t.protocol)]);
+                let short = pools.and_then(|pools| Some(pools.short(at)? * pools.len()));
+                if short.is_some() && t.protocol == protocol::TCP && rules.share_ports {
+                    return Ok(());
+                }
+                let fair = |hosts: usize| short.map(|all| (all / hosts.max(1)) as u32);
+                self.hosts.may_map(host, class_of(t.protocol), rules, fair)?;
+            }
+            self.hosts.may_spend(host, rules.creation_rate, now).map(|_| ())
+        });
+        asked.err().map(Fortune::Drop)
+    }
+}
+
+fn moves(wan: Option<WanId>, up: &Uplinks) -> Fortune {
+    match wan {
+        None => Fortune::Drop(DropReason::WanNone),
+        Some(wan) if !up.fit(wan) => Fortune::Drop(DropReason::WanDown),
+        Some(_) => Fortune::Moves,
+    }
+}

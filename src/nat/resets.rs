@@ -1,0 +1,185 @@
+//! Resets of the TCP that a group has left a WAN with: the inside host is told at once, not only when it speaks again, which a download
+//! never does.
+//!
+//! A reset is one that its receiver takes: from the remote, its sequence number exactly what the host expects next, which is the last
+//! that it has acknowledged (RFC 5961 3). Connections in which inside has acknowledged nothing are forgotten: their SYN
+//! starts afresh. Two walks over the table: first who was active lately, within a second, then the rest, within half a minute.
+//! Both are paced, and bounded in each turn by slots looked at and by connections ended, so that no burst waits for them.
+//! Whoever sends a packet before the walk comes by is answered by a reset then (`outbound`).
+
+use std::net::Ipv4Addr;
+
+use super::session::Kind;
+use super::tcp::TcpState;
+use super::timeouts::tick;
+use super::{Nat, Uplinks};
+use crate::base::Nanos;
+use crate::packet::{Counters, Stat};
+use crate::wire::protocol;
+
+/// Whose timer was started so shortly before a walk began is active, in ms.
+const LATELY_MS: i32 = 10_000;
+/// How long each walk takes at most, and how many slots it looks at each ms at least.
+const PACE: [(Nanos, u64); 2] = [(Nanos::from_ms(500), 64), (Nanos::from_s(20), 16)];
+/// What a turn may cost, in slots looked at: some 10 ns each.
+const TURN: u32 = 4096;
+/// What the end of a connection costs, in slots.
+const END: u32 = 96;
+/// Slots that are called for ahead of their visit.
+const AHEAD: u32 = 8;
+
+/// A reset for an inside host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reset {
+    /// Whom it is said to come from
+    pub from: (Ipv4Addr, u16),
+    /// The inside endpoint
+    pub to: (Ipv4Addr, u16),
+    /// Its sequence number
+    pub seq: u32,
+}
+
+/// One walk over the table.
+#[derive(Clone, Copy, Debug, Default)]
+struct Walk {
+    cursor: u32,
+    /// Slots in all: later ones are younger than what is to be reset
+    total: u32,
+    done: u32,
+    began: Nanos,
+}
+
+impl Walk {
+    fn is_over(&self) -> bool {
+        self.done >= self.total
+    }
+
+    /// How many slots are due now.
+    fn due(&self, now: Nanos, (span, least): (Nanos, u64)) -> u32 {
+        let elapsed = now.since(self.began).0;
+        let even = u128::from(elapsed) * u128::from(self.total) / u128::from(span.0);
+        let steady = u128::from(elapsed) * u128::from(least) / 1_000_000;
+        let due = u32::try_from(even.max(steady)).unwrap_or(u32::MAX).min(self.total);
+        due.saturating_sub(self.done)
+    }
+}
+
+/// Where the walks stand.
+#[derive(Debug, Default)]
+pub(super) struct Resets {
+    /// WANs, one bit each, whose bonds have changed
+    wans: u128,
+    walks: [Walk; 2],
+    /// When the first walk began, as sessions know it
+    began: u32,
+}
+
+impl Resets {
+    /// Begins both walks anew, each from where it is: one that begins too often still comes by everywhere.
+    pub(super) fn start(&mut self, wans: u128, used: u32, now: Nanos) {
+        let known = if self.are_over() { 0 } else { self.wans };
+        self.wans = known | wans;
+        self.began = tick(now);
+        for walk in &mut self.walks {
+            let cursor = if walk.cursor < used { walk.cursor } else { 0 };
+            *walk = Walk { cursor, total: used, done: 0, began: now };
+        }
+    }
+
+    #[inline(always)]
+    fn are_over(&self) -> bool {
+        self.walks[1].is_over()
+    }
+}
+
+impl Nat {
+    /// There is nobody to be reset.
+    #[inline(always)]
+    pub fn resets_are_over(&self) -> bool {
+        self.resets.are_over()
+    }
+
+    /// What a turn may spend on resets (`next_reset`).
+    pub fn reset_budget(&self) -> u32 {
+        TURN
+    }
+
+    /// Ends stale connections up to the next one that is to be told, as far as the pace and what is left of the turn's `budget` go.
+    pub fn next_reset(
+        &mut self,
+        budget: &mut u32,
+        up: &Uplinks,
+        now: Nanos,
+        counters: &mut Counters,
+    ) -> Option<Reset> {
+        loop {
+            let first = !self.resets.walks[0].is_over();
+            let at = usize::from(!first);
+            let walk = self.resets.walks[at];
+            let due = walk.due(now, PACE[at]).min(*budget);
+            for n in 1..=due {
+                let slot = self.step_walk(at, now);
+                if self.is_to_end(slot, first, up, now) {
+                    *budget -= n.saturating_add(END).min(*budget);
+                    if let Some(reset) = self.cut_off(slot, now, counters) {
+                        return Some(reset);
+                    }
+                    break;
+                }
+                if n == due {
+                    *budget -= due;
+                }
+            }
+            // After an end the walk goes on, as long as anything is due.
+            if due == 0 || *budget == 0 {
+                return None;
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn step_walk(&mut self, at: usize, now: Nanos) -> u32 {
+        let walk = &mut self.resets.walks[at & 1];
+        let slot = walk.cursor;
+        walk.done += 1;
+        walk.cursor = if slot + 1 >= walk.total { 0 } else { slot + 1 };
+        if at == 0 && walk.is_over() {
+            // The second one begins when the first is over.
+            self.resets.walks[1].began = now;
+        }
+        self.sessions.prefetch(slot.wrapping_add(AHEAD));
+        self.roots.prefetch(slot.wrapping_add(AHEAD) as usize);
+        slot
+    }
+
+    #[inline(always)]
+    fn is_to_end(&self, slot: u32, lately: bool, up: &Uplinks, now: Nanos) -> bool {
+        let session = self.sessions.get(slot);
+        if session.protocol() != protocol::TCP
+            || session.is_free()
+            || self.resets.wans.checked_shr(session.wan().0.into()).unwrap_or(0) & 1 == 0
+        {
+            return false;
+        }
+        let idle = self.resets.began.wrapping_sub(session.refreshed) as i32;
+        if (lately && idle >= LATELY_MS) || session.expired(&self.timeouts, tick(now)) {
+            return false;
+        }
+        let root = &self.roots[slot as usize];
+        // What goes as it is moves with its next packet.
+        !matches!(root.kind, Kind::Plain | Kind::Internal) && self.left(session, root, up)
+    }
+
+    /// Ends a connection; gives the reset for its inside host, unless that has never acknowledged anything.
+    fn cut_off(&mut self, slot: u32, now: Nanos, counters: &mut Counters) -> Option<Reset> {
+        let session = *self.sessions.get(slot);
+        self.remove_session(slot, now, counters);
+        counters.add(Stat::SessionsReset, 1);
+        let opening = matches!(TcpState::from_u8(session.state), TcpState::SynOut | TcpState::SynIn);
+        (!opening && session.last_ack != 0).then(|| Reset {
+            from: session.remote(),
+            to: session.inside(),
+            seq: session.last_ack,
+        })
+    }
+}
