@@ -38,7 +38,7 @@ impl Manager {
             ToManager::Notice(Notice::Conflict { iface, ip, mac }) => {
                 self.odd(now, iface, ip, "conflict", mac, None);
             }
-            ToManager::ProbeSent { wan, at } => {
+            ToManager::ProbeSent { wan, at, .. } => {
                 self.input(now, Input::ProbeSent { wan, at });
             }
             ToManager::Taken { generation, at, old } => {
@@ -120,7 +120,7 @@ impl Manager {
         }
     }
 
-    pub(super) fn send(&mut self, iface: IfaceId, frame: [u8; PROBE_LEN], probe: Option<WanId>) {
+    pub(super) fn send(&mut self, iface: IfaceId, frame: [u8; PROBE_LEN], probe: Option<(WanId, u64)>) {
         // Should the ring be full, the frame is lost like one on the wire.
         if let Some(lane) = self.lanes.first_mut() {
             let _ = lane.end.to_worker.push(ToWorker::Send { iface, frame, probe });

@@ -58,7 +58,7 @@ impl Manager {
         let known = self.neighbors.mac(link.iface, link.gateway).filter(|_| self.wans.get(wan).misses == 0);
         let own = self.view.source(link.iface, link.gateway);
         let request = Arp::request(mac, own, link.gateway, known);
-        self.send(link.iface, request, Some(wan));
+        self.send(link.iface, request, Some((wan, 0)));
     }
 
     pub(super) fn publish(&mut self) {

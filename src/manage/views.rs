@@ -67,6 +67,7 @@ pub fn first(profile: &Profile, ports: &[PortInfo], workers: usize) -> View {
         ifaces,
         places: Places::default(),
         lent: Arc::new(Lent::new(addresses(profile))),
+        probing: Arc::default(),
     }
     .indexed()
 }
