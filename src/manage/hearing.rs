@@ -4,6 +4,7 @@ use std::net::Ipv4Addr;
 
 use serde_json::json;
 
+use super::probing::GATEWAY;
 use super::{Manager, ODD_EVERY, ODD_MOST, neighbors};
 use crate::base::{IfaceId, Mac, Nanos, WanId};
 use crate::engine::{PROBE_LEN, ToManager, ToWorker};
@@ -37,6 +38,9 @@ impl Manager {
             }
             ToManager::Notice(Notice::Conflict { iface, ip, mac }) => {
                 self.odd(now, iface, ip, "conflict", mac, None);
+            }
+            ToManager::ProbeSent { wan, tag, at } if tag & GATEWAY == 0 => {
+                self.target_sent(now, wan, tag, at);
             }
             ToManager::ProbeSent { wan, at, .. } => {
                 self.input(now, Input::ProbeSent { wan, at });

@@ -13,6 +13,8 @@ pub mod log;
 mod neighbors;
 mod overrides;
 mod ports;
+pub mod probes;
+mod probing;
 pub mod protocol;
 mod report;
 mod rules;
@@ -93,6 +95,7 @@ pub struct Manager {
     lanes: Vec<Lane>,
     neighbors: neighbors::Neighbors,
     ports: ports::Ports,
+    probed: probing::Probed,
     events: events::Events,
     announcements: Vec<Announcement>,
     neighbors_due: Nanos,
@@ -126,6 +129,7 @@ impl Manager {
             lanes: lanes.into_iter().map(lane).collect(),
             neighbors: neighbors::Neighbors::default(),
             ports: ports::Ports::new(count, view.lent.clone()),
+            probed: probing::Probed::default(),
             events: events::Events::default(),
             announcements: Vec::new(),
             neighbors_due: now,
@@ -172,6 +176,7 @@ impl Manager {
                 self.message(lane, message, now);
             }
         }
+        self.hear_frames(now);
         self.log_reports(now);
         self.input(now, Input::Tick);
         if now >= self.neighbors_due {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
+use super::probing::GATEWAY;
 use super::{Announcement, Answer, Manager, views};
 use crate::base::{Nanos, WanId};
 use crate::engine::ToWorker;
@@ -58,11 +59,13 @@ impl Manager {
         let known = self.neighbors.mac(link.iface, link.gateway).filter(|_| self.wans.get(wan).misses == 0);
         let own = self.view.source(link.iface, link.gateway);
         let request = Arp::request(mac, own, link.gateway, known);
-        self.send(link.iface, request, Some((wan, 0)));
+        self.send(link.iface, request, Some((wan, GATEWAY)));
     }
 
     pub(super) fn publish(&mut self) {
-        self.view = Arc::new(views::next(&self.view, &self.wans, &self.links));
+        let mut next = views::next(&self.view, &self.wans, &self.links);
+        next.probing = self.probed.probing.clone();
+        self.view = Arc::new(next);
         self.lanes.iter_mut().for_each(|lane| lane.behind = true);
         self.push_views();
     }
