@@ -23,6 +23,7 @@ use turnout::manage::control::{Control, Question};
 use turnout::manage::hooks::{self, Hook, Hooks};
 use turnout::manage::journal;
 use turnout::manage::log;
+use turnout::manage::probes::names::Resolver;
 use turnout::manage::views::{self, PortInfo};
 use turnout::manage::writer::Writer;
 use turnout::manage::{Answer, Manager, NEIGHBORS};
@@ -218,6 +219,7 @@ fn serve(
     let links = LinkWatcher::new(ports.iter().enumerate().map(link))?;
     let mut manager = Manager::new(profile, view, lanes, now());
     manager.read_clock(now);
+    manager.set_probes(views::probes(profile), Some(Resolver::start()?), rand::random());
     if let Some(log) = &started.log {
         manager.hear_writer("nat_log", log.reports.clone());
     }

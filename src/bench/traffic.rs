@@ -109,6 +109,7 @@ pub(super) fn view(wans: usize, sessions: u32) -> Option<Arc<View>> {
         icmp: IcmpPolicy { errors_per_second: 1000, time_exceeded: true },
         places: Places::default(),
         lent: Arc::default(),
+        probing: Arc::default(),
     };
     Some(Arc::new(view.indexed()))
 }

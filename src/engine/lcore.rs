@@ -7,10 +7,11 @@ use arrayvec::ArrayVec;
 use rtrb::Producer;
 
 use super::latency::Watch;
-use super::rings::{HandOver, LcoreEnd, PROBE_LEN, SessionRow, ToManager, ToWorker};
+use super::rings::{HandOver, LcoreEnd, SessionRow, ToManager, ToWorker};
+use super::sending::Repeats;
 use super::steer::Steer;
 use super::{BURST, Ports};
-use crate::base::{IfaceId, Nanos, WanId, WorkerId};
+use crate::base::{IfaceId, Nanos, WorkerId};
 use crate::packet::{DropReason, PacketBuf, Stat};
 use crate::path::{Class, From, Router, View};
 use crate::table::neighbors::State;
@@ -31,9 +32,10 @@ pub struct Lcore<B> {
     pub(super) view: Arc<View>,
     /// The packet path and what it writes to
     pub router: Router<B>,
-    end: LcoreEnd,
+    pub(super) end: LcoreEnd,
     pub(super) hand_over: HandOver<B>,
-    interfaces: usize,
+    pub(super) interfaces: usize,
+    pub(super) repeats: Repeats,
     /// Where to, and from which slot on: each in its turn.
     listings: VecDeque<(Producer<SessionRow>, u32)>,
     shown: Nanos,
@@ -53,6 +55,7 @@ impl<B: PacketBuf> Lcore<B> {
         router.shares(id, steer.workers());
         let interfaces = view.ifaces.len();
         let listings = VecDeque::with_capacity(LISTINGS);
+        let repeats = Repeats::new(view.wans.len(), 0x9e37_79b9_7f4a_7c15 ^ u64::from(id.0));
         Lcore {
             id,
             steer,
@@ -61,6 +64,7 @@ impl<B: PacketBuf> Lcore<B> {
             end,
             hand_over,
             interfaces,
+            repeats,
             listings,
             shown: Nanos::ZERO,
             watch: Watch::new(),
@@ -118,6 +122,7 @@ impl<B: PacketBuf> Lcore<B> {
         if self.messages(ports, now) {
             self.flush(ports);
         }
+        self.send_frames(ports, now);
         if now.since(self.shown) >= SHOW {
             let known = self.router.counters.get(Stat::RefusedByPort);
             self.router.counters.add(Stat::RefusedByPort, ports.refused().saturating_sub(known));
@@ -197,6 +202,7 @@ impl<B: PacketBuf> Lcore<B> {
     /// Sends what the path put out, and passes on what it noticed.
     fn flush<P: Ports<Buf = B>>(&mut self, ports: &mut P) {
         self.transmit(ports);
+        self.tell_answers();
         for notice in self.router.notices.drain(..) {
             if self.end.to_manager.push(ToManager::Notice(notice)).is_err() {
                 self.router.counters.add(Stat::NoticesLost, 1);
@@ -205,7 +211,7 @@ impl<B: PacketBuf> Lcore<B> {
     }
 
     /// Sends what the path put out, in order. What a queue does not take is dropped.
-    fn transmit<P: Ports<Buf = B>>(&mut self, ports: &mut P) {
+    pub(super) fn transmit<P: Ports<Buf = B>>(&mut self, ports: &mut P) {
         for (iface, out) in self.router.out.iter_mut().enumerate().filter(|(_, out)| !out.is_empty()) {
             let (packets, bytes, dropped) = out.drain(|frames| ports.send(IfaceId(iface as u8), frames));
             self.router.counters.add(Stat::Sent, packets);
@@ -241,6 +247,7 @@ impl<B: PacketBuf> Lcore<B> {
                 }
                 ToWorker::GiveUp { iface, ip } => self.router.give_up(&self.view, iface, ip, now),
                 ToWorker::Send { iface, frame, probe } => self.send(ports, iface, &frame, probe, now),
+                ToWorker::Repeat { wan, repeat } => self.repeats.set(wan, repeat, now),
                 ToWorker::List(rows) if self.listings.len() < LISTINGS => self.listings.push_back((rows, 0)),
                 ToWorker::List(rows) => self.tell(ToManager::Listed(rows)),
                 ToWorker::LendPorts(mut loan) => {
@@ -257,36 +264,10 @@ impl<B: PacketBuf> Lcore<B> {
         true
     }
 
-    fn tell(&mut self, message: ToManager) {
+    pub(super) fn tell(&mut self, message: ToManager) {
         // `messages` has made sure of the room.
         if self.end.to_manager.push(message).is_err() {
             self.router.counters.add(Stat::NoticesLost, 1);
-        }
-    }
-
-    fn send<P: Ports<Buf = B>>(
-        &mut self,
-        ports: &mut P,
-        iface: IfaceId,
-        frame: &[u8; PROBE_LEN],
-        probe: Option<WanId>,
-        now: Nanos,
-    ) {
-        self.router.counters.add(Stat::Originated, 1);
-        let Some(mut buf) = ports.alloc().filter(|_| iface.index() < self.interfaces) else {
-            return self.router.counters.drop(DropReason::NoBuffer);
-        };
-        if !buf.resize(PROBE_LEN) {
-            return self.router.counters.drop(DropReason::NoBuffer);
-        }
-        buf.bytes_mut().copy_from_slice(frame);
-        // What waits goes first: then the one frame more that is sent is this one.
-        self.transmit(ports);
-        self.router.out[iface.index()].put(buf);
-        let before = self.router.counters.get(Stat::Sent);
-        self.transmit(ports);
-        if let (Some(wan), true) = (probe, self.router.counters.get(Stat::Sent) > before) {
-            self.tell(ToManager::ProbeSent { wan, at: now });
         }
     }
 

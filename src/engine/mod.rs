@@ -1,15 +1,17 @@
 //! The engine: what one worker does again and again, without knowing what a port is made of.
 //!
 //! An `Lcore` is one core's router: its turn takes messages, receives, runs the path, sends, sweeps. Lcores share nothing
-//! that is written on the packet path; they hear from the management thread, and tell it, by one ring each way, and hand
+//! that is written on the packet path; they hear from the management thread, and tell it, by one ring each way (and another for frames of the router's own), and hand
 //! frames to each other by one ring for each pair. `Ports` is what it needs of the world: queues in production, vectors in simulations.
 #![forbid(unsafe_code)]
 
+pub mod frames;
 mod handing;
 mod latency;
 mod lcore;
 mod rings;
 pub mod rss;
+mod sending;
 mod shared;
 pub mod steer;
 

@@ -1,6 +1,6 @@
 //! The rings: lock-free, one producer and one consumer each (crate `rtrb`).
 //!
-//! Between the management thread and each worker one each way; between each two workers one each way for frames. A worker never
+//! Between the management thread and each worker one each way for messages and one for frames (`frames`); between each two workers one each way for frames. A worker never
 //! waits for room and never frees what the management thread made: views and listings go back by the ring.
 
 use std::net::Ipv4Addr;
@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use rtrb::{Consumer, Producer, RingBuffer};
 
+use super::frames::{self, FrameRings, FramesEnd, Repeat};
 use super::shared::Shared;
 use crate::base::{Generation, IfaceId, Mac, Nanos, WanId, WorkerId};
 use crate::nat::Session;
@@ -17,7 +18,7 @@ use crate::path::{Notice, View};
 use crate::table::lent::PoolId;
 use crate::wire::arp;
 
-/// Length of a frame that the management thread has sent.
+/// Length of an ARP frame, which goes by the ring for messages, in its place among them.
 pub const PROBE_LEN: usize = arp::FRAME_LEN;
 
 /// Messages in flight from the management thread to a worker, at most.
@@ -74,8 +75,15 @@ pub enum ToWorker {
         iface: IfaceId,
         /// The frame
         frame: [u8; PROBE_LEN],
-        /// The WAN that it probes
-        probe: Option<WanId>,
+        /// The WAN that it probes, and what `ToManager::ProbeSent` says
+        probe: Option<(WanId, u64)>,
+    },
+    /// From now on send this again and again on behalf of a WAN, the first at once; or no more.
+    Repeat {
+        /// The WAN
+        wan: WanId,
+        /// What, where and how often
+        repeat: Option<Repeat>,
     },
     /// Put all sessions into this ring, a few each turn, and give it back.
     List(Producer<SessionRow>),
@@ -103,6 +111,8 @@ pub enum ToManager {
     ProbeSent {
         /// The WAN
         wan: WanId,
+        /// What came with it
+        tag: u64,
         /// When
         at: Nanos,
     },
@@ -128,6 +138,8 @@ pub struct LcoreEnd {
     pub from_manager: Consumer<ToWorker>,
     /// What it is told
     pub to_manager: Producer<ToManager>,
+    /// Frames that it is to send, and that came in for the router's own probes
+    pub frames: FramesEnd,
     /// What it may read at any time
     pub shared: Arc<Shared>,
 }
@@ -139,6 +151,8 @@ pub struct ManagerEnd {
     pub to_worker: Producer<ToWorker>,
     /// What the worker says
     pub from_worker: Consumer<ToManager>,
+    /// Frames to and from it
+    pub frames: FrameRings,
     /// The worker's counters
     pub shared: Arc<Shared>,
 }
@@ -147,9 +161,10 @@ pub struct ManagerEnd {
 pub fn connect(interfaces: usize, wans: usize) -> (ManagerEnd, LcoreEnd) {
     let (to_worker, from_manager) = RingBuffer::new(TO_WORKER);
     let (to_manager, from_worker) = RingBuffer::new(TO_MANAGER);
+    let (frames, its) = frames::connect(wans);
     let shared = Arc::new(Shared::new(interfaces, wans));
-    let lcore = LcoreEnd { from_manager, to_manager, shared: shared.clone() };
-    (ManagerEnd { to_worker, from_worker, shared }, lcore)
+    let lcore = LcoreEnd { from_manager, to_manager, frames: its, shared: shared.clone() };
+    (ManagerEnd { to_worker, from_worker, frames, shared }, lcore)
 }
 
 /// A frame on its way to its owner, and where it came in: as it came, or turned by the worker that had its first half (`hairpin`).

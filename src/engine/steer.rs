@@ -65,7 +65,7 @@ impl Steer {
         match class {
             // Both ways to the same one.
             Class::Inside { .. } if view.internal => Some(self.host(frame.ip.src.min(frame.ip.dst))),
-            Class::Own | Class::Inside { .. } | Class::Rest => None,
+            Class::Own | Class::Answer { .. } | Class::Inside { .. } | Class::Rest => None,
             // Without ports nothing that comes from outside tells the host.
             Class::Outbound { .. } | Class::Hairpin { .. } if frame.portless().is_some() => {
                 Some(self.host(frame.ip.dst))

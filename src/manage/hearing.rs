@@ -4,6 +4,7 @@ use std::net::Ipv4Addr;
 
 use serde_json::json;
 
+use super::probing::GATEWAY;
 use super::{Manager, ODD_EVERY, ODD_MOST, neighbors};
 use crate::base::{IfaceId, Mac, Nanos, WanId};
 use crate::engine::{PROBE_LEN, ToManager, ToWorker};
@@ -41,8 +42,12 @@ impl Manager {
             ToManager::Notice(Notice::Conflict { iface, ip, mac }) => {
                 self.odd(now, iface, ip, "conflict", mac, None);
             }
-            ToManager::ProbeSent { wan, at } => {
-                self.input(now, Input::ProbeSent { wan, probe: Probe::Gateway, round: 0, at });
+            ToManager::ProbeSent { wan, tag, at } if tag & GATEWAY == 0 => {
+                self.target_sent(now, wan, tag, at);
+            }
+            ToManager::ProbeSent { wan, tag, at } => {
+                let round = (tag & !GATEWAY) as u32;
+                self.input(now, Input::ProbeSent { wan, probe: Probe::Gateway, round, at });
             }
             ToManager::Taken { generation, at, old } => {
                 (self.lanes[lane].taken, self.lanes[lane].taken_at) = (generation, at);
@@ -137,7 +142,7 @@ impl Manager {
         }
     }
 
-    pub(super) fn send(&mut self, iface: IfaceId, frame: [u8; PROBE_LEN], probe: Option<WanId>) {
+    pub(super) fn send(&mut self, iface: IfaceId, frame: [u8; PROBE_LEN], probe: Option<(WanId, u64)>) {
         // Should the ring be full, the frame is lost like one on the wire.
         if let Some(lane) = self.lanes.first_mut() {
             let _ = lane.end.to_worker.push(ToWorker::Send { iface, frame, probe });

@@ -19,6 +19,8 @@ mod neighbors;
 mod overrides;
 mod packet_text;
 mod ports;
+pub mod probes;
+mod probing;
 pub mod protocol;
 mod report;
 mod rules;
@@ -114,6 +116,7 @@ pub struct Manager {
     lanes: Vec<Lane>,
     neighbors: neighbors::Neighbors,
     ports: ports::Ports,
+    probed: probing::Probed,
     events: events::Events,
     announcements: Vec<Announcement>,
     neighbors_due: Nanos,
@@ -156,6 +159,7 @@ impl Manager {
             lanes: lanes.into_iter().map(lane).collect(),
             neighbors: neighbors::Neighbors::default(),
             ports: ports::Ports::new(count, view.lent.clone()),
+            probed: probing::Probed::default(),
             events: events::Events::default(),
             announcements: Vec::new(),
             neighbors_due: now,
@@ -208,6 +212,7 @@ impl Manager {
                 self.message(lane, message, now);
             }
         }
+        self.hear_frames(now);
         self.reports(now);
         if now >= self.wans.next_deadline() {
             self.input(now, Input::Tick);

@@ -93,6 +93,11 @@ impl Neighbors {
         self.book.get(&(iface, ip)).and_then(|e| e.mac)
     }
 
+    /// What is known of a neighbour.
+    pub fn get(&self, iface: IfaceId, ip: Ipv4Addr) -> Option<&Entry> {
+        self.book.get(&(iface, ip))
+    }
+
     /// A worker needs a neighbour, or uses one that is stale.
     pub fn resolve(&mut self, now: Nanos, iface: IfaceId, ip: Ipv4Addr, out: &mut impl FnMut(Effect)) {
         let full = self.incomplete >= INCOMPLETE || self.book.len() >= CAPACITY;

@@ -6,9 +6,11 @@ use crate::nat::rules::{self, Firewall, Rules};
 use crate::nat::statics::{Forward, OneToOne, Statics};
 use crate::nat::{Addresses, Reserved, Timeouts};
 use crate::path::Clamp;
+use crate::path::answers::{BFD_PORT, OWN_PORTS};
 use crate::profile::{self, Profile};
 use crate::table::lent::CLASSES;
 use crate::table::ports::Quarantine;
+use crate::wire::protocol;
 
 /// The rules of a profile with these groups.
 pub fn rules(profile: &Profile, groups: &Groups) -> Rules {
@@ -97,11 +99,17 @@ pub fn quarantine(profile: &Profile) -> Quarantine {
     Quarantine { rest: profile.nat.quarantine.time, most: profile.nat.quarantine.ports }
 }
 
-/// The ports that forwards have on addresses that are translated to: a WAN's own one, unless it has a pool of others.
+/// The ports that are never given out on a WAN's own address, where that is translated to: forwards' and the router's own.
 pub fn reserved(profile: &Profile) -> Vec<Reserved> {
     let forwards = statics(profile).forwarded().collect::<Vec<_>>();
-    let own = |wan: &WanId| profile.wans.get(wan.index()).is_some_and(|wan| wan.pool.is_empty());
-    let all = forwards.into_iter().filter(|(wan, ..)| own(wan));
+    let translated = |wan: &WanId| profile.wans.get(wan.index()).is_some_and(|wan| wan.pool.is_empty());
+    let wans = (0..profile.wans.len()).map(|wan| WanId(wan as u8));
+    let (first, last) = (*OWN_PORTS.start(), *OWN_PORTS.end());
+    let own = wans.flat_map(|wan| {
+        let each = [protocol::UDP, protocol::TCP, protocol::ICMP].map(|p| (wan, p, first, last));
+        each.into_iter().chain([(wan, protocol::UDP, BFD_PORT, BFD_PORT)])
+    });
+    let all = forwards.into_iter().chain(own).filter(|(wan, ..)| translated(wan));
     all.map(|(wan, protocol, first, last)| (wan, 0, protocol, first, last)).collect()
 }
 

@@ -5,11 +5,12 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
+use super::probing::GATEWAY;
 use super::why::kind_name;
 use super::{Announcement, Answer, Manager, views};
 use crate::base::{Nanos, WanId};
 use crate::engine::ToWorker;
-use crate::wan::{self, Effect, Evidence, Input, Kind};
+use crate::wan::{self, Effect, Evidence, Input, Kind, Probe};
 use crate::wire::arp::Arp;
 
 impl Manager {
@@ -37,7 +38,10 @@ impl Manager {
 
     fn effect(&mut self, now: Nanos, published: Nanos, effect: Effect) {
         match effect {
-            Effect::Probe { wan, .. } => self.probe(wan),
+            Effect::Probe { wan, probe: Probe::Gateway, round } => self.probe(wan, round),
+            Effect::Probe { wan, probe: Probe::Target(target), round } => {
+                self.ask_target(now, wan, target, round)
+            }
             Effect::Link { .. } | Effect::Standing(_) => {}
             Effect::Blamed { targets } => self.event(now, "targets_blamed", json!({ "targets": targets })),
             Effect::Confirming { wan } => {
@@ -62,25 +66,28 @@ impl Manager {
             Effect::Selected(selection) => {
                 let generation = self.view.generation;
                 if selection.kind != Kind::Initial {
-                    self.stories.begin(&selection, generation, published, Vec::new(), &self.totals());
+                    let said = selection.evidence.iter().map(|evidence| self.said_of(evidence)).collect();
+                    self.stories.begin(&selection, generation, published, said, &self.totals());
                 }
                 self.announcements.push(Announcement { selection, generation, published });
             }
         }
     }
 
-    fn probe(&mut self, wan: WanId) {
+    fn probe(&mut self, wan: WanId, round: u32) {
         let link = self.view.wans[wan.index()];
         let mac = self.view.ifaces[link.iface.index()].mac;
         // After a miss everybody is asked: the gateway may have another MAC by now.
         let known = self.neighbors.mac(link.iface, link.gateway).filter(|_| self.wans.get(wan).misses == 0);
         let own = self.view.source(link.iface, link.gateway);
         let request = Arp::request(mac, own, link.gateway, known);
-        self.send(link.iface, request, Some(wan));
+        self.send(link.iface, request, Some((wan, GATEWAY | u64::from(round))));
     }
 
     pub(super) fn publish(&mut self) {
-        self.view = Arc::new(views::next(&self.view, &self.wans, &self.links));
+        let mut next = views::next(&self.view, &self.wans, &self.links);
+        next.probing = self.probed.probing.clone();
+        self.view = Arc::new(next);
         self.lanes.iter_mut().for_each(|lane| lane.behind = true);
         self.push_views();
     }
@@ -114,6 +121,15 @@ impl Manager {
             });
             self.event(now, kind, fields);
         }
+    }
+
+    /// What the last probe that evidence speaks of failed by.
+    fn said_of(&self, evidence: &Evidence) -> Option<String> {
+        let targets = &self.config.wans.get(evidence.wan.index())?.targets;
+        let its =
+            |target: &wan::Target| target.kind.name() == evidence.probe && target.name == evidence.target;
+        let target = targets.iter().position(its)?;
+        self.said(evidence.wan, target as u8).map(str::to_owned)
     }
 
     /// Evidence, as it is told.

@@ -4,6 +4,8 @@ use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use super::groups::Groups;
+use super::probes::bfd::Bfd;
+use super::probes::{Ask, Host, TargetSpec, WanProbes};
 use super::{balance, rules};
 use crate::base::{Generation, IfaceId, Mac, Nanos, WanId};
 use crate::nat::{Addresses, Bond, Fate, Group, NatConfig, Uplink, Uplinks};
@@ -81,6 +83,7 @@ pub fn of(profile: &Profile, groups: &Groups, ports: &[PortInfo], workers: usize
         ifaces,
         places: Places::default(),
         lent: Arc::new(Lent::new(addresses(profile))),
+        probing: Arc::default(),
     }
     .indexed()
 }
@@ -175,6 +178,44 @@ pub fn config(profile: &Profile, groups: &Groups) -> wan::Config {
         }
     };
     wan::Config { wans: profile.wans.iter().map(health).collect(), groups: groups.list().to_vec() }
+}
+
+/// What each WAN is probed by, as the profile wants it.
+pub fn probes(profile: &Profile) -> Vec<WanProbes> {
+    let of = |w: &profile::Wan| {
+        let interface = &profile.interfaces[w.interface];
+        let bfd = w.health.bfd.as_ref().and_then(|bfd| {
+            let peer = match bfd.peer {
+                profile::BfdPeer::Gateway => interface.gateway?,
+                profile::BfdPeer::Address(peer) => peer,
+            };
+            Some(Bfd { peer, every: bfd.every, multiplier: bfd.multiplier })
+        });
+        let targets = w.health.targets.list.iter().map(spec).collect();
+        WanProbes { timeout: w.health.targets.timeout, targets, bfd }
+    };
+    profile.wans.iter().map(of).collect()
+}
+
+fn spec(target: &profile::Target) -> TargetSpec {
+    let host = |host: &profile::Host| match host {
+        profile::Host::Address(ip) => Host::Address(*ip),
+        profile::Host::Name(name) => Host::Name(name.clone()),
+    };
+    use profile::TargetProbe;
+    match &target.probe {
+        TargetProbe::Icmp { host: to } => TargetSpec { host: host(to), ask: Ask::Icmp },
+        TargetProbe::Tcp { host: to, port } => TargetSpec { host: host(to), ask: Ask::Tcp { port: *port } },
+        TargetProbe::Dns { server, port, question, answer } => TargetSpec {
+            host: Host::Address(*server),
+            ask: Ask::Dns { port: *port, name: question.clone(), expect: answer.clone() },
+        },
+        TargetProbe::Http { host: to, port, path, status } => {
+            let named = if *port == 80 { to.to_string() } else { format!("{to}:{port}") };
+            let ask = Ask::Http { port: *port, host: named, path: path.clone(), status: *status };
+            TargetSpec { host: host(to), ask }
+        }
+    }
 }
 
 fn target(target: &profile::Target) -> wan::Target {

@@ -177,6 +177,8 @@ counters! {
         NeighborUnresolved = "neighbor_unresolved",
         /// Pushed out of the hold for an unresolved next hop by newer packets.
         NeighborHold = "neighbor_hold",
+        /// For one of the router's own probes, beyond the rate at which a worker takes such from a WAN.
+        AnswerLimit = "answer_limit",
         /// The ring to the packet's owner is full.
         HandOverFull = "hand_over_full",
         /// The way out has no link: queued there it would come out late.
@@ -249,6 +251,8 @@ counters! {
         ArpConflicts = "arp_conflicts",
         /// Notices to the management thread that found its ring full.
         NoticesLost = "notices_lost",
+        /// Packets for the router's own probes that found the ring to the management thread full.
+        AnswersLost = "answers_lost",
         /// Records of mappings that found the log's ring full (`nat.log`).
         LogLost = "log_lost",
         /// Records of mappings that were more than the log takes in a second.

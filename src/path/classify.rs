@@ -5,6 +5,7 @@
 use std::net::Ipv4Addr;
 
 use super::View;
+use super::answers::{self, answer};
 use super::places::{Kind, Place};
 use super::quoted::{about, quotes, unhandled};
 use crate::base::{IfaceId, WanId};
@@ -18,6 +19,13 @@ use crate::wire::icmp::kind;
 pub enum Class {
     /// To the router itself
     Own,
+    /// To one of the router's own probes, by the WAN that it went out by
+    Answer {
+        /// The WAN
+        wan: WanId,
+        /// By what it answers
+        kind: answers::Kind,
+    },
     /// From inside to inside, as it is
     Inside {
         /// The way out
@@ -104,6 +112,9 @@ fn from_outside<B: PacketBuf>(
     wan: WanId,
     (src, dst): (&Place, &Place),
 ) -> Result<Class, DropReason> {
+    if let Some(kind) = answer(view, frame, wan) {
+        return Ok(Class::Answer { wan, kind });
+    }
     if src.behind.is_some() && !view.on_link(frame.ingress, frame.ip.src) {
         return Err(DropReason::SpoofedSource);
     }

@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 mod admit;
+pub mod answers;
 mod arp;
 mod clamp;
 mod classify;
@@ -92,6 +93,8 @@ pub struct Router<B> {
     pub turned: Option<(Frame<B>, Class)>,
     /// What the management thread must hear: the engine takes it after each burst
     pub notices: Vec<Notice>,
+    /// What came back to the router's own probes: the engine takes it after each burst
+    pub answers: Vec<answers::Answer<B>>,
     /// Of the burst that was looked up last
     marks: Marks,
     /// The hop that was looked for last: its number means the same neighbour as long as the stamp stands
@@ -109,6 +112,8 @@ pub struct Router<B> {
     unasked: Unasked<B>,
     /// By interface: so that what happens on one WAN's link silences no other's gateway
     gateways: Vec<Limit>,
+    /// By interface
+    answer_limits: Vec<answers::Limits>,
     fragments: Box<Fragments<B>>,
 }
 
@@ -132,6 +137,7 @@ impl<B: PacketBuf> Router<B> {
             out: (0..interfaces).map(|_| Out::new()).collect(),
             turned: None,
             notices: Vec::with_capacity(BURST * 4),
+            answers: Vec::with_capacity(BURST * 4),
             marks: Marks::default(),
             last_hop: ((0, IfaceId(0), Ipv4Addr::UNSPECIFIED), 0),
             stamp: 1,
@@ -142,6 +148,7 @@ impl<B: PacketBuf> Router<B> {
             refusals: Limit::new(REFUSALS),
             unasked: Unasked::new(),
             gateways: vec![Limit::new(GATEWAY_REPLIES); interfaces],
+            answer_limits: vec![answers::limits(); interfaces],
             fragments,
         }
     }
@@ -205,6 +212,7 @@ impl<B: PacketBuf> Router<B> {
     pub fn forward(&mut self, view: &View, frame: Frame<B>, class: Class, now: Nanos) -> Verdict {
         let way = match class {
             Class::Own => self.own(view, frame, now),
+            Class::Answer { wan, kind } => Ok(self.answered(frame, wan, kind, now)),
             Class::Inside { egress, next_hop } => self.inside(view, frame, egress, next_hop, now),
             Class::Outbound { pin } => self.outbound(view, frame, pin, now),
             Class::Inbound { wan, target, hairpin } => self.inbound(view, frame, (wan, target, hairpin), now),

@@ -3,6 +3,7 @@
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
+use super::answers::Probing;
 use super::clamp::Clamp;
 use super::places::{Place, Places};
 use crate::base::{Generation, IfaceId, Ipv4Net, Mac, WanId, WorkerId};
@@ -74,6 +75,8 @@ pub struct View {
     pub places: Places,
     /// Ports that are not with the worker whose slice they are in; every view has the same
     pub lent: Arc<Lent>,
+    /// The router's own probes: what may come back, and from where
+    pub probing: Arc<Probing>,
 }
 
 impl View {

@@ -109,7 +109,8 @@ impl Site {
         }
         let names = profile.interfaces.iter().map(|i| i.name.clone()).collect();
         let log = log::connect(&profile, lcores.iter_mut().map(|l: &mut Lcore<_>| &mut l.router.nat));
-        let manager = Manager::new(&profile, view, lanes, now);
+        let mut manager = Manager::new(&profile, view, lanes, now);
+        manager.set_probes(views::probes(&profile), None, 4711);
         let (base, faults) = (Counters::default(), Vec::new());
         let mut site = Site {
             now,

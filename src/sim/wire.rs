@@ -1,4 +1,4 @@
-//! A virtual link: the stations on it answer ARP for the router, everything else that reaches them is kept for the test.
+//! A virtual link: the stations on it answer ARP for the router, servers behind them what they are for, everything else that reaches them is kept for the test.
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, VecDeque};
@@ -7,6 +7,7 @@ use std::rc::Rc;
 
 use arrayvec::ArrayVec;
 
+use super::internet::Internet;
 use crate::base::{IfaceId, Mac, Nanos};
 use crate::engine::{BURST, Ports};
 use crate::packet::VecBuf;
@@ -32,6 +33,10 @@ pub(super) struct Wire {
     pub(super) room: usize,
     /// So long does a send take
     pub(super) send_takes: Nanos,
+    /// Who answers more than ARP
+    pub(super) internet: Internet,
+    /// What is on its way to the router, and when it arrives
+    later: Vec<(Nanos, Vec<u8>)>,
 }
 
 impl Wire {
@@ -45,7 +50,7 @@ impl Wire {
     }
 
     /// A frame from the router arrives.
-    fn arrive(&mut self, frame: Vec<u8>) {
+    fn arrive(&mut self, frame: Vec<u8>, now: Nanos) {
         let dead = self.silent || self.down;
         let arp = Eth::parse(&frame).filter(|e| e.ethertype == ethertype::ARP);
         if arp.is_some()
@@ -63,7 +68,26 @@ impl Wire {
                 self.to_router[0].push_back(VecBuf::new(&reply.frame(mac, arp.sender_mac)));
             }
         }
+        if let Some((delay, answer)) = self.internet.answer(&frame).filter(|_| !dead) {
+            match delay {
+                Nanos::ZERO => self.bring(&answer),
+                delay => self.later.push((now + delay, answer)),
+            }
+        }
         self.sent.push(frame);
+    }
+
+    /// What is on its way arrives, if its time has come.
+    fn deliver(&mut self, now: Nanos) {
+        let due: Vec<_> = self.later.extract_if(.., |(at, _)| *at <= now).collect();
+        due.iter().for_each(|(_, frame)| self.bring(frame));
+    }
+
+    /// To the last worker: the one that has asked is the first.
+    fn bring(&mut self, frame: &[u8]) {
+        if let Some(queue) = self.to_router.last_mut() {
+            queue.push_back(VecBuf::new(frame));
+        }
     }
 }
 
@@ -81,6 +105,7 @@ impl Ports for SimPorts {
 
     fn receive(&mut self, iface: IfaceId, into: &mut ArrayVec<VecBuf, BURST>) {
         let wire = &mut self.wires.borrow_mut()[iface.index()];
+        wire.deliver(self.clock.get());
         while !into.is_full()
             && let Some(buf) = wire.to_router[self.queue].pop_front()
         {
@@ -95,7 +120,7 @@ impl Ports for SimPorts {
         let fits = from.len().min(wire.room);
         wire.room = wire.room.saturating_sub(fits).max(if wire.room == usize::MAX { usize::MAX } else { 0 });
         for buf in from.drain(..fits) {
-            wire.arrive(buf.bytes().to_vec());
+            wire.arrive(buf.bytes().to_vec(), self.clock.get());
         }
     }
 

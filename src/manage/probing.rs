@@ -1,0 +1,193 @@
+//! The manager's side of the probes: frames to and from the workers, next hops from the neighbours' book, and what came out.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+
+use serde_json::json;
+
+use super::probes::names::Resolver;
+use super::probes::{Output, Probes, WanProbes, Way, bfd};
+use super::{Manager, neighbors};
+use crate::base::{Nanos, WanId};
+use crate::engine::ToWorker;
+use crate::engine::frames::{Outgoing, Repeat, WholeFrame};
+use crate::path::View;
+use crate::path::answers::Probing;
+use crate::wan::{BfdSays, Input, Probe};
+
+/// In the tag of a frame: it probes the gateway, by ARP. What else is in it are its target and round.
+pub(super) const GATEWAY: u64 = 1 << 63;
+/// What came out and was not taken is forgotten beyond this, the oldest first.
+const OUTCOMES: usize = 1024;
+
+/// The probes, and what came out of them.
+#[derive(Debug, Default)]
+pub(super) struct Probed {
+    probes: Probes,
+    outcomes: VecDeque<Output>,
+    /// What the last probe of a target failed by
+    said: BTreeMap<(WanId, u8), String>,
+    /// What the workers let in
+    pub(super) probing: Arc<Probing>,
+}
+
+/// How a packet to an address leaves by a WAN: straight, if it is on the WAN's link, else by the WAN's gateway.
+fn way(view: &View, book: &neighbors::Neighbors, wan: WanId, to: Ipv4Addr) -> Option<Way> {
+    let link = view.wans.get(wan.index())?;
+    let port = view.ifaces.get(link.iface.index())?;
+    let next_hop = if view.on_link(link.iface, to) { to } else { link.gateway };
+    let known = book.get(link.iface, next_hop);
+    Some(Way {
+        src: view.source(link.iface, next_hop),
+        mac: port.mac,
+        mtu: port.mtu,
+        next_hop,
+        next_mac: known.and_then(|entry| entry.mac),
+        confirm: known.is_none_or(|entry| entry.state == neighbors::NeighborState::Stale),
+    })
+}
+
+impl Manager {
+    /// From now on these are the targets, by `WanId`. `seed` must be secret.
+    pub fn set_probes(&mut self, wans: Vec<WanProbes>, resolver: Option<Resolver>, seed: u64) {
+        for wan in 0..self.view.wans.len() {
+            self.repeat(WanId(wan as u8), None);
+        }
+        self.probed.probes = Probes::new(wans, resolver, seed);
+        self.probing_changed();
+    }
+
+    /// Asks a target of a WAN, by that WAN, in round `round`. What comes of it is an outcome.
+    pub fn ask_target(&mut self, now: Nanos, wan: WanId, target: u8, round: u32) {
+        self.probes(|probes, ways, out| probes.ask(now, (wan, target, round), ways, out), now);
+    }
+
+    /// Takes in the frames that came for probes, then lets their time pass. Before the WANs are told of that time.
+    pub(super) fn hear_frames(&mut self, now: Nanos) {
+        for lane in 0..self.lanes.len() {
+            // What is there now and no more, as with messages.
+            for _ in 0..self.lanes[lane].end.frames.from_worker.slots() {
+                let Ok(came) = self.lanes[lane].end.frames.from_worker.pop() else { break };
+                self.probes(|p, _, out| p.heard(now, came.wan, came.frame.bytes(), came.at, out), now);
+            }
+        }
+        self.probes(|probes, ways, out| probes.tick(now, ways, out), now);
+    }
+
+    /// A frame of a target's probe has left.
+    pub(super) fn target_sent(&mut self, now: Nanos, wan: WanId, tag: u64, at: Nanos) {
+        self.probes(|probes, _, out| probes.sent(wan, tag, at, out), now);
+    }
+
+    /// What came of probes since the last time.
+    pub fn outcomes(&mut self) -> impl Iterator<Item = Output> {
+        self.probed.outcomes.drain(..)
+    }
+
+    /// Lets the probes take something in, and does what follows.
+    fn probes(
+        &mut self,
+        what: impl FnOnce(&mut Probes, &dyn Fn(WanId, Ipv4Addr) -> Option<Way>, &mut dyn FnMut(Output)),
+        now: Nanos,
+    ) {
+        let (view, book) = (&self.view, &self.neighbors);
+        let mut outputs = Vec::new();
+        what(&mut self.probed.probes, &|wan, to| way(view, book, wan, to), &mut |o| outputs.push(o));
+        for output in outputs {
+            self.output(now, output);
+        }
+    }
+
+    fn output(&mut self, now: Nanos, output: Output) {
+        match output {
+            Output::Send(wan, frame, tag) => {
+                let iface = self.view.wans.get(wan.index()).map(|link| link.iface);
+                let lane = self.lanes.first_mut();
+                if let (Some(iface), Some(lane), Some(frame)) = (iface, lane, WholeFrame::new(&frame)) {
+                    // Should the ring be full, it is lost like one that a port refuses, and never sent.
+                    let probe = tag.map(|tag| (wan, tag));
+                    let _ = lane.end.frames.to_worker.push(Outgoing { iface, probe, frame });
+                }
+            }
+            Output::Resolve(wan, ip) => {
+                if let Some(link) = self.view.wans.get(wan.index()).copied() {
+                    self.neighbors(now, |book, out| book.resolve(now, link.iface, ip, &mut |e| out.push(e)));
+                }
+            }
+            Output::Repeat(wan, what) => {
+                if !self.repeat(wan, what) {
+                    self.probed.probes.unsaid(wan);
+                }
+            }
+            Output::Probing => self.probing_changed(),
+            Output::Sent(..)
+            | Output::Reply(..)
+            | Output::Failed(..)
+            | Output::Unresolved(..)
+            | Output::Bfd(..) => {
+                if self.probed.outcomes.len() >= OUTCOMES {
+                    self.probed.outcomes.pop_front();
+                }
+                self.outcome(now, &output);
+                self.probed.outcomes.push_back(output);
+            }
+        }
+    }
+
+    /// What came of a probe is the WANs' business.
+    fn outcome(&mut self, now: Nanos, output: &Output) {
+        let input = match output {
+            Output::Sent(wan, target, round, at) => {
+                Input::ProbeSent { wan: *wan, probe: Probe::Target(*target), round: *round, at: *at }
+            }
+            Output::Reply(wan, target, round, at) => {
+                self.probed.said.remove(&(*wan, *target));
+                Input::ProbeReply { wan: *wan, probe: Probe::Target(*target), round: Some(*round), at: *at }
+            }
+            // That it was not answered in time the WANs see by themselves.
+            Output::Failed(wan, target, _, why) | Output::Unresolved(wan, target, _, why) => {
+                self.probed.said.insert((*wan, *target), why.clone());
+                return;
+            }
+            Output::Bfd(wan, state) => {
+                let fields = json!({
+                    "wan": self.wan_name(*wan), "up": state.is_ok(), "reason": state.as_ref().err(),
+                });
+                self.event(now, "bfd", fields);
+                let says = match state {
+                    Ok(()) => BfdSays::Up,
+                    Err(why) if why == bfd::WITHDRAWN => BfdSays::Withdrawn,
+                    Err(_) => BfdSays::Lost,
+                };
+                Input::Bfd { wan: *wan, says }
+            }
+            _ => return,
+        };
+        self.input(now, input);
+    }
+
+    /// What a target's last probe by a WAN failed by, if it did.
+    pub(super) fn said(&self, wan: WanId, target: u8) -> Option<&str> {
+        self.probed.said.get(&(wan, target)).map(String::as_str)
+    }
+
+    /// Whether it was taken: a worker has it.
+    fn repeat(&mut self, wan: WanId, what: Option<(Vec<u8>, Nanos, u8)>) -> bool {
+        let Some(link) = self.view.wans.get(wan.index()) else { return true };
+        let repeat = what.and_then(|(frame, every, most_percent)| {
+            let frame = frame.try_into().ok()?;
+            Some(Repeat { iface: link.iface, every, most_percent, frame })
+        });
+        let lane = self.lanes.first_mut();
+        lane.is_none_or(|lane| lane.end.to_worker.push(ToWorker::Repeat { wan, repeat }).is_ok())
+    }
+
+    fn probing_changed(&mut self) {
+        let probing = self.probed.probes.probing();
+        if *self.probed.probing != probing {
+            self.probed.probing = Arc::new(probing);
+            self.publish();
+        }
+    }
+}
