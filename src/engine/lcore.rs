@@ -259,6 +259,10 @@ impl<B: PacketBuf> Lcore<B> {
                     self.router.nat.take_in(&mut loan, &mut self.router.counters);
                     self.tell(ToManager::PortsTaken(loan));
                 }
+                ToWorker::Explain(mut inquiry) => {
+                    inquiry.answer(self.id, self.steer, &self.router.nat, now);
+                    self.tell(ToManager::Explained(inquiry));
+                }
             }
         }
         true

@@ -7,6 +7,7 @@
 
 pub mod frames;
 mod handing;
+pub mod inquiry;
 mod latency;
 mod lcore;
 mod rings;

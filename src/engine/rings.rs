@@ -9,6 +9,7 @@ use std::sync::Arc;
 use rtrb::{Consumer, Producer, RingBuffer};
 
 use super::frames::{self, FrameRings, FramesEnd, Repeat};
+use super::inquiry::Inquiry;
 use super::shared::Shared;
 use crate::base::{Generation, IfaceId, Mac, Nanos, WanId, WorkerId};
 use crate::nat::Session;
@@ -91,6 +92,8 @@ pub enum ToWorker {
     LendPorts(Box<Loan>),
     /// Take these ports in, which are yours from now on, and give the box back. None: nobody has any to lend.
     TakePorts(Box<Loan>),
+    /// Say what would become of a packet, and give the box back.
+    Explain(Box<Inquiry>),
 }
 
 /// To the management thread.
@@ -129,6 +132,8 @@ pub enum ToManager {
     PortsLent(Box<Loan>),
     /// The ports are taken in; the box goes back.
     PortsTaken(Box<Loan>),
+    /// What would become of a packet.
+    Explained(Box<Inquiry>),
 }
 
 /// The worker's end.

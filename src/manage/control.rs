@@ -185,6 +185,10 @@ fn serve(stream: UnixStream, to_manager: &Sender<Question>, overrides: &Override
                 say(&mut to, &Reply::Item(item))?;
             }
         }
+        Ok(Answer::Later(answer)) => match answer.recv_timeout(PATIENCE) {
+            Ok(item) => say(&mut to, &Reply::Item(item))?,
+            Err(_) => return say(&mut to, &Reply::Error("a worker does not answer".into())),
+        },
         Ok(Answer::Taken(order, kept)) => {
             if let Err(e) = overrides.keep(order, &kept) {
                 let text =

@@ -9,6 +9,7 @@
 mod balance;
 pub mod control;
 mod events;
+mod explain;
 mod files;
 pub mod groups;
 mod hearing;
@@ -94,6 +95,8 @@ pub enum Answer {
     Items(Vec<Value>),
     /// These, then each that comes.
     Follow(Vec<Value>, Receiver<Value>),
+    /// This, when the workers have said what they know.
+    Later(Receiver<Value>),
     /// The rows of every worker.
     Rows(Vec<Consumer<SessionRow>>, RowContext),
     /// The operator's word was taken, the so-manieth; these are the overrides to be kept over a restart.
@@ -133,6 +136,9 @@ pub struct Manager {
     clock: Option<fn() -> Nanos>,
     /// Overrides taken so far.
     orders: u64,
+    /// Packets whose fate was asked for
+    inquiries: u64,
+    waiting: Vec<explain::Waiting>,
 }
 
 impl Manager {
@@ -173,6 +179,8 @@ impl Manager {
             hooks: None,
             clock: None,
             orders: 0,
+            inquiries: 0,
+            waiting: Vec::new(),
             view,
         };
         manager.event(now, "start", json!({ "version": env!("CARGO_PKG_VERSION"), "workers": count }));
@@ -298,9 +306,10 @@ impl Manager {
                 let why = self.stories.json(&self.totals(), &self.group_names(), &self.wan_names());
                 Answer::Items(vec![why])
             }
-            Request::Explain { .. } | Request::Reload { .. } | Request::Confirm => {
-                Answer::Refused("not yet".into())
+            Request::Explain { packet, assume, interface } => {
+                self.explain(&packet, &assume, interface.as_deref(), now)
             }
+            Request::Reload { .. } | Request::Confirm => Answer::Refused("not yet".into()),
             Request::Wan { name, admin, force } => self.operator(&name, admin, force, now),
         }
     }

@@ -7,13 +7,13 @@ use super::mapping::{Course, Mapping};
 use super::open::has_ports;
 use super::outbound::FromInside;
 use super::rules::{Action, Midstream};
-use super::session::{INSIDE, Key, Kind, NONE, Origin, Root, Session};
+use super::session::{INSIDE, Key, Kind, NONE, OUTSIDE, Origin, Root, Session};
 use super::standing::Standing;
 use super::statics::Way;
 use super::timeouts::tick;
 use super::{Fate, Nat, Rules, Uplinks};
 use crate::base::{Nanos, WanId};
-use crate::packet::DropReason;
+use crate::packet::{DropReason, Tuple};
 use crate::table::lent::class_of;
 use crate::wire::protocol;
 
@@ -53,7 +53,28 @@ pub struct Explained {
     pub fortune: Fortune,
 }
 
+/// What there is for a packet from outside.
+#[derive(Clone, Copy, Debug)]
+pub struct Outside {
+    /// Its session, unless its timer has run out
+    pub session: Option<(Session, Root)>,
+    /// The session's WAN was left
+    pub left: bool,
+    /// The mapping whose outside endpoint it is for
+    pub mapping: Option<Mapping>,
+}
+
 impl Nat {
+    /// What there is for a packet that came in on a WAN; `None`: nothing here.
+    pub fn explain_outside(&self, wan: WanId, t: &Tuple, up: &Uplinks, now: Nanos) -> Option<Outside> {
+        let found = self.find(Key::inbound(wan, t), OUTSIDE);
+        let live = found.filter(|slot| !self.sessions.get(*slot).expired(&self.timeouts, tick(now)));
+        let session = live.map(|slot| (*self.sessions.get(slot), self.roots[slot as usize]));
+        let left = session.is_some_and(|(session, root)| self.left(&session, &root, up));
+        let mapping = self.find_mapping_outside(wan, t, up).map(|slot| *self.mappings.get(slot));
+        (session.is_some() || mapping.is_some()).then_some(Outside { session, left, mapping })
+    }
+
     /// What would become of a packet from inside.
     pub fn explain(&self, packet: &FromInside<'_>, up: &Uplinks, rules: &Rules, now: Nanos) -> Explained {
         let key = Key::outbound(packet.tuple);

@@ -106,8 +106,8 @@ impl Nat {
     /// A session for a remote that has none, if it is let in.
     fn admit(&mut self, packet: &FromOutside<'_>, env: &mut Env<'_>) -> Result<u32, DropReason> {
         if packet.reply || packet.tcp.is_some_and(|tcp| !tcp.flags.opens()) {
-            let mapped =
-                packet.target.is_some() || self.find_mapping_outside(packet.wan, packet.tuple, env).is_some();
+            let mapped = packet.target.is_some()
+                || self.find_mapping_outside(packet.wan, packet.tuple, env.up).is_some();
             return Err(if mapped { DropReason::NatFiltered } else { DropReason::NatNoMapping });
         }
         match packet.target {
@@ -118,7 +118,7 @@ impl Nat {
 
     fn admit_by_mapping(&mut self, packet: &FromOutside<'_>, env: &mut Env<'_>) -> Result<u32, DropReason> {
         let t = packet.tuple;
-        let slot = self.find_mapping_outside(packet.wan, t, env).ok_or(DropReason::NatNoMapping)?;
+        let slot = self.find_mapping_outside(packet.wan, t, env.up).ok_or(DropReason::NatNoMapping)?;
         let mapping = *self.mappings.get(slot);
         if self.standing(&mapping, env.up) != Standing::Firm {
             return Err(DropReason::WanLeft);

@@ -62,8 +62,8 @@ impl Nat {
     }
 
     /// The mapping that has the outside endpoint which a packet from outside is for.
-    pub(super) fn find_mapping_outside(&self, wan: WanId, t: &Tuple, env: &Env<'_>) -> Option<u32> {
-        let address = usize::from(env.up.get(wan)?.addresses.position(t.dst)?);
+    pub(super) fn find_mapping_outside(&self, wan: WanId, t: &Tuple, up: &Uplinks) -> Option<u32> {
+        let address = usize::from(up.get(wan)?.addresses.position(t.dst)?);
         let slot = self.ports.get(wan.index())?[class_of(t.protocol)].user(address, t.dst_port)?;
         let m = (slot < self.mappings.capacity()).then(|| self.mappings.get(slot))?;
         let its = m.sessions > 0

@@ -84,6 +84,11 @@ impl Firewall {
         Firewall { rules, own }
     }
 
+    /// The rule that decides on a flow, from 0, if any does.
+    pub fn find(&self, ingress: IfaceId, t: &Tuple, own: bool) -> Option<usize> {
+        self.rules.iter().position(|(when, _)| when.holds(ingress, t, own))
+    }
+
     /// Everybody may do what they may by default.
     #[inline(always)]
     pub fn is_empty(&self) -> bool {

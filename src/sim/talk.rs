@@ -23,6 +23,7 @@ impl Site {
             Answer::Items(mut items) if items.len() == 1 => Ok(items.remove(0)),
             Answer::Items(items) => Ok(Value::Array(items)),
             Answer::Follow(past, _) => Ok(Value::Array(past)),
+            Answer::Later(answer) => answer.try_recv().map_err(|e| e.to_string()),
             Answer::Taken(_, kept) => Ok(kept),
             Answer::Refused(why) => Err(why),
             Answer::Rows(rings, context) => {

@@ -148,6 +148,18 @@ impl Wans {
         wans.chain(groups).min().unwrap_or(Nanos::NEVER)
     }
 
+    /// As if a WAN were up, or down, from now on: for questions, asked of a copy.
+    pub fn assume(&mut self, now: Nanos, wan: WanId, up: bool) {
+        let Some(assumed) = self.wans.get_mut(wan.index()) else { return };
+        assumed.status.state = if up { State::Up } else { State::Down };
+        assumed.status.admin = Admin::Auto;
+        // For long enough that a group would return to it.
+        assumed.status.since = Nanos::ZERO;
+        for group in &mut self.groups {
+            group.run(&self.wans, now, false, &mut |_| ());
+        }
+    }
+
     /// How `wan` is and stands.
     ///
     /// # Panics
