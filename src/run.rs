@@ -20,16 +20,18 @@ use turnout::engine::rss::{self, Role};
 use turnout::engine::steer::Steer;
 use turnout::engine::{Lcore, ManagerEnd, connect, hand_overs};
 use turnout::manage::control::{Control, Question};
-use turnout::manage::hooks::{self, Hook, Hooks};
+use turnout::manage::hooks::Hooks;
 use turnout::manage::journal;
 use turnout::manage::log;
 use turnout::manage::probes::names::Resolver;
+use turnout::manage::protocol::Request;
+use turnout::manage::reload::wanted_hooks;
 use turnout::manage::views::{self, PortInfo};
 use turnout::manage::writer::Writer;
 use turnout::manage::{Answer, Manager, NEIGHBORS};
 use turnout::nat::Nat;
 use turnout::path::{Router, View};
-use turnout::profile::{self, PortSpec, Profile};
+use turnout::profile::{self, PortSpec, Profile, ReadError};
 use turnout::table::hash::HashKey;
 use turnout::table::neighbors::Neighbors;
 use turnout::worker::{Idle, Queues, Worker, now};
@@ -116,7 +118,7 @@ pub fn run(path: &Path) -> Result<(), Failure> {
     // Claimed before DPDK looks at them, given back after it has let go.
     let claimed = claim(&profile)?;
     let eal = Eal::start(&eal_config(&profile, &cores))?;
-    let result = serve(&profile, &cores, &eal, &claimed, &mut control, (&stop, &hangup));
+    let result = serve((path, &profile), &cores, &eal, &claimed, &mut control, (&stop, &hangup));
     drop(eal);
     for port in claimed.into_iter().flatten() {
         if let Err(e) = port.release() {
@@ -124,19 +126,6 @@ pub fn run(path: &Path) -> Result<(), Failure> {
         }
     }
     result
-}
-
-/// The hooks, as the profile wants them.
-fn hooks(profile: &Profile) -> Vec<Hook> {
-    let name = |event: &profile::HookEvent| match event {
-        profile::HookEvent::Failover => hooks::FAILOVER,
-        profile::HookEvent::Failback => hooks::FAILBACK,
-        profile::HookEvent::Address => hooks::ADDRESS,
-        profile::HookEvent::Role => hooks::ROLE,
-    };
-    let hook =
-        |hook: &profile::Hook| Hook { events: hook.events.iter().map(name).collect(), run: hook.run.clone() };
-    profile.hooks.iter().map(hook).collect()
 }
 
 /// What the NIC of an interface is told of who owns what comes in there.
@@ -180,7 +169,7 @@ fn eal_config(profile: &Profile, cores: &Cores) -> EalConfig {
 }
 
 fn serve(
-    profile: &Profile,
+    (path, profile): (&Path, &Profile),
     cores: &Cores,
     eal: &Eal,
     claimed: &[Option<LinuxPort>],
@@ -217,7 +206,7 @@ fn serve(
         None => (PortId(i as u16), LinkSource::Ask(port.link_probe())),
     };
     let links = LinkWatcher::new(ports.iter().enumerate().map(link))?;
-    let mut manager = Manager::new(profile, view, lanes, now());
+    let mut manager = Manager::new(profile, &infos, view, lanes, now());
     manager.read_clock(now);
     manager.set_probes(views::probes(profile), Some(Resolver::start()?), rand::random());
     if let Some(log) = &started.log {
@@ -228,13 +217,14 @@ fn serve(
     let pages = pages.start(&profile.management.journal)?;
     manager.hear_writer("journal", pages.reports.clone());
     manager.keep_journal(journal);
-    if let Some(hooks) = Hooks::start(hooks(profile))? {
+    if let Some(hooks) = Hooks::start(wanted_hooks(profile))? {
         manager.call_hooks(hooks);
     }
     manager.restore(&control.overrides(), now());
-    let result = tell_events(&mut manager)
-        .and_then(|()| control.listen().map_err(Failure::from))
-        .and_then(|questions| manage(&mut manager, links, &questions, &started.threads, stop, hangup));
+    let result =
+        tell_events(&mut manager).and_then(|()| control.listen(path).map_err(Failure::from)).and_then(
+            |questions| manage(&mut manager, links, &questions, &started.threads, stop, (hangup, path)),
+        );
     info!("stopping");
     drop(started);
     for port in &mut ports {
@@ -315,7 +305,7 @@ fn routers(
 
 /// Writes the events to the log, in a thread of its own: a slow terminal must not look like a dead line.
 fn tell_events(manager: &mut Manager) -> Result<(), Failure> {
-    let request = turnout::manage::protocol::Request::Events { follow: true };
+    let request = Request::Events { follow: true };
     let Answer::Follow(past, next) = manager.ask(request, now()) else { return Ok(()) };
     let tell = move || {
         for event in past.into_iter().chain(next) {
@@ -326,6 +316,13 @@ fn tell_events(manager: &mut Manager) -> Result<(), Failure> {
     Ok(())
 }
 
+/// Reads the profile again, in a thread of its own: a disk must not hold up a failover.
+fn read_aside(path: &Path, to: crossbeam_channel::Sender<Result<Profile, ReadError>>) -> Result<(), Failure> {
+    let path = path.to_path_buf();
+    std::thread::Builder::new().name("reload".into()).spawn(move || to.send(profile::read(&path)))?;
+    Ok(())
+}
+
 /// The management thread's loop.
 fn manage(
     manager: &mut Manager,
@@ -333,8 +330,9 @@ fn manage(
     questions: &crossbeam_channel::Receiver<Question>,
     threads: &[WorkerThread],
     stop: &AtomicBool,
-    hangup: &AtomicBool,
+    (hangup, path): (&AtomicBool, &Path),
 ) -> Result<(), Failure> {
+    let (read, to_take_up) = crossbeam_channel::bounded(1);
     let started = now();
     let mut ready = false;
     let mut doubted: Vec<PortId> = Vec::new();
@@ -362,14 +360,28 @@ fn manage(
             let _ = writeln!(std::io::stdout(), "ready");
         }
         if hangup.swap(false, Relaxed) {
-            warn!("SIGHUP: reload is not supported yet; restart to apply a changed profile");
+            read_aside(path, read.clone())?;
+        }
+        match to_take_up.try_recv() {
+            Ok(Ok(profile)) => {
+                if let Err(why) = manager.reload(profile, None, now()) {
+                    manager.refuse_reload(&why, now());
+                }
+            }
+            Ok(Err(mistakes)) => manager.refuse_reload(&mistakes.to_string(), now()),
+            Err(_) => {}
         }
         if let Some(dead) = threads.iter().position(JoinHandle::is_finished) {
             return Err(format!("worker {dead} has ended; see the lines above, then start again").into());
         }
         let mut next = questions.recv_timeout(BEAT).ok();
         while let Some(question) = next {
-            let answer = manager.ask(question.request, now());
+            let answer = match (question.request, question.profile) {
+                (Request::Reload { confirm_s }, Some(profile)) => {
+                    manager.ask_to_reload(*profile, confirm_s, now())
+                }
+                (request, _) => manager.ask(request, now()),
+            };
             // Nobody may be waiting any more.
             let _ = question.answer.try_send(answer);
             next = questions.try_recv().ok();

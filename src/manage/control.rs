@@ -23,6 +23,7 @@ use super::overrides::Overrides;
 use super::protocol::{Reply, Request, SessionFilter};
 use super::{Answer, RowContext};
 use crate::engine::SessionRow;
+use crate::profile::{self, Profile};
 
 /// Connections at a time.
 const CLIENTS: usize = 32;
@@ -47,6 +48,8 @@ pub enum ControlError {
 pub struct Question {
     /// What is asked
     pub request: Request,
+    /// The profile that is to be taken up, for `Request::Reload`
+    pub profile: Option<Box<Profile>>,
     /// Where the answer goes
     pub answer: Sender<Answer>,
 }
@@ -93,14 +96,14 @@ impl Control {
         self.overrides.read()
     }
 
-    /// Starts to listen. The questions come out of the channel.
+    /// Starts to listen. The questions come out of the channel. `profile` is the file that a reload reads.
     ///
     /// # Errors
     /// `Io` if no thread can be started.
-    pub fn listen(&mut self) -> Result<Receiver<Question>, ControlError> {
+    pub fn listen(&mut self, profile: &Path) -> Result<Receiver<Question>, ControlError> {
         let (to_manager, questions) = bounded(CLIENTS);
         let Some(listener) = self.listener.take() else { return Ok(questions) };
-        let overrides = self.overrides.clone();
+        let (overrides, path) = (self.overrides.clone(), profile.to_path_buf());
         let clients = Arc::new(AtomicUsize::new(0));
         let accept = move || {
             for stream in listener.incoming() {
@@ -114,9 +117,10 @@ impl Control {
                     continue;
                 }
                 let (to_manager, overrides, count) = (to_manager.clone(), overrides.clone(), clients.clone());
+                let path = path.clone();
                 let serve = move || {
                     // A client that went away is no event.
-                    let _ = serve(stream, &to_manager, &overrides);
+                    let _ = serve(stream, &to_manager, &overrides, &path);
                     count.fetch_sub(1, SeqCst);
                 };
                 if thread::Builder::new().name("control-client".into()).spawn(serve).is_err() {
@@ -167,7 +171,12 @@ fn question(mut stream: &UnixStream) -> std::io::Result<Vec<u8>> {
     Ok(line)
 }
 
-fn serve(stream: UnixStream, to_manager: &Sender<Question>, overrides: &Overrides) -> std::io::Result<()> {
+fn serve(
+    stream: UnixStream,
+    to_manager: &Sender<Question>,
+    overrides: &Overrides,
+    path: &Path,
+) -> std::io::Result<()> {
     stream.set_write_timeout(Some(PATIENCE))?;
     let line = question(&stream)?;
     let mut to = std::io::BufWriter::new(&stream);
@@ -175,10 +184,17 @@ fn serve(stream: UnixStream, to_manager: &Sender<Question>, overrides: &Override
         Ok(request) => request,
         Err(e) => return say(&mut to, &Reply::Error(format!("not a question this router knows: {e}"))),
     };
+    let profile = match &request {
+        Request::Reload { .. } => match profile::read(path) {
+            Ok(profile) => Some(Box::new(profile)),
+            Err(mistakes) => return say(&mut to, &Reply::Error(format!("nothing was changed:\n{mistakes}"))),
+        },
+        _ => None,
+    };
     let filter = if let Request::Sessions(filter) = &request { filter.clone() } else { Default::default() };
     let (answer, from_manager) = bounded(1);
     let gone = |_| std::io::Error::from(ErrorKind::BrokenPipe);
-    to_manager.send(Question { request, answer }).map_err(gone)?;
+    to_manager.send(Question { request, profile, answer }).map_err(gone)?;
     match from_manager.recv_timeout(PATIENCE) {
         Ok(Answer::Items(items)) => {
             for item in items {

@@ -23,6 +23,7 @@ mod ports;
 pub mod probes;
 mod probing;
 pub mod protocol;
+pub mod reload;
 mod report;
 mod rules;
 mod transaction;
@@ -109,6 +110,11 @@ pub enum Answer {
 #[derive(Debug)]
 pub struct Manager {
     name: String,
+    profile: Profile,
+    /// In the order of the interfaces
+    ports_info: Vec<views::PortInfo>,
+    /// A profile before this one that may come back
+    unconfirmed: Option<reload::Unconfirmed>,
     started: Nanos,
     view: Arc<View>,
     wans: Wans,
@@ -142,8 +148,14 @@ pub struct Manager {
 }
 
 impl Manager {
-    /// The management of the workers at the other ends of `lanes` (by core), which have `view`.
-    pub fn new(profile: &Profile, view: Arc<View>, lanes: Vec<(usize, ManagerEnd)>, now: Nanos) -> Manager {
+    /// The management of the workers at the other ends of `lanes` (by core), which have `view`: the first of the profile on these ports.
+    pub fn new(
+        profile: &Profile,
+        ports: &[views::PortInfo],
+        view: Arc<View>,
+        lanes: Vec<(usize, ManagerEnd)>,
+        now: Nanos,
+    ) -> Manager {
         let lane = |(core, end)| Lane {
             core,
             end,
@@ -158,6 +170,9 @@ impl Manager {
         let config = views::config(profile, &groups);
         let mut manager = Manager {
             name: profile.name.clone(),
+            profile: profile.clone(),
+            ports_info: ports.to_vec(),
+            unconfirmed: None,
             started: now,
             wans: Wans::new(config.clone(), now),
             config,
@@ -235,6 +250,7 @@ impl Manager {
                 lane.gauge.sample(lane.end.shared.read().load);
             }
         }
+        self.go_back(now);
         self.push_views();
         let lanes = &mut self.lanes;
         self.ports.step(now, &mut |worker, message| lanes[worker].end.to_worker.push(message));
@@ -309,9 +325,24 @@ impl Manager {
             Request::Explain { packet, assume, interface } => {
                 self.explain(&packet, &assume, interface.as_deref(), now)
             }
-            Request::Reload { .. } | Request::Confirm => Answer::Refused("not yet".into()),
+            // With the file that the asking thread has read: `ask_to_reload`.
+            Request::Reload { .. } => Answer::Refused("a profile is missing".into()),
+            Request::Confirm => self.confirm(now),
             Request::Wan { name, admin, force } => self.operator(&name, admin, force, now),
         }
+    }
+
+    /// Answers a question for a reload.
+    pub fn ask_to_reload(&mut self, profile: Profile, confirm_s: Option<u64>, now: Nanos) -> Answer {
+        match self.reload(profile, confirm_s.map(Nanos::from_s), now) {
+            Ok(changed) => Answer::Items(vec![json!({ "changed": changed, "confirm_s": confirm_s })]),
+            Err(why) => Answer::Refused(why),
+        }
+    }
+
+    /// A profile that was to be taken up is none.
+    pub fn refuse_reload(&mut self, why: &str, now: Nanos) {
+        self.event(now, "reload", json!({ "error": why }));
     }
 
     fn list(&mut self, now: Nanos) -> Answer {

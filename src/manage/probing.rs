@@ -58,6 +58,15 @@ impl Manager {
         self.probing_changed();
     }
 
+    /// From now on these are the targets; the resolver stays.
+    pub(super) fn change_probes(&mut self, wans: Vec<WanProbes>) {
+        for wan in 0..self.view.wans.len() {
+            self.repeat(WanId(wan as u8), None);
+        }
+        self.probed.probes.renew(wans);
+        self.probing_changed();
+    }
+
     /// Asks a target of a WAN, by that WAN, in round `round`. What comes of it is an outcome.
     pub fn ask_target(&mut self, now: Nanos, wan: WanId, target: u8, round: u32) {
         self.probes(|probes, ways, out| probes.ask(now, (wan, target, round), ways, out), now);

@@ -29,6 +29,7 @@ pub fn rules(profile: &Profile, groups: &Groups) -> Rules {
         stealth: nat.stealth,
         firewall: Firewall::new(profile.firewall.iter().map(rule).collect()),
         statics: statics(profile),
+        timeouts: Some(timeouts(profile)),
         // As long as there is but the default group.
         policy: profile.policy.iter().map(|p| (when(&p.when), groups.of_policy(p, profile))).collect(),
     }

@@ -36,7 +36,7 @@ impl Manager {
         refused
     }
 
-    fn effect(&mut self, now: Nanos, published: Nanos, effect: Effect) {
+    pub(super) fn effect(&mut self, now: Nanos, published: Nanos, effect: Effect) {
         match effect {
             Effect::Probe { wan, probe: Probe::Gateway, round } => self.probe(wan, round),
             Effect::Probe { wan, probe: Probe::Target(target), round } => {

@@ -211,6 +211,13 @@ impl Nat {
         }
     }
 
+    /// Takes the times of other rules; those of single UDP ports are for the same ports as long as it lives.
+    pub fn retime(&mut self, rules: &Rules) {
+        if let Some(timeouts) = &rules.timeouts {
+            self.timeouts.take(timeouts);
+        }
+    }
+
     /// Sessions in the table.
     pub fn live(&self) -> usize {
         self.sessions.len()

@@ -8,6 +8,7 @@ use crate::base::{IfaceId, Ipv4Net};
 use crate::packet::{DropReason, Tuple};
 use crate::table::lent::CLASSES;
 
+use super::Timeouts;
 use super::statics::Statics;
 use super::uplinks::DEFAULT_GROUP;
 
@@ -173,6 +174,8 @@ pub struct Rules {
     pub statics: Statics,
     /// Which group chooses the WAN of a flow from inside: the first that matches, else the default group
     pub policy: Vec<(Match, u8)>,
+    /// How long sessions live; `None`: as the NAT was made with
+    pub timeouts: Option<Timeouts>,
 }
 
 impl Rules {
@@ -202,6 +205,7 @@ impl Default for Rules {
             firewall: Firewall::default(),
             statics: Statics::default(),
             policy: vec![],
+            timeouts: None,
         }
     }
 }

@@ -49,6 +49,11 @@ impl Timeouts {
         Timeouts { ms, udp_ports: own.map(|(port, _)| *port).collect() }
     }
 
+    /// Takes the spans of others that have the same UDP ports.
+    pub fn take(&mut self, others: &Timeouts) {
+        self.ms = others.ms;
+    }
+
     /// With another time for TCP that is opening (RFC 7857 2.2).
     #[must_use]
     pub fn opening(mut self, span: Nanos) -> Timeouts {

@@ -30,6 +30,7 @@ mod unasked;
 mod view;
 
 use std::net::Ipv4Addr;
+use std::sync::Arc;
 
 use crate::base::{IfaceId, Nanos};
 use crate::nat::internal::Internal;
@@ -172,6 +173,12 @@ impl<B: PacketBuf> Router<B> {
     pub fn take(&mut self, old: &View, new: &View, now: Nanos) {
         self.renew();
         self.nat.renewed(&old.uplinks, &new.uplinks, now);
+        if !Arc::ptr_eq(&old.rules, &new.rules) {
+            self.nat.retime(&new.rules);
+        }
+        if old.icmp != new.icmp {
+            self.errors = Limit::new(new.icmp.errors_per_second);
+        }
     }
 
     /// From now on every frame takes the long way. For simulations, which hold the established path against it.

@@ -109,7 +109,7 @@ impl Site {
         }
         let names = profile.interfaces.iter().map(|i| i.name.clone()).collect();
         let log = log::connect(&profile, lcores.iter_mut().map(|l: &mut Lcore<_>| &mut l.router.nat));
-        let mut manager = Manager::new(&profile, view, lanes, now);
+        let mut manager = Manager::new(&profile, &infos, view, lanes, now);
         manager.set_probes(views::probes(&profile), None, 4711);
         let (base, faults) = (Counters::default(), Vec::new());
         let mut site = Site {
@@ -135,6 +135,17 @@ impl Site {
             site.add_host("lan", Ipv4Addr::new(192, 168, 10, host));
         }
         Ok(site)
+    }
+
+    /// Takes up another profile, as a reload does.
+    ///
+    /// # Errors
+    /// The profile's mistakes, or what needs a restart.
+    pub fn reload(&mut self, text: &str, confirm: Option<Nanos>) -> Result<Vec<String>, String> {
+        let profile = profile::load(text, "sim.yaml").map_err(|e| e.to_string())?;
+        let changed = self.manager.reload(profile, confirm, self.now)?;
+        self.settle();
+        Ok(changed)
     }
 
     pub(super) fn iface(&self, name: &str) -> IfaceId {

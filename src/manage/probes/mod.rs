@@ -59,12 +59,21 @@ impl Probes {
     /// The probes of each WAN, by `WanId`. `seed` must be secret.
     pub fn new(wans: Vec<WanProbes>, resolver: Option<Resolver>, seed: u64) -> Probes {
         let mut rng = StdRng::seed_from_u64(seed);
+        let secret = rng.random();
+        let mut probes =
+            Probes { wans: Vec::new(), names: Names::new(resolver, std::iter::empty()), rng, secret };
+        probes.renew(wans);
+        probes
+    }
+
+    /// Others from now on; what was under way is forgotten.
+    pub fn renew(&mut self, wans: Vec<WanProbes>) {
         let name = |spec: &TargetSpec| match &spec.host {
             Host::Name(name) => Some(name.clone()),
             Host::Address(_) => None,
         };
-        let names = Names::new(resolver, wans.iter().flat_map(|wan| &wan.targets).filter_map(name));
-        let secret = rng.random();
+        self.names.renew(wans.iter().flat_map(|wan| &wan.targets).filter_map(name));
+        let rng = &mut self.rng;
         let wan = |wan: WanProbes| Wan {
             timeout: wan.timeout,
             targets: wan.targets.into_iter().take(TARGETS).map(Target::new).collect(),
@@ -77,8 +86,7 @@ impl Probes {
                 due: Nanos::ZERO,
             }),
         };
-        let wans = wans.into_iter().map(wan).collect();
-        Probes { wans, names, rng, secret }
+        self.wans = wans.into_iter().map(wan).collect();
     }
 
     /// What may come back, for the workers.

@@ -84,6 +84,12 @@ impl Names {
         Names { resolver, due: names.map(|name| (name, Nanos::ZERO)).collect() }
     }
 
+    /// Other names from now on.
+    pub(super) fn renew(&mut self, names: impl Iterator<Item = String>) {
+        // What is said of a name goes to targets, which are others now: all are asked for again.
+        self.due = names.map(|name| (name, Nanos::ZERO)).collect();
+    }
+
     pub(super) fn due(&self) -> Nanos {
         let waits = self.resolver.is_some();
         self.due.values().min().copied().filter(|_| waits).unwrap_or(Nanos::NEVER)
