@@ -81,6 +81,13 @@ impl<B: PacketBuf> Lcore<B> {
         &self.view
     }
 
+    /// Reads another view from now on; gives the old one.
+    pub fn take(&mut self, view: Arc<View>, now: Nanos) -> Arc<View> {
+        let old = std::mem::replace(&mut self.view, view);
+        self.router.take(&old, &self.view, now);
+        old
+    }
+
     /// The numbers that everybody may read.
     pub fn shared(&self) -> &super::Shared {
         &self.end.shared
@@ -235,8 +242,7 @@ impl<B: PacketBuf> Lcore<B> {
             match message {
                 ToWorker::View(view) => {
                     let generation = view.generation;
-                    let old = std::mem::replace(&mut self.view, view);
-                    self.router.take(&old, &self.view, now);
+                    let old = self.take(view, now);
                     self.tell(ToManager::Taken { generation, at: now, old });
                 }
                 ToWorker::Learn { iface, ip, mac } => self.router.learn(&self.view, iface, ip, mac),

@@ -1,5 +1,7 @@
 //! What a site says when it is asked, as the control socket would; and how slow its ports are.
 
+use std::sync::Arc;
+
 use serde_json::Value;
 
 use super::site::Site;
@@ -7,6 +9,7 @@ use crate::base::Nanos;
 use crate::manage::Answer;
 use crate::manage::log::Lines;
 use crate::manage::protocol::Request;
+use crate::path::View;
 
 impl Site {
     /// Asks the manager, as the control socket does. What is refused is an error.
@@ -50,6 +53,16 @@ impl Site {
         let answer = self.manager.ask(request, self.now);
         self.settle();
         answer
+    }
+
+    /// Has all workers read another view from now on, of which the manager knows nothing: it stands until that publishes one.
+    pub fn edit_view(&mut self, edit: impl FnOnce(&mut View)) {
+        let mut view = self.view().clone();
+        edit(&mut view);
+        let view = Arc::new(view.indexed());
+        for lcore in &mut self.lcores {
+            lcore.take(view.clone(), self.now);
+        }
     }
 
     /// Lets time pass in one step.
