@@ -32,13 +32,22 @@ fn sound(site: &mut Site) {
     assert_eq!(site.moved("mappings_on_left_wan"), 0);
 }
 
+/// A rule of the policy sends H1's flows to group 1; both groups choose `wan`.
+fn phone(site: &mut Site, wan: WanId) {
+    groups(site, &[Choice::One(wan), Choice::One(wan)]);
+    let from = vec![format!("{H1}/32").parse().unwrap()];
+    policy(site, vec![(Match { from, ..Match::default() }, 1)]);
+}
+
 #[test]
 fn a_phones_signalling_and_media_stay_together_over_failover_and_failback() {
     each_shape(|mut site| {
-        groups(&mut site, &[Choice::One(W1)]);
+        phone(&mut site, W1);
+        assert_eq!(udp_out(&mut site, (H2, 5000), (E1, 80)).unwrap().0, "isp1");
         assert_eq!(udp_out(&mut site, (H1, 5060), REGISTRAR).unwrap().0, "isp1");
         assert_eq!(udp_out(&mut site, (H1, 7000), MEDIA).unwrap().0, "isp1");
         lines(&mut site, |up| fail(up, W1, W2));
+        assert_eq!(udp_out(&mut site, (H2, 5000), (E1, 80)).unwrap().0, "isp2");
         // The media speak first; signalling follows, and so does a call that begins now.
         assert_eq!(udp_out(&mut site, (H1, 7000), MEDIA).unwrap().0, "isp2");
         assert_eq!(udp_out(&mut site, (H1, 5060), REGISTRAR).unwrap().0, "isp2");
@@ -46,12 +55,14 @@ fn a_phones_signalling_and_media_stay_together_over_failover_and_failback() {
         // Back: isp2 is kept for what is there. The phone is, so its next call goes there as well; another host goes back.
         lines(&mut site, |up| {
             mend_wan(up, W1);
-            up.groups[0].choice = Choice::One(W1);
+            up.groups.iter_mut().for_each(|group| group.choice = Choice::One(W1));
         });
         assert_eq!(udp_out(&mut site, (H1, 7004), MEDIA).unwrap().0, "isp2", "signalling is there");
         assert_eq!(site.pass("lan", &Packet::ping(H1, E1, 3, 1)).unwrap().0, "isp2");
         assert_eq!(connect(&mut site, (H1, 8000), (E1, 443)).0, "isp2");
-        assert_eq!(udp_out(&mut site, (H2, 5060), REGISTRAR).unwrap().0, "isp1");
+        // No rule keeps it together: what is new of it goes back, what is there stays.
+        assert_eq!(udp_out(&mut site, (H2, 5001), (E1, 80)).unwrap().0, "isp1");
+        assert_eq!(udp_out(&mut site, (H2, 5000), (E1, 80)).unwrap().0, "isp2");
         // A WAN that takes no more gets no more.
         lines(&mut site, |up| up.wans[1].takes = false);
         assert_eq!(udp_out(&mut site, (H1, 7006), MEDIA).unwrap().0, "isp1");
@@ -59,7 +70,7 @@ fn a_phones_signalling_and_media_stay_together_over_failover_and_failback() {
         // The drain is over: all of it goes back together.
         lines(&mut site, |up| {
             up.wans[1].takes = true;
-            leave(up, 0, W2);
+            leave(up, 1, W2);
         });
         for port in [5060, 7000, 7002, 7004, 7008] {
             let remote = if port == 5060 { REGISTRAR } else { MEDIA };
@@ -73,9 +84,9 @@ fn a_phones_signalling_and_media_stay_together_over_failover_and_failback() {
 #[test]
 fn a_host_that_has_nothing_left_on_a_wan_sticks_to_it_no_more() {
     let mut site = site(1);
-    groups(&mut site, &[Choice::One(W2)]);
+    phone(&mut site, W2);
     assert_eq!(udp_out(&mut site, (H1, 5000), (E1, 53)).unwrap().0, "isp2");
-    lines(&mut site, |up| up.groups[0].choice = Choice::One(W1));
+    lines(&mut site, |up| up.groups[1].choice = Choice::One(W1));
     assert_eq!(udp_out(&mut site, (H1, 5001), (E1, 53)).unwrap().0, "isp2");
     // The answers to DNS were remembered for 10 s; another flow keeps the host known all the while.
     for _ in 0..4 {

@@ -9,7 +9,7 @@
 use std::net::Ipv4Addr;
 
 use super::session::{Key, NONE};
-use super::uplinks::LEFT;
+use super::uplinks::{DEFAULT_GROUP, LEFT};
 use crate::base::WanId;
 use crate::wire::protocol;
 
@@ -126,9 +126,10 @@ impl Mapping {
         (self.pin, self.epoch) = (ORPHAN, LEFT);
     }
 
-    /// It is a reason for its host to open more by the same WAN.
+    /// It is a reason for its host to open more by the same WAN: a rule of the policy keeps what it is for together, whereas what no
+    /// rule is for goes back to the better line flow by flow.
     #[inline(always)]
     pub fn sticks(&self) -> bool {
-        self.pin == 0 && self.epoch != LEFT
+        self.pin == 0 && self.epoch != LEFT && self.group != DEFAULT_GROUP
     }
 }
