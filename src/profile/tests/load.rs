@@ -113,6 +113,34 @@ fn the_examples_are_good() {
 }
 
 #[test]
+fn what_the_example_leaves_commented_out_is_good_as_well() {
+    let text = include_str!("../../../dpdk-config/dual-wan.yaml");
+    let bare = |(i, line): (usize, &str)| {
+        let indent = line.len() - line.trim_start().len();
+        match line.trim_start().strip_prefix("# ") {
+            Some(rest) if i > 4 => format!("{}{rest}\n", " ".repeat(indent)),
+            _ => format!("{line}\n"),
+        }
+    };
+    let full = good(&text.lines().enumerate().map(bare).collect::<String>());
+    let plain = good(text);
+    assert_eq!((full.policy.len(), full.hooks.len(), plain.hooks.len()), (1, 1, 0));
+    // But for what has no default, it is the default.
+    let health = Health {
+        targets: full.wans[0].health.targets.clone(),
+        bfd: Some(Bfd::default()),
+        degraded: Some(Degraded::default()),
+        ..Health::default()
+    };
+    assert_eq!(full.wans[0].health, health);
+    assert_eq!(
+        (full.groups, full.on_failover, full.on_failback),
+        (plain.groups, plain.on_failover, plain.on_failback)
+    );
+    assert_eq!((full.nat, full.icmp, full.engine), (plain.nat, plain.icmp, plain.engine));
+}
+
+#[test]
 fn two_wans_may_share_a_network() {
     let text = with("198.51.100.2/29], gateway: 198.51.100.1", "203.0.113.2/29], gateway: 203.0.113.1");
     assert_eq!(good(&text).wans.len(), 2);

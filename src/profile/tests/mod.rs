@@ -15,6 +15,7 @@ mod nat;
 mod pools;
 mod rules;
 mod syntax;
+mod targets;
 mod unsupported;
 mod values;
 
@@ -34,6 +35,12 @@ wans: [isp1, isp2]
 fn with(old: &str, new: &str) -> String {
     assert!(SHORT.contains(old), "{old}");
     SHORT.replacen(old, new, 1)
+}
+
+/// `SHORT` with both WANs under the health `h`, given as a flow map. It stands on line 7, from column 16 on.
+fn health(map: &str) -> String {
+    with("[isp1, isp2]", "{ isp1: { health: h }, isp2: { health: h } }")
+        + &format!("health: {{ h: {map} }}\n")
 }
 
 /// `SHORT` with more lines at its end, from line 7 on.

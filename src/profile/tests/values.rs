@@ -3,13 +3,7 @@
 use crate::base::Nanos;
 use crate::profile::value::{parse_span, show_span};
 
-use super::{and, good, one, with};
-
-/// `SHORT` with both WANs under the health `h`, given as a flow map. It stands on line 7, from column 16 on.
-fn health(map: &str) -> String {
-    with("[isp1, isp2]", "{ isp1: { health: h }, isp2: { health: h } }")
-        + &format!("health: {{ h: {map} }}\n")
-}
+use super::{and, good, health, one, with};
 
 fn timeouts(map: &str) -> String {
     and(&format!("nat: {{ timeouts: {map} }}"))
