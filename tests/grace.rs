@@ -196,7 +196,7 @@ fn udp_that_is_to_be_dropped_is_dropped_and_not_kept_alive_until_it_is_forgotten
         assert_eq!(site.pass("lan", &Packet::ping(H1, E1, 7, 2)).unwrap().0, "isp2");
         assert_eq!(udp_out(&mut site, (H1, 5001), SERVER).unwrap().0, "isp2");
         for _ in 0..305 {
-            if site.send("lan", &Packet::udp((H1, 5000), SERVER, b"x")) != [] {
+            if !site.send("lan", &Packet::udp((H1, 5000), SERVER, b"x")).is_empty() {
                 break;
             }
             site.run_coarse(1, 100);

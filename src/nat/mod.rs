@@ -1,12 +1,13 @@
 //! Network address translation: endpoint-independent mapping per WAN (RFC 4787, 5382, 5508), and what a failover does to it.
 //!
 //! `Nat` is one worker's: the hosts it owns, their mappings, sessions and its slice of every WAN's ports. Its doors are
-//! `outbound`, `inbound` and `expire`; `rules` and `statics` say what the profile wants of a flow that begins; `rewrite` puts a
-//! result into the bytes; `lots` lends ports to other workers and takes them in. Invariants:
+//! `outbound`, `inbound` and `expire`; `uplinks` has the WANs and the groups that choose among them; `rules` and `statics` say what
+//! the profile wants of a flow that begins; `rewrite` puts a result into the bytes; `lots` lends ports to other workers and
+//! takes them in. Invariants:
 //! - a live mapping's outside endpoint belongs to it alone (RFC 4787 REQ-3);
 //! - a packet from outside without mapping changes nothing;
-//! - no mapping is made on a WAN that is not fit, nothing stale translates: a failover needs no walk over sessions, each
-//!   mapping moves, and each TCP session is reset, with its own next packet from inside.
+//! - no mapping is made on a WAN that is not fit, nothing stale translates: one compare tells what a failover has left
+//!   (`standing`), so that none waits for a walk over sessions; TCP is told of it by one, at leisure (`resets`).
 #![forbid(unsafe_code)]
 
 mod addresses;

@@ -117,7 +117,7 @@ counters! {
         WanNone = "wan_none",
         /// The session's WAN is down, and there is none to move to.
         WanDown = "wan_down",
-        /// Came back on a WAN that its session has left.
+        /// Of a session that does not move with its group: it came back on the WAN that was left, or is to be dropped.
         WanLeft = "wan_left",
         /// Arrived on a WAN for an address that is not the router's.
         WanTransit = "wan_transit",
