@@ -128,7 +128,8 @@ pub(super) fn answer<B: PacketBuf>(view: &View, frame: &Frame<B>, wan: WanId) ->
 impl<B: PacketBuf> Router<B> {
     /// Sets an answer apart for the management thread, as far as its rate goes.
     pub(super) fn answered(&mut self, frame: Frame<B>, wan: WanId, kind: Kind, now: Nanos) -> Verdict {
-        let limit = self.answer_limits.get_mut(frame.ingress.index()).map(|limits| &mut limits[kind as usize]);
+        let limit =
+            self.answer_limits.get_mut(frame.ingress.index()).map(|limits| &mut limits[kind as usize]);
         if self.answers.len() == self.answers.capacity() || !limit.is_some_and(|limit| limit.take(now)) {
             return self.ended(DropReason::AnswerLimit);
         }

@@ -95,9 +95,7 @@ impl Control {
         out[0] = 1 << 5 | self.diagnostic;
         out[1] = (self.state as u8) << 6 | u8::from(self.poll) << 5 | u8::from(self.last) << 4;
         (out[2], out[3]) = (self.multiplier, LEN as u8);
-        for (at, value) in
-            [(4, self.mine), (8, self.yours), (12, self.desired_tx), (16, self.required_rx)]
-        {
+        for (at, value) in [(4, self.mine), (8, self.yours), (12, self.desired_tx), (16, self.required_rx)] {
             out[at..at + 4].copy_from_slice(&value.to_be_bytes());
         }
         out
@@ -199,7 +197,8 @@ impl Session {
         match (self.state, next) {
             (State::Up, State::Down) => {
                 let administrative = said.state == State::AdminDown;
-                let why = if administrative { "shut down by the neighbour" } else { "ended by the neighbour" };
+                let why =
+                    if administrative { "shut down by the neighbour" } else { "ended by the neighbour" };
                 self.end(diagnostic::NEIGHBOR);
                 acts.push(Act::Session(Err(why)));
             }
@@ -305,7 +304,8 @@ mod tests {
     fn the_neighbour_may_end_it_and_its_state_machine_is_the_rfc_s() {
         use State::*;
         // 6.2: this side, and what becomes of it when the other says AdminDown, Down, Init, Up
-        let table = [(Down, [Down, Init, Up, Down]), (Init, [Down, Init, Up, Up]), (Up, [Down, Down, Up, Up])];
+        let table =
+            [(Down, [Down, Init, Up, Down]), (Init, [Down, Init, Up, Up]), (Up, [Down, Down, Up, Up])];
         for (from, to) in table {
             for (said, want) in [AdminDown, Down, Init, Up].into_iter().zip(to) {
                 let mut a = session(1);
@@ -325,7 +325,9 @@ mod tests {
         let (mut a, b) = two();
         let good = b.control(false).bytes();
         // version, length, multiplier, multipoint, authentication, my discriminator 0, another session
-        for (at, byte) in [(0, 0x40), (3, 23), (3, 25), (2, 0), (1, 0xc1), (1, 0xc4), (7, 0), (11, 9), (11, 0)] {
+        for (at, byte) in
+            [(0, 0x40), (3, 23), (3, 25), (2, 0), (1, 0xc1), (1, 0xc4), (7, 0), (11, 9), (11, 0)]
+        {
             let mut bad = good;
             bad[at] = byte;
             let before = (a.due(), a.says());

@@ -146,7 +146,8 @@ impl Probes {
                 let seed = self.rng.random();
                 let stack = wan.stack.get_or_insert_with(|| Stack::new(&way, seed, now));
                 let first = wan.next_port;
-                let next = |port: &u16| Some(if port == OWN_PORTS.end() { *OWN_PORTS.start() } else { port + 1 });
+                let next =
+                    |port: &u16| Some(if port == OWN_PORTS.end() { *OWN_PORTS.start() } else { port + 1 });
                 let mut ports = std::iter::successors(Some(first), next).take(OWN_PORTS.len());
                 let free = ports.find(|port| !stack.uses(*port)).filter(|_| stack.has_room());
                 let opened = free.is_some_and(|own| {

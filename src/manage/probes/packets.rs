@@ -89,8 +89,16 @@ pub(super) struct Heard<'a> {
 /// What is in it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum What<'a> {
-    EchoReply { id: u16, seq: u16, data: &'a [u8] },
-    Udp { src: u16, dst: u16, data: &'a [u8] },
+    EchoReply {
+        id: u16,
+        seq: u16,
+        data: &'a [u8],
+    },
+    Udp {
+        src: u16,
+        dst: u16,
+        data: &'a [u8],
+    },
     /// The whole IP packet
     Tcp(&'a [u8]),
     Error(Error),

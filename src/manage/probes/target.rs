@@ -15,8 +15,14 @@ const UNDER_WAY: usize = 8;
 /// By what the answer is known.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Sign {
-    Echo { seq: u16, cookie: [u8; 8] },
-    Dns { port: u16, question: Vec<u8> },
+    Echo {
+        seq: u16,
+        cookie: [u8; 8],
+    },
+    Dns {
+        port: u16,
+        question: Vec<u8>,
+    },
     /// The stack knows
     Tcp,
 }
@@ -116,7 +122,8 @@ impl Target {
     /// An echo reply from `src` to `dst`.
     pub(super) fn echo(&mut self, (dst, src): (Ipv4Addr, Ipv4Addr), seq: u16, data: &[u8]) -> Option<u32> {
         self.take(|asked| {
-            let sign = matches!(&asked.sign, Sign::Echo { seq: its, cookie } if *its == seq && cookie == data);
+            let sign =
+                matches!(&asked.sign, Sign::Echo { seq: its, cookie } if *its == seq && cookie == data);
             sign && (asked.own, asked.to) == (dst, src)
         })
     }

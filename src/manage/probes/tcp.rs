@@ -293,4 +293,3 @@ impl Page {
         if code == self.status { Ok(()) } else { Err(format!("http {code} instead of {}", self.status)) }
     }
 }
-

@@ -73,7 +73,9 @@ impl Wan {
             match act {
                 Act::Session(state) => out(Output::Bfd(id, state.map_err(str::to_owned))),
                 Act::Answer(answer) => {
-                    if let Some((way, mac)) = side.said.as_ref().and_then(|(way, ..)| Some((way, way.next_mac?))) {
+                    if let Some((way, mac)) =
+                        side.said.as_ref().and_then(|(way, ..)| Some((way, way.next_mac?)))
+                    {
                         let frame = packets::udp_on_link(way, mac, from, (side.port, BFD_PORT), &answer);
                         out(Output::Send(id, frame, None));
                     }
@@ -107,7 +109,10 @@ impl Wan {
         }
         // A neighbour that is not found for a moment is spoken to where it was.
         let way = way.filter(|way| way.next_mac.is_some()).or(side.said.map(|(way, ..)| way));
-        let Some((way, mac)) = way.and_then(|way| Some((Way { confirm: false, ..way }, way.next_mac?))) else { return };
+        let Some((way, mac)) = way.and_then(|way| Some((Way { confirm: false, ..way }, way.next_mac?)))
+        else {
+            return;
+        };
         let said = side.session.says().map(|(data, every, most)| (way, data, every, most));
         if said == side.said {
             return;
