@@ -128,9 +128,10 @@ impl<B: PacketBuf> Lcore<B> {
         // After receiving: what a probe sent now brings back is stamped by a later turn.
         if self.messages(ports, now) {
             self.flush(ports);
+            self.send_frames(ports, now);
         }
-        self.send_frames(ports, now);
         if now.since(self.shown) >= SHOW {
+            self.send_frames(ports, now);
             let known = self.router.counters.get(Stat::RefusedByPort);
             self.router.counters.add(Stat::RefusedByPort, ports.refused().saturating_sub(known));
             self.show(now);
@@ -209,7 +210,9 @@ impl<B: PacketBuf> Lcore<B> {
     /// Sends what the path put out, and passes on what it noticed.
     fn flush<P: Ports<Buf = B>>(&mut self, ports: &mut P) {
         self.transmit(ports);
-        self.tell_answers();
+        if !self.router.answers.is_empty() {
+            self.tell_answers();
+        }
         for notice in self.router.notices.drain(..) {
             if self.end.to_manager.push(ToManager::Notice(notice)).is_err() {
                 self.router.counters.add(Stat::NoticesLost, 1);
@@ -253,6 +256,7 @@ impl<B: PacketBuf> Lcore<B> {
                 }
                 ToWorker::GiveUp { iface, ip } => self.router.give_up(&self.view, iface, ip, now),
                 ToWorker::Send { iface, frame, probe } => self.send(ports, iface, &frame, probe, now),
+                ToWorker::Frames => {}
                 ToWorker::Repeat { wan, repeat } => self.repeats.set(wan, repeat, now),
                 ToWorker::List(rows) if self.listings.len() < LISTINGS => self.listings.push_back((rows, 0)),
                 ToWorker::List(rows) => self.tell(ToManager::Listed(rows)),

@@ -79,6 +79,8 @@ pub enum ToWorker {
         /// The WAN that it probes, and what `ToManager::ProbeSent` says
         probe: Option<(WanId, u64)>,
     },
+    /// There are frames in their own ring.
+    Frames,
     /// From now on send this again and again on behalf of a WAN, the first at once; or no more.
     Repeat {
         /// The WAN

@@ -8,7 +8,7 @@ use crate::base::{IfaceId, Nanos, WanId};
 use crate::packet::{DropReason, PacketBuf, Stat};
 
 /// Frames sent in one turn.
-const FRAMES: usize = 16;
+const FRAMES: usize = 64;
 /// The shortest time between two of the same.
 const SHORTEST: Nanos = Nanos::from_ms(1);
 
@@ -82,11 +82,13 @@ impl<B: PacketBuf> Lcore<B> {
         }
     }
 
-    /// Sends the frames that the management thread has for it, and what is due again.
-    #[inline]
+    /// Sends the frames that the management thread has for it, and what is due again: when it has said so, and every millisecond.
     pub(super) fn send_frames<P: Ports<Buf = B>>(&mut self, ports: &mut P, now: Nanos) {
-        if !self.end.frames.from_manager.is_empty() {
-            self.send_waiting(ports, now);
+        // Room for what is told of each first.
+        let room = self.end.to_manager.slots().min(FRAMES);
+        for _ in 0..room {
+            let Ok(out) = self.end.frames.from_manager.pop() else { break };
+            self.send(ports, out.iface, out.frame.bytes(), out.probe, now);
         }
         while self.repeats.due <= now
             && let Some(repeat) = self.repeats.next(now)
@@ -95,18 +97,8 @@ impl<B: PacketBuf> Lcore<B> {
         }
     }
 
-    #[cold]
-    fn send_waiting<P: Ports<Buf = B>>(&mut self, ports: &mut P, now: Nanos) {
-        // Room for what is told of each first.
-        let room = self.end.to_manager.slots().min(FRAMES);
-        for _ in 0..room {
-            let Ok(out) = self.end.frames.from_manager.pop() else { break };
-            self.send(ports, out.iface, out.frame.bytes(), out.probe, now);
-        }
-    }
-
     /// Gives the management thread what has come in for the router's own probes.
-    #[inline]
+    #[cold]
     pub(super) fn tell_answers(&mut self) {
         for answer in self.router.answers.drain(..) {
             if !self.end.frames.put(answer.wan, answer.at, answer.buf.bytes()) {

@@ -117,6 +117,7 @@ impl Manager {
                     // Should the ring be full, it is lost like one that a port refuses, and never sent.
                     let probe = tag.map(|tag| (wan, tag));
                     let _ = lane.end.frames.to_worker.push(Outgoing { iface, probe, frame });
+                    let _ = lane.end.to_worker.push(ToWorker::Frames);
                 }
             }
             Output::Resolve(wan, ip) => {

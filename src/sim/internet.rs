@@ -128,6 +128,14 @@ impl Site {
         self.settle();
     }
 
+    /// Lets time pass for the workers only: the management thread is busy elsewhere.
+    pub fn run_without_manager(&mut self, ms: u64) {
+        for _ in 0..ms {
+            self.now += Nanos::from_ms(1);
+            self.turn();
+        }
+    }
+
     /// What came of the probes since the last time.
     pub fn outcomes(&mut self) -> Vec<Output> {
         self.manager.outcomes().collect()

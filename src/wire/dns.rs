@@ -144,15 +144,16 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_bytes_are_too_odd(bytes in prop::collection::vec(any::<u8>(), 0..200), cut in 0usize..80) {
+        fn no_bytes_are_too_odd(bytes in prop::collection::vec(any::<u8>(), 0..200), at in 0usize..45) {
             let q = question(7, "example.com").unwrap();
             answer(&q, &bytes);
             let mut good = reply(&q, 0, &[(1, &[192, 0, 2, 1])]);
-            for (to, from) in good.iter_mut().skip(cut).zip(&bytes) {
+            let mut odd = good.clone();
+            for (to, from) in odd.iter_mut().skip(at).zip(&bytes) {
                 *to ^= from;
             }
-            answer(&q, &good);
-            good.truncate(cut);
+            answer(&q, &odd);
+            good.truncate(at);
             prop_assert_eq!(answer(&q, &good), None);
         }
     }
