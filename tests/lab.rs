@@ -4,10 +4,11 @@
 
 #![allow(clippy::unwrap_used, reason = "a test's helpers fail as its body does")]
 
+use std::net::Ipv4Addr;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use turnout::demo::lab::{Lab, privileged};
+use turnout::demo::lab::{Fault, Lab, privileged};
 
 /// How many namespaces of that lab the system has; other tests have labs of their own.
 fn namespaces(prefix: &str) -> usize {
@@ -87,6 +88,44 @@ fn lines_die_and_recover_as_told() {
     assert!(pings(&lab, "router", "9.9.9.9"));
 
     assert!(lab.link_down("isp9").is_err());
+}
+
+#[test]
+fn faults_behind_a_gateway_that_answers_begin_and_end_each_alone() {
+    if let Err(e) = privileged() {
+        eprintln!("skipped: {e}");
+        return;
+    }
+    let lab = Lab::dual_wan().unwrap();
+    let router = lab.host("router").unwrap();
+    router.ip("address add 203.0.113.2/29 dev isp1\nroute add default via 203.0.113.1\n").unwrap();
+    // Answers to 40 pings, copies included.
+    let answers = |to: &str| {
+        let text =
+            router.output("ping", &["-c", "40", "-i", "0.002", "-W", "0.3", to], "").unwrap_or_default();
+        let number = |word: &str| {
+            let before = text.split(word).next().unwrap_or_default();
+            before.rsplit(|c: char| !c.is_ascii_digit()).next().and_then(|n| n.parse::<u32>().ok())
+        };
+        number(" received").unwrap_or(0)
+            + text.contains("duplicates").then(|| number(" duplicates")).flatten().unwrap_or(0)
+    };
+    let target = Ipv4Addr::new(1, 1, 1, 1);
+    let all = [Fault::DeadInternet, Fault::Refused, Fault::DeadTarget(target), Fault::Loss(50), Fault::Twice];
+    for fault in all {
+        lab.fault("isp1", fault).unwrap();
+        let (dead, other) = (answers("1.1.1.1"), answers("9.9.9.9"));
+        match fault {
+            Fault::DeadInternet | Fault::Refused => assert_eq!((dead, other), (0, 0), "{fault:?}"),
+            Fault::DeadTarget(_) => assert_eq!((dead, other), (0, 40), "{fault:?}"),
+            Fault::Loss(_) => assert!((5..=35).contains(&dead), "{fault:?}: {dead}"),
+            Fault::Twice | Fault::Portal => assert!(dead > 70 && other > 70, "{fault:?}: {dead} {other}"),
+        }
+        assert!(answers("203.0.113.1") >= 40, "{fault:?}: the gateway answers");
+        lab.mend("isp1", fault).unwrap();
+        assert!(lab.mend("isp1", fault).is_err(), "{fault:?} was mended already");
+        assert_eq!((answers("1.1.1.1"), answers("9.9.9.9")), (40, 40), "after {fault:?}");
+    }
 }
 
 fn carrier(lab: &Lab) -> String {

@@ -2,6 +2,8 @@
 #![allow(dead_code, reason = "each test binary uses a part")]
 
 pub mod capture;
+pub mod pulse;
+pub mod scene;
 pub mod servers;
 
 use std::fs::{File, OpenOptions};
@@ -202,6 +204,10 @@ pub fn cores() -> Vec<usize> {
     (0..CpuSet::count()).filter(|core| set.is_set(*core).unwrap()).collect()
 }
 
+/// The members that `default` has without a word as well, but a quick way back.
+pub const BACK_AT_ONCE: &str =
+    "groups: { default: { members: [{ wan: isp1 }, { wan: isp2 }], failback: { after: 100ms } } }\n";
+
 /// A profile for the lab: these workers (all text of the `engine` section), a WAN stable after `stable`.
 pub fn profile(engine: &str, stable: &str) -> String {
     format!(
@@ -217,7 +223,7 @@ wans:
   isp2: {{ health: quick }}
 health:
   quick: {{ up: {{ stable: {stable} }} }}
-management: {{ socket: \"@SOCKET@\" }}
+{BACK_AT_ONCE}management: {{ socket: \"@SOCKET@\" }}
 "
     )
 }

@@ -1,8 +1,9 @@
-//! Small servers of hosts: TCP with a thread a connection, HTTP, FTP in passive mode.
+//! Small servers of hosts: TCP with a thread a connection, HTTP, FTP in passive mode, DNS.
 
 use std::io::{BufRead, BufReader, ErrorKind, Write};
-use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener, TcpStream};
-use std::sync::atomic::Ordering;
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener, TcpStream, UdpSocket};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use turnout::demo::lab::Netns;
@@ -117,4 +118,46 @@ fn ftp_session(mut to: &TcpStream, peer: SocketAddr, at: Ipv4Addr, content: &[u8
         to.write_all(b"\r\n")?;
     }
     Ok(())
+}
+
+/// A web server (port 80) that has one answer for everything: a status and further header lines.
+pub fn page(host: &Netns, at: Ipv4Addr, status: &'static str, headers: &'static str) -> Service {
+    tcp_server(host, at, 80, move |mut stream, _| {
+        let Ok(copy) = stream.try_clone() else { return };
+        if BufReader::new(copy).lines().any(|line| line.is_ok_and(|line| line.is_empty())) {
+            let head =
+                format!("HTTP/1.1 {status}\r\n{headers}Content-Length: 0\r\nConnection: close\r\n\r\n");
+            let _ = stream.write_all(head.as_bytes());
+        }
+    })
+}
+
+/// Whom a name server refuses at present.
+pub type Refused = Arc<Mutex<Option<Ipv4Addr>>>;
+
+/// A name server by UDP: every name has the address 192.0.2.80, but for whom it refuses (RFC 1035 RCODE 5).
+pub fn dns(host: &Netns, at: Ipv4Addr) -> (Service, Refused) {
+    let socket = host.run(move || UdpSocket::bind(SocketAddrV4::new(at, 53)).unwrap()).unwrap();
+    socket.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
+    let refused = Refused::default();
+    let refuse = refused.clone();
+    let answer = move |over: &AtomicBool, served: &AtomicU64| {
+        let mut packet = [0u8; 512];
+        while !over.load(Ordering::Relaxed) {
+            let Ok((length @ 17.., SocketAddr::V4(from))) = socket.recv_from(&mut packet) else { continue };
+            served.fetch_add(1, Ordering::Relaxed);
+            let mut reply = packet[..length].to_vec();
+            reply[2] |= 0x80;
+            reply[3] = 0x80;
+            if *refuse.lock().unwrap() == Some(*from.ip()) {
+                reply[3] |= 5;
+            } else {
+                reply[7] = 1;
+                // The name of the question; A, IN, 60 s, 4 bytes.
+                reply.extend([0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 60, 0, 4, 192, 0, 2, 80]);
+            }
+            let _ = socket.send_to(&reply, from);
+        }
+    };
+    (service(host, answer), refused)
 }

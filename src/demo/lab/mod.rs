@@ -27,7 +27,7 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
-pub use faults::ISP_PORT;
+pub use faults::{Fault, ISP_PORT};
 pub use netns::{Inside, Netns};
 pub use privilege::{privileged, reexec};
 pub use router::{Router, Stop};
