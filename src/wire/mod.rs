@@ -2,10 +2,11 @@
 //!
 //! A header is read once by its `parse`, which checks lengths and gives a plain value; writing goes to arrays of known
 //! size. So nothing here panics, whatever the bytes. What a value means is not judged here but in `path::admit`.
-//! RFC 826 (ARP), RFC 791 (IPv4), RFC 792 (ICMP), RFC 768 (UDP), RFC 9293 (TCP), RFC 1624 (checksum updates).
+//! RFC 826 (ARP), RFC 791 (IPv4), RFC 792 (ICMP), RFC 768 (UDP), RFC 9293 (TCP), RFC 1624 (checksum updates), RFC 5880 (BFD).
 #![forbid(unsafe_code)]
 
 pub mod arp;
+pub mod bfd;
 pub mod checksum;
 pub mod eth;
 pub mod fragment;
