@@ -17,7 +17,7 @@ use crate::base::{Nanos, WanId};
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Group {
     id: u8,
-    config: GroupConfig,
+    pub(super) config: GroupConfig,
     ties: Vec<Tie>,
     choice: Choice,
     /// The carrier of now, or the last one before an outage.

@@ -12,27 +12,50 @@
 //! - Selection, standings and epochs change in one `step`, hence in one published view.
 #![forbid(unsafe_code)]
 
+mod bfd;
+mod blame;
 mod bonds;
+mod book;
+mod change;
 mod config;
+mod confirm;
+mod flap;
 mod gateway;
 mod groups;
+mod hear;
+mod quality;
 mod reasons;
+mod run;
+mod samples;
 mod select;
+mod sensor;
+mod signs;
 mod state;
 mod status;
+mod targets;
 mod types;
 
 #[cfg(test)]
 mod tests;
 #[cfg(test)]
+mod tests_bfd;
+#[cfg(test)]
+mod tests_groups;
+#[cfg(test)]
+mod tests_referee;
+#[cfg(test)]
 mod tests_select;
 #[cfg(test)]
 mod tests_sim;
+#[cfg(test)]
+mod tests_targets;
 
+pub use bfd::{Bfd, BfdConfig, BfdOut};
 pub use config::{
     Config, Degraded, Failback, Fate, GroupConfig, Health, Member, Mode, NoneFit, OnFailback, OnFailover,
     Target, TargetKind, TcpFate,
 };
+pub use sensor::Sensor;
 pub use status::{Bond, GroupStatus, Standing, State, TargetStatus, WanStatus};
 pub use types::{
     Admin, BfdSays, Cause, Effect, Evidence, Input, Kind, Probe, Reason, Refused, Selection, StandingChange,
@@ -42,6 +65,7 @@ pub use types::{
 use serde::{Deserialize, Serialize};
 
 use crate::base::{Nanos, WanId};
+use book::Book;
 use groups::Group;
 use state::Wan;
 
@@ -50,21 +74,23 @@ use state::Wan;
 pub struct Wans {
     wans: Vec<Wan>,
     groups: Vec<Group>,
+    book: Book,
     now: Nanos,
 }
 
 impl Wans {
     /// The WANs and groups of `config`; what is beyond 256 and 64 is cut off. The first probes are due at once.
     pub fn new(config: Config, now: Nanos) -> Wans {
-        let wans: Vec<Wan> =
-            config.wans.into_iter().zip(0..=u8::MAX).map(|(h, id)| Wan::new(WanId(id), h, now)).collect();
+        let mut book = Book::default();
+        let wans = config.wans.into_iter().zip(0..=u8::MAX);
+        let wans: Vec<Wan> = wans.map(|(health, id)| Wan::new(WanId(id), health, &mut book, now)).collect();
         let mut groups = config.groups;
         if groups.is_empty() {
             groups.push(GroupConfig::plain(wans.len()));
         }
         let groups = groups.into_iter().take(Config::GROUPS).zip(0..=u8::MAX);
         let groups = groups.map(|(group, id)| Group::new(id, group, wans.len())).collect();
-        Wans { wans, groups, now }
+        Wans { wans, groups, book, now }
     }
 
     /// Takes in what happened and hands out what follows from it. A `wan` that does not exist is ignored.
@@ -77,42 +103,93 @@ impl Wans {
         // neither time nor a stamp may run ahead of what the others have seen
         self.now = self.now.max(now);
         let now = self.now;
-        let mut operator = false;
+        let operator = matches!(input, Input::Admin { .. });
+        self.take(now, input, out)?;
+        self.blame(now, out);
+        self.rescue(now, out);
+        self.conclude(now, operator, out);
+        Ok(())
+    }
+
+    fn take(&mut self, now: Nanos, input: Input, out: &mut impl FnMut(Effect)) -> Result<(), Refused> {
+        let book = &mut self.book;
         match input {
+            Input::Tick => self.wans.iter_mut().for_each(|wan| wan.tick(now, book, out)),
+            Input::Admin { wan, admin, force } => self.set_admin(wan, admin, force, out)?,
+            Input::Address { wan } => self.groups.iter_mut().for_each(|group| group.readdress(wan, out)),
             Input::Link { wan, up } => {
                 if let Some(wan) = self.wans.get_mut(wan.index()) {
-                    wan.link(now, up, out);
+                    wan.link(now, up, book, out);
                 }
             }
-            Input::ProbeSent { wan, at, .. } => {
+            Input::Bfd { wan, says } => {
                 if let Some(wan) = self.wans.get_mut(wan.index()) {
-                    wan.sent(at.min(now));
+                    wan.bfd(now, says, book, out);
                 }
             }
-            Input::ProbeReply { wan, at, .. } => {
+            Input::Silence { wan } => {
                 if let Some(wan) = self.wans.get_mut(wan.index()) {
-                    wan.reply(now, at.min(now), out);
+                    wan.silence(now, book, out);
                 }
             }
-            Input::Bfd { .. } | Input::Silence { .. } => {}
-            Input::Address { wan } => self.groups.iter_mut().for_each(|group| group.readdress(wan, out)),
-            Input::Admin { wan, admin, force } => {
-                self.set_admin(wan, admin, force, out)?;
-                operator = true;
+            Input::ProbeSent { wan, probe, round, at } => {
+                if let Some(wan) = self.wans.get_mut(wan.index()) {
+                    wan.sent(probe, round, at.min(now), book);
+                }
             }
-            Input::Tick => self.wans.iter_mut().for_each(|wan| wan.tick(now, out)),
+            Input::ProbeReply { wan, probe, round, at } => {
+                let Some(wan) = self.wans.get_mut(wan.index()) else { return Ok(()) };
+                if let Some(id) = wan.reply(now, (probe, round, at.min(now)), book, out) {
+                    self.wans.iter_mut().for_each(|wan| wan.acquit(id));
+                }
+            }
         }
-        for group in &mut self.groups {
-            group.run(&self.wans, now, operator, out);
+        Ok(())
+    }
+
+    /// Takes down WANs whose targets are silent, unless these are to blame.
+    fn blame(&mut self, now: Nanos, out: &mut impl FnMut(Effect)) {
+        for index in 0..self.wans.len() {
+            let Some(wan) = self.wans.get(index).filter(|wan| wan.failing(&self.book)) else { continue };
+            let verdict = blame::judge(wan, &self.wans, &self.book);
+            match verdict {
+                blame::Verdict::Open => {}
+                blame::Verdict::Wan => {
+                    if let Some(wan) = self.wans.get_mut(index) {
+                        wan.condemn(now, &self.book, out);
+                    }
+                }
+                blame::Verdict::Targets(ids) => {
+                    for id in &ids {
+                        self.book.blame(*id);
+                        self.wans.iter_mut().for_each(|wan| wan.acquit(*id));
+                    }
+                    let name = |id: usize| self.book.target(id).map(|target| target.name.clone());
+                    out(Effect::Blamed { targets: ids.into_iter().filter_map(name).collect() });
+                }
+            }
         }
+    }
+
+    /// While no WAN is fit, one that answers well enough does not wait.
+    fn rescue(&mut self, now: Nanos, out: &mut impl FnMut(Effect)) {
+        if !self.wans.iter().any(|wan| wan.status.fit()) {
+            self.wans.iter_mut().any(|wan| wan.early(now, &self.book, out));
+        }
+    }
+
+    /// What the groups' choices make of each WAN.
+    fn settle(&mut self, now: Nanos) {
+        let troubles = self.wans.iter().filter(|wan| wan.in_trouble(&self.book)).count();
         for (wan, id) in self.wans.iter_mut().zip(0..=u8::MAX) {
             let id = WanId(id);
             let carriers = || self.groups.iter().filter(|group| group.status.carries(id));
             wan.status.carrying = carriers().next().is_some();
             wan.status.resort = carriers().any(|group| group.status.resort);
             wan.status.holds = self.groups.iter().any(|group| group.holds(id));
+            let calm = troubles == usize::from(wan.in_trouble(&self.book));
+            wan.pace(now, calm && !wan.status.carrying);
         }
-        Ok(())
     }
 
     fn set_admin(
@@ -146,24 +223,6 @@ impl Wans {
         let wans = self.wans.iter().map(Wan::due);
         let groups = self.groups.iter().map(|group| group.due(&self.wans, self.now));
         wans.chain(groups).min().unwrap_or(Nanos::NEVER)
-    }
-
-    /// Another `config` from now on, of the same WANs; groups are those of the same number, and there may be more of them.
-    /// States, standings and bonds stay.
-    pub fn reconfigure(&mut self, now: Nanos, config: Config, out: &mut impl FnMut(Effect)) {
-        let _ = (now, config, out);
-    }
-
-    /// As if a WAN were up, or down, from now on: for questions, asked of a copy.
-    pub fn assume(&mut self, now: Nanos, wan: WanId, up: bool) {
-        let Some(assumed) = self.wans.get_mut(wan.index()) else { return };
-        assumed.status.state = if up { State::Up } else { State::Down };
-        assumed.status.admin = Admin::Auto;
-        // For long enough that a group would return to it.
-        assumed.status.since = Nanos::ZERO;
-        for group in &mut self.groups {
-            group.run(&self.wans, now, false, &mut |_| ());
-        }
     }
 
     /// How `wan` is and stands.

@@ -104,6 +104,8 @@ pub struct TargetStatus {
     pub misses: u32,
     /// It has never answered on any WAN, and does not count.
     pub mute: bool,
+    /// All WANs lost it at the same time: it does not count till it answers one of them.
+    pub blamed: bool,
     /// Smoothed round trip time.
     pub rtt_us: Option<u32>,
     /// Lost probes of the last 100.
@@ -143,8 +145,6 @@ pub struct WanStatus {
     pub successes: u32,
     /// By the targets of `Health`.
     pub targets: Vec<TargetStatus>,
-    /// The targets are to blame for its bad rounds, not the WAN.
-    pub blamed: bool,
     /// Its traffic fell silent: probes are under way to find out.
     pub confirming: bool,
     /// The BFD session; `None` while there never was one.

@@ -1,4 +1,4 @@
-//! Detector and state machine by example: every state against every input, thresholds to the tick.
+//! One WAN by example: every state against every input, thresholds of the gateway to the tick.
 
 use super::*;
 
@@ -10,33 +10,72 @@ pub(super) fn ms(n: u64) -> Nanos {
     Nanos::from_ms(n)
 }
 
-/// Some WANs, a clock, and gateways that answer or not.
+/// Some WANs, a clock, and gateways and targets that answer or not.
 pub(super) struct Rig {
     pub(super) wans: Wans,
     pub(super) now: Nanos,
-    alive: [bool; 3],
+    /// Gateways, by WAN.
+    pub(super) alive: [bool; 4],
+    /// Targets that do not answer, as seen by a WAN.
+    pub(super) dead: Vec<(WanId, u8)>,
+    /// Round trips in ms, by WAN.
+    pub(super) rtt: [u64; 4],
+    mail: Vec<(Nanos, Input)>,
     pub(super) seen: Vec<Effect>,
 }
 
 impl Rig {
-    fn new(count: usize) -> Rig {
-        let wans = Wans::new(vec![Health::default(); count], ms(0));
-        Rig { wans, now: ms(0), alive: [true; 3], seen: Vec::new() }
+    pub(super) fn of(config: Config) -> Rig {
+        Rig {
+            wans: Wans::new(config, ms(0)),
+            now: ms(0),
+            alive: [true; 4],
+            dead: Vec::new(),
+            rtt: [0; 4],
+            mail: Vec::new(),
+            seen: Vec::new(),
+        }
     }
 
-    /// `count` WANs that are up; the first carries.
-    pub(super) fn up(count: usize) -> Rig {
-        let mut rig = Rig::new(count);
-        (0..count as u8).for_each(|wan| rig.link(WanId(wan), true));
+    fn new(count: usize) -> Rig {
+        Rig::of(Config::plain(vec![Health::default(); count]))
+    }
+
+    /// All WANs of `config` up; the first carries.
+    pub(super) fn up_with(config: Config) -> Rig {
+        let count = config.wans.len() as u8;
+        let mut rig = Rig::of(config);
+        (0..count).for_each(|wan| rig.link(WanId(wan), true));
         rig.run(T);
         assert_eq!(rig.wans.carrying(), Some(A));
         rig.seen.clear();
         rig
     }
 
+    /// `count` WANs that are up; the first carries.
+    pub(super) fn up(count: usize) -> Rig {
+        Rig::up_with(Config::plain(vec![Health::default(); count]))
+    }
+
     pub(super) fn step(&mut self, input: Input) -> Result<(), Refused> {
+        let first = self.seen.len();
         let seen = &mut self.seen;
-        self.wans.step(self.now, input, &mut |effect| seen.push(effect))
+        let result = self.wans.step(self.now, input, &mut |effect| seen.push(effect));
+        let at = self.now;
+        for effect in self.seen.get(first..).unwrap_or_default() {
+            let &Effect::Probe { wan, probe, round } = effect else { continue };
+            self.mail.push((at, Input::ProbeSent { wan, probe, round, at }));
+            let answers = match probe {
+                Probe::Gateway => self.alive[wan.index()],
+                Probe::Target(target) => !self.dead.contains(&(wan, target)),
+            };
+            if answers {
+                let at = at + ms(self.rtt[wan.index()]);
+                let round = (probe != Probe::Gateway).then_some(round);
+                self.mail.push((at, Input::ProbeReply { wan, probe, round, at }));
+            }
+        }
+        result
     }
 
     pub(super) fn link(&mut self, wan: WanId, up: bool) {
@@ -47,56 +86,104 @@ impl Rig {
         self.step(Input::Admin { wan, admin, force: false })
     }
 
-    /// Lets `span` ms pass; probes leave at once, living gateways answer at once.
+    /// The gateway and all targets of a WAN answer, or not.
+    pub(super) fn life(&mut self, wan: WanId, alive: bool) {
+        self.alive[wan.index()] = alive;
+        self.internet(wan, alive);
+    }
+
+    /// The targets of a WAN answer, or not.
+    pub(super) fn internet(&mut self, wan: WanId, alive: bool) {
+        self.dead.retain(|(dead, _)| *dead != wan);
+        if !alive {
+            self.dead.extend((0..8).map(|target| (wan, target)));
+        }
+    }
+
+    /// Lets `span` ms pass; probes leave at once, who lives answers in its time.
     pub(super) fn run(&mut self, span: u64) {
         let end = self.now + ms(span);
+        let mut steps = 0;
         loop {
-            let due = self.wans.next_deadline().max(self.now);
-            if due >= end {
+            let mail = self.mail.iter().map(|(at, _)| *at).min().unwrap_or(Nanos::NEVER);
+            let due = self.wans.next_deadline();
+            let next = mail.min(due).max(self.now);
+            if next >= end {
                 break;
             }
-            self.now = due;
-            let first = self.seen.len();
-            self.step(Input::Tick).unwrap();
-            for effect in self.seen.split_off(first) {
-                self.seen.push(effect);
-                if let Effect::Probe { wan } = effect {
-                    self.step(Input::ProbeSent { wan, at: due }).unwrap();
-                    if self.alive[wan.index()] {
-                        self.step(Input::ProbeReply { wan, at: due }).unwrap();
-                    }
-                }
+            steps = if next == self.now { steps + 1 } else { 0 };
+            assert!(steps < 10_000, "time stands still at {:?}", self.now);
+            self.now = next;
+            self.deliver();
+            if due <= self.now {
+                self.step(Input::Tick).unwrap();
             }
         }
         self.now = end;
+    }
+
+    /// What has arrived.
+    fn deliver(&mut self) {
+        while let Some(index) = self.mail.iter().position(|(at, _)| *at <= self.now) {
+            let (_, input) = self.mail.remove(index);
+            self.step(input).unwrap();
+        }
     }
 
     pub(super) fn state(&self, wan: WanId) -> State {
         self.wans.get(wan).state
     }
 
-    pub(super) fn standing(&self, wan: WanId) -> (Standing, u16) {
-        let status = self.wans.get(wan);
-        assert_eq!(status.carrying, status.standing == Standing::Carrying);
-        assert_eq!(status.carrying, self.wans.carrying() == Some(wan));
-        (status.standing, status.epoch)
+    /// Of the default group.
+    pub(super) fn standing(&self, wan: WanId) -> Standing {
+        let (status, group) = (self.wans.get(wan), self.wans.group(0));
+        let standing = group.standings[wan.index()];
+        assert_eq!(group.carries(wan), standing == Standing::Carrying);
+        assert!(status.carrying || standing != Standing::Carrying);
+        standing
+    }
+
+    /// Epochs of the default group: of all but TCP, and of TCP.
+    pub(super) fn bond(&self, wan: WanId) -> (u8, u8) {
+        let bond = self.wans.group(0).bonds[wan.index()];
+        (bond.epoch, bond.tcp)
     }
 
     /// What was selected since the last look, and everything else forgotten.
     pub(super) fn selected(&mut self) -> Vec<(Option<WanId>, Option<WanId>, Kind, Cause)> {
+        self.selections().into_iter().map(|s| (s.from, s.to, s.kind, s.cause)).collect()
+    }
+
+    pub(super) fn selections(&mut self) -> Vec<Selection> {
         let selections = self.seen.drain(..).filter_map(|effect| match effect {
-            Effect::Selected(s) => Some((s.from, s.to, s.kind, s.cause)),
+            Effect::Selected(selection) => Some(selection),
             _ => None,
         });
         selections.collect()
     }
+
+    /// Changes of state since the last look, and everything else forgotten.
+    pub(super) fn states(&mut self) -> Vec<(WanId, State, Reason)> {
+        let states = self.seen.drain(..).filter_map(|effect| match effect {
+            Effect::State(change) => Some((change.wan, change.to, change.reason)),
+            _ => None,
+        });
+        states.collect()
+    }
+}
+
+/// What the walk below needs to come to every state.
+fn touchy() -> Health {
+    let degraded = Degraded { window: ms(2_000), loss_percent: 90, latency: ms(100), jitter: ms(100) };
+    Health { bfd: true, passive: true, degraded: Some(degraded), ..Health::default() }
 }
 
 /// One WAN (a second one holds the fort) in `state` with `admin`, just at a tick, one miss before the threshold.
 fn placed(state: State, admin: Admin) -> Rig {
-    let mut rig = Rig::new(2);
+    let mut rig = Rig::of(Config::plain(vec![touchy(); 2]));
     rig.link(B, true);
     rig.run(T);
+    rig.step(Input::Bfd { wan: A, says: BfdSays::Up }).unwrap();
     match state {
         State::Probing => {
             rig.alive[0] = false;
@@ -104,14 +191,16 @@ fn placed(state: State, admin: Admin) -> Rig {
             rig.link(A, true);
             rig.run(2 * T - 1);
         }
-        State::Up => {
+        State::Up | State::Degraded => {
             rig.link(A, true);
-            rig.run(T);
+            rig.rtt[0] = if state == State::Degraded { 120 } else { 0 };
+            rig.run(12 * T);
             rig.alive[0] = false;
             rig.run(3 * T - 1);
         }
         State::Down => {
             rig.link(A, false);
+            rig.run(T);
             rig.link(A, true);
             // at 4 successes less than stable: one reply is no recovery
             rig.run(T);
@@ -129,31 +218,44 @@ fn placed(state: State, admin: Admin) -> Rig {
 
 #[test]
 fn every_state_and_override_against_every_input() {
-    use State::{Down, Probing, Up};
+    use State::{Degraded, Down, Probing, Up};
+    let reply = |at, probe| Input::ProbeReply { wan: A, probe, round: Some(0), at };
     let inputs = |now: Nanos| {
         [
             Input::Link { wan: A, up: true },
             Input::Link { wan: A, up: false },
-            Input::ProbeSent { wan: A, at: now },
-            Input::ProbeReply { wan: A, at: now },
-            Input::ProbeReply { wan: A, at: ms(0) },
+            Input::ProbeSent { wan: A, probe: Probe::Gateway, round: 0, at: now },
+            reply(now, Probe::Gateway),
+            reply(ms(0), Probe::Gateway),
             Input::Tick,
             Input::Admin { wan: A, admin: Admin::Auto, force: false },
             Input::Admin { wan: A, admin: Admin::Down, force: false },
             Input::Admin { wan: A, admin: Admin::Drain, force: false },
+            Input::Bfd { wan: A, says: BfdSays::Up },
+            Input::Bfd { wan: A, says: BfdSays::Lost },
+            Input::Bfd { wan: A, says: BfdSays::Withdrawn },
+            Input::Silence { wan: A },
+            Input::Address { wan: A },
+            reply(now, Probe::Target(0)),
+            Input::ProbeSent { wan: A, probe: Probe::Target(255), round: 7, at: now },
             Input::Link { wan: WanId(9), up: false },
             Input::Admin { wan: WanId(9), admin: Admin::Down, force: false },
+            Input::Silence { wan: WanId(9) },
+            Input::Address { wan: WanId(9) },
+            Input::Bfd { wan: WanId(9), says: BfdSays::Lost },
         ]
     };
     let mut walked = 0;
-    for state in [Probing, Up, Down] {
+    for state in [Probing, Up, Degraded, Down] {
         for admin in [Admin::Auto, Admin::Down, Admin::Drain] {
             for (index, input) in inputs(placed(state, admin).now).into_iter().enumerate() {
                 let mut rig = placed(state, admin);
+                let epoch = rig.bond(A).0;
+                let left = rig.standing(A) == Standing::Left;
                 rig.step(input).unwrap();
                 let want = match (state, index) {
-                    (_, 1) => Down,
-                    (Probing | Up, 5) => Down,
+                    (_, 1 | 10) => Down,
+                    (Probing | Up | Degraded, 5) => Down,
                     (Probing, 3) => Up,
                     (state, _) => state,
                 };
@@ -170,18 +272,28 @@ fn every_state_and_override_against_every_input() {
                     (Down, _) | (_, Admin::Down) => Standing::Left,
                     _ => Standing::Kept,
                 };
-                assert_eq!(rig.standing(A).0, standing, "{at}");
-                let other = if standing == Standing::Carrying { Standing::Kept } else { Standing::Carrying };
-                assert_eq!(rig.standing(B), (other, 0), "{at}");
+                assert_eq!(rig.standing(A), standing, "{at}");
+                let grown = (standing == Standing::Left && !left) || index == 13;
+                assert_eq!(rig.bond(A).0, epoch + u8::from(grown), "{at}");
+                let other = rig.standing(B);
+                if standing == Standing::Carrying {
+                    assert!(matches!(other, Standing::Draining { .. }), "{at}");
+                } else {
+                    assert_eq!(other, Standing::Carrying, "{at}");
+                }
+                assert_eq!(rig.bond(B), (1, 1), "{at}");
                 let told = rig.seen.iter().filter(|e| matches!(e, Effect::State(_))).count();
                 assert_eq!(told, usize::from(want != state), "{at}");
-                let probes = rig.seen.iter().filter(|e| matches!(e, Effect::Probe { wan: A })).count();
-                assert_eq!(probes, usize::from(input == Input::Tick), "{at}");
+                let probes = rig.seen.iter().filter(|e| matches!(e, Effect::Probe { wan: A, .. })).count();
+                let asks = matches!((index, state), (5, _) | (12, Up | Degraded));
+                assert_eq!(probes, usize::from(asks), "{at}");
+                let confirming = rig.wans.get(A).confirming;
+                assert_eq!(confirming, matches!((index, state), (12, Up | Degraded)), "{at}");
                 walked += 1;
             }
         }
     }
-    assert_eq!(walked, 99);
+    assert_eq!(walked, 4 * 3 * 21);
 }
 
 #[test]
@@ -204,11 +316,12 @@ fn x10_down_with_the_third_loss_and_not_before() {
     assert_eq!((rig.state(A), rig.now), (State::Up, ms(1000)));
     rig.run(1);
     assert_eq!(rig.state(A), State::Down);
-    let Some(Effect::Selected(s)) = rig.seen.iter().find(|e| matches!(e, Effect::Selected(_))) else {
-        panic!("not selected")
-    };
+    let selections = rig.selections();
+    let [s] = &selections[..] else { panic!("{selections:?}") };
     assert_eq!((s.last_ok, s.detected), (Some(ms(0)), ms(1000)), "1.0 s after the last reply");
-    assert_eq!(rig.selected(), [(Some(A), Some(B), Kind::Failover, Cause::GatewaySilent)]);
+    assert_eq!((s.from, s.to), (Some(A), Some(B)));
+    assert_eq!((s.kind, s.cause), (Kind::Failover, Cause::GatewaySilent));
+    assert_eq!(s.evidence, [Evidence::new(A, "gateway", 3, 3, "probes")]);
 }
 
 #[test]
@@ -234,21 +347,30 @@ fn x10_a_reply_that_comes_late_is_life() {
         rig.run(T);
         let at = rig.now;
         rig.run(T / 2);
-        rig.step(Input::ProbeReply { wan: A, at: at + ms(50) }).unwrap();
+        let at = at + ms(50);
+        rig.step(Input::ProbeReply { wan: A, probe: Probe::Gateway, round: None, at }).unwrap();
         rig.run(T / 2);
     }
     assert_eq!(rig.state(A), State::Up);
+}
+
+/// Ticks at every deadline, and nothing is sent by A.
+fn unsent(rig: &mut Rig, rounds: usize) {
+    for _ in 0..rounds {
+        rig.now += ms(T);
+        rig.step(Input::Tick).unwrap();
+        rig.mail.retain(|(_, input)| !matches!(input, Input::ProbeSent { wan: A, .. }));
+        rig.mail.retain(|(_, input)| !matches!(input, Input::ProbeReply { wan: A, .. }));
+        rig.deliver();
+    }
 }
 
 #[test]
 fn a_probe_that_was_never_sent_is_not_the_wans_fault() {
     let mut rig = Rig::up(1);
     // The first of these ticks still judges a round that was answered.
-    for _ in 0..20 {
-        rig.now += ms(T);
-        rig.step(Input::Tick).unwrap();
-    }
-    let status = *rig.wans.get(A);
+    unsent(&mut rig, 20);
+    let status = rig.wans.get(A);
     assert_eq!((status.state, status.misses, status.loss_percent), (State::Up, 0, Some(0)));
     rig.run(T);
     assert_eq!(rig.state(A), State::Up, "one that leaves and is answered begins the count anew");
@@ -257,12 +379,7 @@ fn a_probe_that_was_never_sent_is_not_the_wans_fault() {
 #[test]
 fn a_wan_on_which_nothing_can_be_sent_for_five_seconds_is_down() {
     let mut rig = Rig::up(2);
-    for _ in 0..21 {
-        rig.now += ms(T);
-        rig.step(Input::Tick).unwrap();
-        rig.step(Input::ProbeSent { wan: B, at: rig.now }).unwrap();
-        rig.step(Input::ProbeReply { wan: B, at: rig.now }).unwrap();
-    }
+    unsent(&mut rig, 21);
     assert_eq!((rig.state(A), rig.wans.get(A).reason), (State::Down, Reason::CannotSend));
     assert_eq!((rig.state(B), rig.wans.carrying()), (State::Up, Some(B)));
 }
@@ -288,18 +405,21 @@ fn x10_x14_back_only_after_successes_and_stable() {
     rig.selected();
     rig.run(10_000);
     assert_eq!((rig.state(A), rig.wans.get(A).successes), (State::Down, 40));
+    assert_eq!(rig.wans.get(A).hold_until, Some(rig.now));
     rig.run(1);
     assert_eq!(rig.selected(), [(Some(B), Some(A), Kind::Failback, Cause::Recovered)]);
-    assert_eq!(rig.standing(A), (Standing::Carrying, 1));
-    assert_eq!(rig.standing(B), (Standing::Kept, 0), "failback leaves nothing");
+    assert_eq!((rig.standing(A), rig.bond(A).0), (Standing::Carrying, 2));
+    let until = rig.now - ms(1) + OnFailback::default().drain;
+    assert_eq!((rig.standing(B), rig.bond(B)), (Standing::Draining { until }, (1, 1)), "leaves nothing yet");
 }
 
 #[test]
 fn x10_many_slow_successes_count_as_well_as_stable() {
     let slow = Health { arp_every: Nanos::from_s(5), ..Health::default() };
-    let mut rig = Rig::new(1);
-    rig.wans = Wans::new(vec![slow], ms(0));
+    let mut rig = Rig::of(Config::plain(vec![slow, Health::default()]));
+    rig.link(B, true);
     rig.link(A, false);
+    rig.run(1);
     rig.link(A, true);
     rig.run(20_000);
     assert_eq!((rig.state(A), rig.wans.get(A).successes), (State::Down, 4), "stable but too few");
@@ -325,13 +445,40 @@ fn x10_any_loss_starts_the_recovery_anew_and_unsent_rounds_do_not_count() {
     rig.link(A, false);
     rig.link(A, true);
     rig.run(9_000 + 1);
-    for _ in 0..40 {
-        rig.now = rig.wans.next_deadline();
-        rig.step(Input::Tick).unwrap();
-    }
+    rig.now = rig.now - ms(1);
+    unsent(&mut rig, 40);
     rig.run(T);
     rig.run(T);
     assert_eq!(rig.state(A), State::Down, "10 s unseen are not stable");
     rig.run(1_000);
+    assert_eq!(rig.state(A), State::Up);
+}
+
+#[test]
+fn x11_stable_doubles_with_each_flap_but_the_last_fit_wan_waits_for_nothing() {
+    let mut rig = Rig::up(2);
+    for held in [10, 20, 40, 80] {
+        rig.link(A, false);
+        rig.run(1_000);
+        rig.link(A, true);
+        rig.run(held * 1_000);
+        assert_eq!(rig.state(A), State::Down, "{held}");
+        rig.run(1);
+        assert_eq!(rig.state(A), State::Up, "{held}");
+        rig.run(30_000);
+    }
+    rig.link(A, false);
+    rig.link(A, true);
+    rig.run(2_000);
+    assert_eq!((rig.state(A), rig.wans.get(A).flaps), (State::Down, 4));
+    // five good rounds are there
+    rig.seen.clear();
+    rig.link(B, false);
+    assert_eq!(rig.states(), [(B, State::Down, Reason::LinkLost), (A, State::Up, Reason::Recovered)]);
+    rig.link(A, false);
+    rig.link(A, true);
+    rig.run(4 * T);
+    assert_eq!(rig.state(A), State::Down, "four are not five");
+    rig.run(1);
     assert_eq!(rig.state(A), State::Up);
 }

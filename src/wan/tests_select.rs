@@ -7,40 +7,40 @@ use super::*;
 fn a_lost_link_is_a_down_at_once_and_stops_the_probes() {
     let mut rig = Rig::up(2);
     rig.link(A, false);
+    let evidence = vec![Evidence::new(A, "link", 0, 1, "")];
+    let standing = |wan, from, to, epoch| {
+        let bond = Bond { epoch, ..Bond::default() };
+        Effect::Standing(StandingChange { group: 0, wan, from, to, bond })
+    };
+    let reason = Reason::LinkLost;
+    let (from, to) = (State::Up, State::Down);
     assert_eq!(
         rig.seen,
         [
             Effect::Link { wan: A, up: false },
-            Effect::State(StateChange { wan: A, from: State::Up, to: State::Down, reason: Reason::LinkLost }),
+            Effect::State(StateChange { wan: A, from, to, reason, evidence: evidence.clone() }),
             Effect::Selected(Selection {
+                group: 0,
                 from: Some(A),
                 to: Some(B),
+                carrying: vec![B],
                 kind: Kind::Failover,
                 cause: Cause::LinkLost,
                 last_ok: Some(ms(0)),
                 detected: ms(T),
+                evidence,
             }),
-            Effect::Standing(StandingChange {
-                wan: A,
-                from: Standing::Carrying,
-                to: Standing::Left,
-                epoch: 1
-            }),
-            Effect::Standing(StandingChange {
-                wan: B,
-                from: Standing::Kept,
-                to: Standing::Carrying,
-                epoch: 0
-            }),
+            standing(A, Standing::Carrying, Standing::Left, 2),
+            standing(B, Standing::Kept, Standing::Carrying, 1),
         ]
     );
     rig.seen.clear();
     rig.link(A, false);
     assert_eq!(rig.seen, [], "said twice");
-    rig.step(Input::ProbeReply { wan: A, at: rig.now }).unwrap();
+    rig.step(Input::ProbeReply { wan: A, probe: Probe::Gateway, round: None, at: rig.now }).unwrap();
     assert_eq!(rig.wans.get(A).last_ok, Some(ms(0)), "a reply from before");
     rig.run(5000);
-    assert!(!rig.seen.contains(&Effect::Probe { wan: A }));
+    assert!(!rig.seen.iter().any(|effect| matches!(effect, Effect::Probe { wan: A, .. })));
     rig.link(B, false);
     assert_eq!(rig.wans.next_deadline(), Nanos::NEVER);
     rig.link(A, true);
@@ -57,7 +57,7 @@ fn x11_a_flapping_wan_that_never_holds_moves_flows_once() {
         rig.run(9_000);
     }
     assert_eq!(rig.selected(), [(Some(A), Some(B), Kind::Failover, Cause::LinkLost)]);
-    assert_eq!(rig.standing(A), (Standing::Left, 1));
+    assert_eq!((rig.standing(A), rig.bond(A).0), (Standing::Left, 2));
 }
 
 #[test]
@@ -67,10 +67,10 @@ fn x11_a_flap_slower_than_the_hold_down_moves_once_each_way() {
         rig.link(A, false);
         rig.run(20_000);
         rig.link(A, true);
-        rig.run(20_000);
+        rig.run(700_000);
         let kinds: Vec<Kind> = rig.selected().iter().map(|s| s.2).collect();
         assert_eq!(kinds, [Kind::Failover, Kind::Failback]);
-        assert_eq!(rig.standing(A).1, round);
+        assert_eq!(rig.bond(A), (round + 1, round + 1), "it was long gone");
     }
 }
 
@@ -82,12 +82,19 @@ fn x15_nothing_fit_keeps_everything_until_there_is_somewhere_to_go() {
     rig.link(B, false);
     assert_eq!(rig.selected(), [(Some(B), None, Kind::Lost, Cause::LinkLost)]);
     assert_eq!(rig.wans.carrying(), None);
-    assert_eq!(rig.standing(B), (Standing::Kept, 0));
+    assert_eq!((rig.standing(B), rig.bond(B)), (Standing::Kept, (1, 1)));
     rig.run(60_000);
     rig.link(A, true);
-    rig.run(10_001);
-    assert_eq!(rig.selected(), [(Some(B), Some(A), Kind::Failover, Cause::LinkLost)]);
-    assert_eq!((rig.standing(A), rig.standing(B)), ((Standing::Carrying, 1), (Standing::Left, 1)));
+    rig.run(4 * T);
+    assert_eq!(rig.state(A), State::Down);
+    rig.run(1);
+    assert_eq!(
+        rig.selected(),
+        [(Some(B), Some(A), Kind::Failover, Cause::LinkLost)],
+        "no `stable`: the last one"
+    );
+    assert_eq!((rig.standing(A), rig.standing(B)), (Standing::Carrying, Standing::Left));
+    assert_eq!((rig.bond(A).0, rig.bond(B).0), (2, 2));
 
     // the last carrier comes back first: it was never left
     rig.link(A, false);
@@ -96,7 +103,7 @@ fn x15_nothing_fit_keeps_everything_until_there_is_somewhere_to_go() {
     rig.link(A, true);
     rig.run(10_001);
     assert_eq!(rig.selected(), [(Some(A), Some(A), Kind::Resumed, Cause::Recovered)]);
-    assert_eq!(rig.standing(A), (Standing::Carrying, 1));
+    assert_eq!((rig.standing(A), rig.bond(A).0), (Standing::Carrying, 2));
 }
 
 #[test]
@@ -105,13 +112,13 @@ fn an_override_of_the_last_fit_wan_needs_force() {
         let mut rig = Rig::up(2);
         rig.link(B, false);
         rig.seen.clear();
-        let before = *rig.wans.get(A);
+        let before = rig.wans.get(A).clone();
         assert_eq!(rig.admin(A, admin), Err(Refused::LastFit));
-        assert_eq!((rig.seen.len(), *rig.wans.get(A)), (0, before));
+        assert_eq!((rig.seen.len(), rig.wans.get(A).clone()), (0, before));
         assert_eq!(rig.admin(B, Admin::Down), Ok(()), "it is not fit anyway");
         rig.step(Input::Admin { wan: A, admin, force: true }).unwrap();
         assert_eq!(rig.selected(), [(Some(A), None, Kind::Lost, Cause::Operator)]);
-        assert_eq!(rig.standing(A), (Standing::Kept, 0));
+        assert_eq!((rig.standing(A), rig.bond(A)), (Standing::Kept, (1, 1)));
         rig.admin(A, Admin::Auto).unwrap();
         assert_eq!(rig.selected(), [(Some(A), Some(A), Kind::Resumed, Cause::Operator)]);
     }
@@ -122,17 +129,20 @@ fn down_by_the_operator_is_a_failover_and_drain_is_none() {
     let mut rig = Rig::up(2);
     rig.admin(A, Admin::Drain).unwrap();
     assert_eq!(rig.selected(), [(Some(A), Some(B), Kind::Handover, Cause::Operator)]);
-    assert_eq!(rig.standing(A), (Standing::Kept, 0));
+    assert_eq!((rig.standing(A), rig.bond(A)), (Standing::Kept, (1, 1)));
     rig.admin(A, Admin::Auto).unwrap();
     assert_eq!(rig.selected(), [(Some(B), Some(A), Kind::Failback, Cause::Operator)]);
     rig.admin(A, Admin::Down).unwrap();
     assert_eq!(rig.selected(), [(Some(A), Some(B), Kind::Failover, Cause::Operator)]);
-    assert_eq!(rig.standing(A), (Standing::Left, 1));
+    assert_eq!((rig.standing(A), rig.bond(A)), (Standing::Left, (2, 1)));
     assert_eq!(rig.state(A), State::Up, "still probed");
+    assert!(rig.wans.get(A).holds, "TCP goes on for now");
+    rig.run(2_001);
+    assert_eq!((rig.bond(A), rig.wans.get(A).holds), ((2, 2), false));
     rig.admin(A, Admin::Drain).unwrap();
-    assert_eq!(rig.standing(A), (Standing::Kept, 1));
+    assert_eq!((rig.standing(A), rig.bond(A)), (Standing::Kept, (2, 2)));
     rig.link(A, false);
-    assert_eq!(rig.standing(A), (Standing::Left, 2), "drained, then really down");
+    assert_eq!((rig.standing(A), rig.bond(A)), (Standing::Left, (3, 2)), "drained, then really down");
     assert_eq!(rig.selected(), []);
 }
 
