@@ -84,6 +84,7 @@ fn view() -> Option<Arc<View>> {
         icmp: IcmpPolicy { errors_per_second: 1000, time_exceeded: true },
         places: Places::default(),
         lent: Arc::default(),
+        probing: Arc::default(),
     };
     Some(Arc::new(view.indexed()))
 }

@@ -13,6 +13,7 @@ use turnout::manage::probes::names::Resolver;
 use turnout::manage::probes::{Ask, Host, Output, Probes, TargetSpec, WanProbes, Way};
 use turnout::path::answers::OWN_PORTS;
 use turnout::sim::internet::{Server, Service};
+use turnout::wan::BfdSays;
 
 const S1: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
 const S2: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 2);
@@ -514,7 +515,7 @@ fn a_bfd_session_comes_up_outlives_a_stall_and_ends_when_the_neighbour_falls_sil
     }
     site.send("isp1", &bfd(1, 0, 100));
     site.send("isp1", &bfd(2, mine, 100));
-    assert_eq!(site.outcomes(), [Output::Bfd(WanId(0), Ok(()))]);
+    assert_eq!(site.outcomes(), [Output::Bfd(WanId(0), BfdSays::Up)]);
     site.send("isp1", &bfd(3, mine, 100));
     // Time passes for the workers only: what is repeated goes on being said.
     let fast = bfd_sent(&mut site, 1000, false);
@@ -525,7 +526,7 @@ fn a_bfd_session_comes_up_outlives_a_stall_and_ends_when_the_neighbour_falls_sil
     site.run_ms(299);
     assert_eq!(site.outcomes(), []);
     site.run_ms(2);
-    assert_eq!(site.outcomes(), [Output::Bfd(WanId(0), Err("neighbour silent".into()))]);
+    assert_eq!(site.outcomes(), [Output::Bfd(WanId(0), BfdSays::Lost)]);
     site.take_all();
     let slow = bfd_sent(&mut site, 5_000, true);
     assert!((5..=8).contains(&slow.len()) && slow.iter().all(|(_, state, _)| *state == 1), "{slow:?}");

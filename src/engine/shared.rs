@@ -92,6 +92,12 @@ impl Shared {
         }
     }
 
+    /// Packets that an interface has received and sent.
+    pub fn packets(&self, iface: usize) -> [u64; 2] {
+        let of = |cell: usize| self.traffic.get(iface).map_or(0, |cells| cells[cell].load(Relaxed));
+        [of(0), of(2)]
+    }
+
     /// A copy.
     pub fn read(&self) -> Snapshot {
         let mut snapshot = Snapshot::default();

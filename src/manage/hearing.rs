@@ -22,6 +22,9 @@ impl Manager {
                 self.neighbors(now, |book, out| book.resolve(now, iface, ip, &mut |e| out.push(e)));
             }
             ToManager::Notice(Notice::Heard { iface, ip, mac, reply, at }) => {
+                if let Some(wan) = self.view.ifaces.get(iface.index()).and_then(|port| port.wan) {
+                    self.own_frame(wan, false);
+                }
                 self.neighbors(now, |book, out| book.heard(now, iface, ip, mac, &mut |e| out.push(e)));
                 let probed = self.view.wans.iter().position(|w| w.iface == iface && w.gateway == ip);
                 if let Some(wan) = probed.filter(|_| reply) {
@@ -144,6 +147,9 @@ impl Manager {
     }
 
     pub(super) fn send(&mut self, iface: IfaceId, frame: [u8; PROBE_LEN], probe: Option<(WanId, u64)>) {
+        if let Some(wan) = self.view.ifaces.get(iface.index()).and_then(|port| port.wan) {
+            self.own_frame(wan, true);
+        }
         // Should the ring be full, the frame is lost like one on the wire.
         if let Some(lane) = self.lanes.first_mut() {
             let _ = lane.end.to_worker.push(ToWorker::Send { iface, frame, probe });

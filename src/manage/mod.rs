@@ -134,6 +134,8 @@ pub struct Manager {
     /// For want of what flows were refused lately, and when that was told.
     refused: Vec<(DropReason, Nanos)>,
     groups: Groups,
+    /// By `WanId`
+    lines: Vec<probing::Line>,
     stories: why::Stories,
     writers: Vec<Writing>,
     journal: Option<Journal>,
@@ -188,6 +190,7 @@ impl Manager {
             odd_told: Vec::new(),
             refused: Vec::new(),
             groups,
+            lines: vec![probing::Line::default(); view.wans.len()],
             stories: why::Stories::default(),
             writers: Vec::new(),
             journal: None,
@@ -237,6 +240,7 @@ impl Manager {
         }
         self.hear_frames(now);
         self.reports(now);
+        self.sense(now);
         if now >= self.wans.next_deadline() {
             self.input(now, Input::Tick);
         }

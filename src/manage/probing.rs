@@ -7,19 +7,29 @@ use std::sync::Arc;
 use serde_json::json;
 
 use super::probes::names::Resolver;
-use super::probes::{Output, Probes, WanProbes, Way, bfd};
+use super::probes::{Output, Probes, WanProbes, Way};
 use super::{Manager, neighbors};
 use crate::base::{Nanos, WanId};
 use crate::engine::ToWorker;
 use crate::engine::frames::{Outgoing, Repeat, WholeFrame};
 use crate::path::View;
 use crate::path::answers::Probing;
-use crate::wan::{BfdSays, Input, Probe};
+use crate::wan::{Input, Probe, Sensor};
 
 /// In the tag of a frame: it probes the gateway, by ARP. What else is in it are its target and round.
 pub(super) const GATEWAY: u64 = 1 << 63;
 /// What came out and was not taken is forgotten beyond this, the oldest first.
 const OUTCOMES: usize = 1024;
+
+/// A WAN's traffic.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Line {
+    sensor: Sensor,
+    /// Frames of the router itself, received and sent
+    own: [u64; 2],
+    /// Frames of users, received and sent
+    users: [u64; 2],
+}
 
 /// The probes, and what came out of them.
 #[derive(Debug, Default)]
@@ -78,10 +88,41 @@ impl Manager {
             // What is there now and no more, as with messages.
             for _ in 0..self.lanes[lane].end.frames.from_worker.slots() {
                 let Ok(came) = self.lanes[lane].end.frames.from_worker.pop() else { break };
+                self.own_frame(came.wan, false);
                 self.probes(|p, _, out| p.heard(now, came.wan, came.frame.bytes(), came.at, out), now);
             }
         }
         self.probes(|probes, ways, out| probes.tick(now, ways, out), now);
+    }
+
+    /// Looks whether a busy WAN has fallen silent: by what came in and went out there that was not the router's own.
+    pub(super) fn sense(&mut self, now: Nanos) {
+        for at in 0..self.lines.len() {
+            // BFD tells sooner, and its packets, which the workers send by themselves, are not told apart here.
+            if !self.config.wans.get(at).is_some_and(|health| health.passive && !health.bfd) {
+                continue;
+            }
+            let iface = self.view.wans[at].iface.index();
+            let (mut received, mut sent) = (0, 0);
+            for lane in &self.lanes {
+                let [rx, tx] = lane.end.shared.packets(iface);
+                (received, sent) = (received + rx, sent + tx);
+            }
+            let line = &mut self.lines[at];
+            // Workers show their counts every ms, and what the router sends is known before it is counted.
+            line.users[0] = line.users[0].max(received.saturating_sub(line.own[0]));
+            line.users[1] = line.users[1].max(sent.saturating_sub(line.own[1]));
+            if line.sensor.feed(now, line.users[0], line.users[1]) {
+                self.input(now, Input::Silence { wan: WanId(at as u8) });
+            }
+        }
+    }
+
+    /// A frame that came in by a WAN, or is to be sent there, is no user's.
+    pub(super) fn own_frame(&mut self, wan: WanId, sent: bool) {
+        if let Some(line) = self.lines.get_mut(wan.index()) {
+            line.own[usize::from(sent)] += 1;
+        }
     }
 
     /// A frame of a target's probe has left.
@@ -111,6 +152,7 @@ impl Manager {
     fn output(&mut self, now: Nanos, output: Output) {
         match output {
             Output::Send(wan, frame, tag) => {
+                self.own_frame(wan, true);
                 let iface = self.view.wans.get(wan.index()).map(|link| link.iface);
                 let lane = self.lanes.first_mut();
                 if let (Some(iface), Some(lane), Some(frame)) = (iface, lane, WholeFrame::new(&frame)) {
@@ -160,17 +202,10 @@ impl Manager {
                 self.probed.said.insert((*wan, *target), why.clone());
                 return;
             }
-            Output::Bfd(wan, state) => {
-                let fields = json!({
-                    "wan": self.wan_name(*wan), "up": state.is_ok(), "reason": state.as_ref().err(),
-                });
+            Output::Bfd(wan, says) => {
+                let fields = json!({ "wan": self.wan_name(*wan), "session": says });
                 self.event(now, "bfd", fields);
-                let says = match state {
-                    Ok(()) => BfdSays::Up,
-                    Err(why) if why == bfd::WITHDRAWN => BfdSays::Withdrawn,
-                    Err(_) => BfdSays::Lost,
-                };
-                Input::Bfd { wan: *wan, says }
+                Input::Bfd { wan: *wan, says: *says }
             }
             _ => return,
         };

@@ -60,7 +60,7 @@ impl Wan {
         *self = Wan::new(id, health, book, now);
         (self.status, self.link_since, self.gateway_ok) = (status, link_since, gateway_ok);
         (self.status.misses, self.status.bad_rounds, self.status.successes) = (0, 0, 0);
-        (self.status.flaps, self.status.blamed, self.status.confirming) = (flaps, false, false);
+        (self.status.flaps, self.status.confirming) = (flaps, false);
         if self.status.link == Some(false) {
             self.gateway.stop();
             self.targets.stop();

@@ -4,6 +4,7 @@ use std::net::Ipv4Addr;
 
 use super::bfd::Bfd;
 use crate::base::{Mac, Nanos, WanId};
+use crate::wan::BfdSays;
 
 /// Where a target is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -100,8 +101,8 @@ pub enum Output {
     Unresolved(WanId, u8, u32, String),
     /// BFD: what a worker is to send from now on, how often, and how much of that time in percent at most; or nothing more.
     Repeat(WanId, Option<(Vec<u8>, Nanos, u8)>),
-    /// BFD: the session is up, or it is not any more and why.
-    Bfd(WanId, Result<(), String>),
+    /// BFD: what has become of the session.
+    Bfd(WanId, BfdSays),
     /// What may come back has changed: `Probes::probing` is to be published.
     Probing,
 }

@@ -71,7 +71,7 @@ impl Wan {
         let Some(side) = self.bfd.as_mut().filter(|side| side.session.config().peer == from) else { return };
         for act in side.session.heard(data, at) {
             match act {
-                Act::Session(state) => out(Output::Bfd(id, state.map_err(str::to_owned))),
+                Act::Says(says) => out(Output::Bfd(id, says)),
                 Act::Answer(answer) => {
                     if let Some((way, mac)) =
                         side.said.as_ref().and_then(|(way, ..)| Some((way, way.next_mac?)))
@@ -94,9 +94,11 @@ impl Wan {
         out: &mut dyn FnMut(Output),
     ) {
         let Some(side) = &mut self.bfd else { return };
-        if let Some(Act::Session(state)) = side.session.tick(now) {
-            out(Output::Bfd(id, state.map_err(str::to_owned)));
-            side.due = now;
+        for act in side.session.tick(now) {
+            if let Act::Says(says) = act {
+                out(Output::Bfd(id, says));
+                side.due = now;
+            }
         }
         if now < side.due {
             return;
