@@ -22,7 +22,7 @@ fn serve<T: Send + 'static>(
     control: &mut Control,
     clients: impl FnOnce() -> T + Send + 'static,
 ) -> T {
-    let questions = control.listen().unwrap();
+    let questions = control.listen(std::path::Path::new("/nonexistent")).unwrap();
     let (done, result) = mpsc::channel();
     thread::spawn(move || done.send(clients()));
     loop {
