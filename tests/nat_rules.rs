@@ -222,7 +222,7 @@ fn tcp_shares_ports_among_remotes_when_nine_in_ten_are_used_and_every_flow_is_to
         assert_eq!((link.as_str(), seen.dst()), ("isp1", flow(n).1));
         assert_eq!(flows.insert((seen.src(), seen.dst()), n), None, "two flows with the same four ends");
     }
-    assert_eq!(flows.len(), 80_000, "an address has 64512 ports");
+    assert_eq!(flows.len(), 80_000, "an address has some 64 450 ports");
     let shared = site.moved("sessions_shared");
     assert!((21_000..23_000).contains(&shared), "{shared}");
     for ((x, dst), n) in flows.iter().step_by(41) {

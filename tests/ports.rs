@@ -14,8 +14,8 @@ use turnout::engine::steer::Steer;
 use turnout::table::lent::PoolId;
 use turnout::wire::protocol;
 
-/// From 1024 on.
-const PORTS: usize = 64_512;
+/// From 1024 on, without those of the router's own probes.
+const PORTS: usize = 64_512 - 65;
 /// UDP on the address of isp1.
 const POOL: PoolId = PoolId { wan: WanId(0), address: 0, protocol: protocol::UDP };
 /// Of the flows that are opened.
@@ -109,7 +109,8 @@ fn fill(site: &mut Site, hosts: &[Ipv4Addr]) -> BTreeMap<End, End> {
     let mut given = BTreeMap::new();
     let workers = site.lcores().len();
     for (n, host) in hosts.iter().enumerate() {
-        let mut ends: Vec<End> = (0..63).map(|port| (*host, 10_000 + port)).collect();
+        let left = PORTS - given.len();
+        let mut ends: Vec<End> = (0..63).take(left).map(|port| (*host, 10_000 + port)).collect();
         site.use_queue(n % workers);
         // The last ports are everywhere: a host that is refused tries again.
         for round in 0..400 {

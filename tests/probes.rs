@@ -199,6 +199,22 @@ fn connections_are_reset_when_they_are_judged_and_what_comes_after_as_well() {
 }
 
 #[test]
+fn a_dead_server_takes_no_room_from_others() {
+    let mut site = site(1, &[at(S2, Ask::Tcp { port: 443 }), at(S1, Ask::Tcp { port: 443 })]);
+    site.serve("isp1", S2, Server { dead: true, ..server() });
+    for round in 0..200 {
+        site.ask_target(0, 0, round);
+        site.ask_target(0, 1, round);
+        let outcomes = site.outcomes();
+        assert!(outcomes.contains(&reply(1, round, site.now())), "{round}: {outcomes:?}");
+        let lost: Vec<Output> = outcomes.into_iter().filter(|o| matches!(o, Output::Failed(..))).collect();
+        assert!(lost.len() <= 1 && (round < 63 || lost.len() == 1), "{round}: {lost:?}");
+        site.run_ms(1);
+    }
+    site.finish(&[]).unwrap();
+}
+
+#[test]
 fn every_probe_leaves_by_the_wan_that_it_judges() {
     // The targets are behind an inside router, on the LAN, and on the other WAN's link.
     let profile = format!("{DUAL_WAN}routes: [{{ to: 192.0.2.0/24, via: 192.168.10.10 }}]\n");

@@ -17,8 +17,8 @@ use crate::wire::{be16, be32, protocol, put16, udp};
 
 /// Ports that each host uses, as in FD.io CSIT's NAT44 tests.
 const PORTS_PER_HOST: u32 = 63;
-/// External ports of one address, 1024 to 65535: so many inside endpoints, then further remotes.
-const ENDPOINTS: u32 = 64_512;
+/// So many inside endpoints, then further remotes: 1022 hosts, for which one address has ports (64 447 of UDP).
+const ENDPOINTS: u32 = 1022 * PORTS_PER_HOST;
 const FIRST_HOST: u32 = 0x0a00_0100;
 const FIRST_PORT: u16 = 10_000;
 const FIRST_REMOTE: u32 = 0x0909_0000;

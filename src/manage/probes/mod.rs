@@ -129,6 +129,7 @@ impl Probes {
             out(Output::Failed(id, target, old, why));
         }
         let tag = Some(tag(target, round));
+        let mut given_up = None;
         let sign = match &asked.spec().ask {
             Ask::Icmp => {
                 let cookie = self.rng.random();
@@ -153,19 +154,23 @@ impl Probes {
                 }
                 let seed = self.rng.random();
                 let stack = wan.stack.get_or_insert_with(|| Stack::new(&way, seed, now));
+                let mut frames = Vec::new();
+                if let Some(old) = stack.in_the_way() {
+                    given_up = Some((old, stack.end(old)));
+                    stack.turn(now, &mut frames);
+                    frames.drain(..).for_each(|frame| out(Output::Send(id, frame, None)));
+                }
                 let first = wan.next_port;
                 let next =
                     |port: &u16| Some(if port == OWN_PORTS.end() { *OWN_PORTS.start() } else { port + 1 });
                 let mut ports = std::iter::successors(Some(first), next).take(OWN_PORTS.len());
-                let free = ports.find(|port| !stack.uses(*port)).filter(|_| stack.has_room());
-                let opened = free.is_some_and(|own| {
+                let opened = ports.find(|port| !stack.uses(*port)).is_some_and(|own| {
                     wan.next_port = next(&own).unwrap_or(own);
                     stack.open((target, round), own, (to, *port), mac, page)
                 });
                 if !opened {
                     return out(Output::Failed(id, target, round, "no room for another connection".into()));
                 }
-                let mut frames = Vec::new();
                 stack.turn(now, &mut frames);
                 let mut tag = tag;
                 frames.into_iter().for_each(|frame| out(Output::Send(id, frame, tag.take())));
@@ -173,6 +178,11 @@ impl Probes {
             }
         };
         asked.asked(round, now, to, way.src, sign);
+        if let Some(((target, round), far)) = given_up
+            && wan.targets.get_mut(usize::from(target)).is_some_and(|asked| asked.connection(round))
+        {
+            out(Output::Failed(id, target, round, far.into()));
+        }
     }
 
     /// A frame with this tag has left.

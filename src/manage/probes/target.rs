@@ -9,8 +9,8 @@ use crate::base::Nanos;
 use crate::wire::icmp::kind;
 use crate::wire::{dns, protocol};
 
-/// Probes of one target that are under way, at most.
-const UNDER_WAY: usize = 8;
+/// Probes of one target that are under way, at most: a timeout is no longer than so many rounds.
+const UNDER_WAY: usize = 64;
 
 /// By what the answer is known.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,7 +53,7 @@ impl Target {
             Host::Address(ip) => Ok(*ip),
             Host::Name(name) => Err(format!("{name} has no address yet")),
         };
-        Target { spec, address, asked: VecDeque::with_capacity(UNDER_WAY) }
+        Target { spec, address, asked: VecDeque::new() }
     }
 
     pub(super) fn spec(&self) -> &TargetSpec {

@@ -17,8 +17,8 @@ use super::packets::wrapped;
 use crate::base::{Mac, Nanos};
 use crate::wire::{be16, be32};
 
-/// Connections at a time.
-pub(super) const MOST: usize = 32;
+/// Connections at a time: as many as there are ports.
+const MOST: usize = 64;
 /// Bytes of an answer that may come before its status line ends.
 const HEADER: usize = 4096;
 /// Rounds of the stack in one call.
@@ -148,9 +148,10 @@ impl Stack {
         self.connections.iter().any(|c| c.port == port)
     }
 
-    /// Whether there is room for one more.
-    pub(super) fn has_room(&self) -> bool {
-        self.connections.len() < MOST
+    /// Whose connection has to make room for another one: the oldest one's.
+    pub(super) fn in_the_way(&self) -> Option<Whose> {
+        let oldest = self.connections.first().map(|c| c.whose);
+        oldest.filter(|_| self.connections.len() >= MOST)
     }
 
     /// Opens a connection from `port`. False: the stack will not.
