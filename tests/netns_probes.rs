@@ -16,7 +16,7 @@ use netns::{Service, Site, eventually};
 use serde_json::Value;
 use turnout::base::Nanos;
 use turnout::demo::clock;
-use turnout::demo::lab::{Fault, INTERNET, ISP_PORT, WAN1, WAN2};
+use turnout::demo::lab::{Fault, INTERNET, ISP_PORT, Lab, WAN1, WAN2};
 
 const SOON: Duration = Duration::from_secs(4);
 
@@ -198,20 +198,20 @@ fn the_same_targets_dead_everywhere_are_to_blame() {
     let health = TARGETS.replace("[1.1.1.1, 9.9.9.9, 8.8.8.8]", "[1.1.1.1, 8.8.8.8]");
     let Some((site, _servers, stream)) = streaming(&scene(&health, "")) else { return };
     let (seq, at) = (site.seq(), clock::now());
-    let each = |deed: fn(&turnout::demo::lab::Lab, &str, Fault)| {
+    let each = |deed: fn(&Lab, &str, Fault) -> Nanos| {
         let faults = [Fault::DeadTarget(INTERNET[1]), Fault::DeadTarget(INTERNET[2])];
         // At once on both lines, as a target that dies is.
         std::thread::scope(|s| {
             for isp in ["isp1", "isp2"] {
                 let lab = &site.lab;
-                s.spawn(move || faults.into_iter().for_each(|fault| deed(lab, isp, fault)));
+                s.spawn(move || faults.map(|fault| deed(lab, isp, fault)));
             }
         });
     };
-    each(|lab, isp, fault| drop(lab.fault(isp, fault).unwrap()));
+    each(|lab, isp, fault| lab.fault(isp, fault).unwrap());
     site.event_after(seq, "targets_blamed", SOON);
     std::thread::sleep(Duration::from_secs(2));
-    each(|lab, isp, fault| drop(lab.mend(isp, fault).unwrap()));
+    each(|lab, isp, fault| lab.mend(isp, fault).unwrap());
     std::thread::sleep(Duration::from_secs(1));
     let told: Vec<Value> =
         changes(&site, seq).into_iter().filter(|e| e["kind"] != "targets_blamed").collect();
@@ -295,10 +295,10 @@ fn every_probe_leaves_by_its_own_wan_with_its_own_address() {
     let _http = page(site.host("inet"), INTERNET[1], "204 No Content", "");
     settles(&site);
     // Whichever carries: with both well, with the first left, with its line silent.
-    let deeds: [fn(&Site); 3] = [
-        |_| {},
-        |site| drop(site.lab.fault("isp1", Fault::DeadInternet).unwrap()),
-        |site| drop(site.lab.mend("isp1", Fault::DeadInternet).unwrap()),
+    let deeds: [fn(&Site) -> Nanos; 3] = [
+        |_| clock::now(),
+        |site| site.lab.fault("isp1", Fault::DeadInternet).unwrap(),
+        |site| site.lab.mend("isp1", Fault::DeadInternet).unwrap(),
     ];
     for (round, deed) in deeds.into_iter().enumerate() {
         deed(&site);
