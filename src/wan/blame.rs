@@ -1,9 +1,9 @@
 //! Targets that die for all WANs at the same time: they are to blame, not the WANs.
 //!
 //! Asked when a WAN is about to go down for its targets. Its witnesses are the other WANs that are up, with a link and
-//! a gateway that answers, and share a target with it that counts. If no shared target has answered the WAN or a
-//! witness since the first bad round, and all fell silent within two rounds of each other, the targets are blamed: they do not
-//! count until one of them answers somewhere. One witness that hears a shared target acquits them: then the WAN is dead. A
+//! a gateway that answers, and share with it a target that counts and does not answer. If none of these has answered
+//! a witness since, and all fell silent within two rounds of each other, the WAN's silent targets are blamed: they do not
+//! count until one WAN hears them again. One witness that hears one of them acquits them: then the WAN is dead. A
 //! witness that has only just asked is waited for.
 
 use serde::{Deserialize, Serialize};
@@ -25,18 +25,15 @@ pub(super) enum Verdict {
 
 /// Judges `accused`, of which too many rounds in a row were bad.
 pub(super) fn judge(accused: &Wan, wans: &[Wan], book: &Book) -> Verdict {
-    let mut dead = Vec::new();
-    let mut open = false;
-    let mut witnesses = 0;
     if !accused.gateway_answers() {
         return Verdict::Wan;
     }
+    let mut dead: Vec<usize> = silent(accused, book).collect();
+    let (mut open, mut witnesses) = (false, 0);
     for witness in wans.iter().filter(|wan| wan.id != accused.id && is_fit(wan)) {
-        let shared = || {
-            witness.targets.ids().filter(|id| book.counts(*id) && accused.targets.ids().any(|own| own == *id))
-        };
         let near = Nanos(accused.spacing().max(witness.spacing()).0.saturating_mul(2));
-        for id in shared() {
+        let before = witnesses;
+        for id in silent(accused, book).filter(|id| witness.targets.ids().any(|own| own == *id)) {
             let (Some((here, _)), Some((there, lost))) = (accused.targets.dry(id), witness.targets.dry(id))
             else {
                 return Verdict::Wan;
@@ -45,9 +42,9 @@ pub(super) fn judge(accused: &Wan, wans: &[Wan], book: &Book) -> Verdict {
                 return Verdict::Wan;
             }
             open |= lost == 0;
-        }
-        if shared().next().is_some() {
             witnesses += 1;
+        }
+        if witnesses > before && witness.by_targets.bad > 0 {
             dead.extend(silent(witness, book));
         }
     }
@@ -55,7 +52,6 @@ pub(super) fn judge(accused: &Wan, wans: &[Wan], book: &Book) -> Verdict {
         0 => Verdict::Wan,
         _ if open => Verdict::Open,
         _ => {
-            dead.extend(silent(accused, book));
             dead.sort_unstable();
             dead.dedup();
             Verdict::Targets(dead)

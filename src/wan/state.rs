@@ -144,7 +144,9 @@ impl Wan {
     }
 
     fn judge_quality(&mut self, now: Nanos, book: &Book, out: &mut impl FnMut(Effect)) {
-        let Some(limits) = self.health.degraded.filter(|_| self.status.state.is_up()) else { return };
+        // what is about to be judged dead is not judged bad
+        let judged = self.status.state.is_up() && !self.failing(book);
+        let Some(limits) = self.health.degraded.filter(|_| judged) else { return };
         let targets = quality::best(self.targets.measures(book, now));
         let by_targets = self.by_targets(book);
         let measure = if by_targets { targets } else { self.gateway.meter.read(now) };
