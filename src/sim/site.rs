@@ -22,7 +22,7 @@ use crate::profile;
 use crate::table::hash::HashKey;
 use crate::table::neighbors::Neighbors;
 
-/// A LAN and two WANs, as in the shortest profile that routes.
+/// A LAN and two WANs, as in the shortest profile that routes, but impatient: failback and resets come at once.
 pub const DUAL_WAN: &str = "version: 1
 interfaces:
   lan:  { port: \"linux:lan0\", addresses: [192.168.10.1/24] }
@@ -30,6 +30,8 @@ interfaces:
   isp2: { port: \"linux:isp2\", addresses: [198.51.100.2/29], gateway: 198.51.100.1 }
 wans: [isp1, isp2]
 engine: { sessions: 4096 }
+groups: { default: { failback: { after: 0s }, when_none_fit: unreachable } }
+on_failover: { tcp: { reset_after: 0s } }
 ";
 
 /// Counters that move in every run and say nothing about a test.
