@@ -60,6 +60,30 @@ impl Stick {
     }
 }
 
+impl Host {
+    #[inline(always)]
+    fn stick(&mut self, m: &Mapping, up: &Uplinks) {
+        let [first, second] = &mut self.sticks;
+        if first.is_of(m) && first.mappings > 0 && m.pin == 0 {
+            first.mappings += 1;
+        } else if m.sticks() {
+            stick_anew(first, second, m, up);
+        }
+    }
+}
+
+#[inline(never)]
+fn stick_anew(first: &mut Stick, second: &mut Stick, m: &Mapping, up: &Uplinks) {
+    let new = Stick { mappings: 1, group: m.group, wan: m.wan.0, epoch: m.epoch };
+    match (second.is_of(m) && second.mappings > 0, first.stands(up), second.stands(up)) {
+        (true, ..) => second.mappings += 1,
+        (_, false, _) => *first = new,
+        (_, _, false) => *second = new,
+        // Nobody remembers that.
+        _ => {}
+    }
+}
+
 impl Default for Host {
     fn default() -> Host {
         Host {
@@ -77,6 +101,17 @@ impl Default for Host {
 pub(super) struct Hosts {
     hosts: Slab<Host>,
     index: Index,
+}
+
+/// As `Hosts::choose`, for a host that has something elsewhere than where its group goes.
+#[inline(never)]
+fn stuck(sticks: &[Stick; 2], chosen: Option<WanId>, group: u8, up: &Uplinks) -> Option<WanId> {
+    let standing = || sticks.iter().filter(|stick| stick.group == group && stick.stands(up));
+    if standing().any(|stick| Some(WanId(stick.wan)) == chosen) {
+        return chosen;
+    }
+    let takes = |wan: &WanId| up.get(*wan).is_some_and(|uplink| uplink.takes && uplink.fit);
+    standing().map(|stick| WanId(stick.wan)).find(takes).or(chosen)
 }
 
 impl Hosts {
@@ -115,33 +150,29 @@ impl Hosts {
         if slot == NONE {
             return chosen;
         }
-        let mut stuck = None;
-        for stick in &self.hosts.get(slot).sticks {
-            let wan = WanId(stick.wan);
-            if stick.mappings > 0 && stick.group == group && Some(wan) != chosen {
-                let takes = up.get(wan).is_some_and(|uplink| uplink.takes && uplink.fit);
-                stuck = stuck.or(Some(wan).filter(|_| takes && stick.stands(up)));
-            } else if stick.stands(up) && stick.group == group {
-                return chosen;
-            }
-        }
-        stuck.or(chosen)
+        let sticks = &self.hosts.get(slot).sticks;
+        let [first, second] = sticks;
+        let wan = chosen.map_or(u8::MAX, |wan| wan.0);
+        // Nearly always it is in one place, or in none.
+        let here = (first.mappings == 0) | (first.wan == wan) && second.mappings == 0;
+        if here { chosen } else { stuck(sticks, chosen, group, up) }
     }
 
-    /// A mapping of a host was made or moved to where it is: the host sticks to that.
+    /// A mapping of a host was made: it has a port more, of a class, and has used up what `may_spend` has given.
     #[inline(always)]
-    pub(super) fn stick(&mut self, m: &Mapping, up: &Uplinks) {
-        if m.host == NONE || !m.sticks() {
-            return;
+    pub(super) fn mapped(&mut self, m: &Mapping, class: usize, spent: Nanos, up: &Uplinks) {
+        if m.host != NONE {
+            let host = self.hosts.get_mut(m.host);
+            host.ports[class % CLASSES] += 1;
+            host.spent = spent;
+            host.stick(m, up);
         }
-        let sticks = &mut self.hosts.get_mut(m.host).sticks;
-        let known = sticks.iter().position(|stick| stick.is_of(m) && stick.mappings > 0);
-        match known.or_else(|| sticks.iter().position(|stick| !stick.stands(up))) {
-            Some(at) if known.is_some() => sticks[at].mappings += 1,
-            Some(at) => {
-                sticks[at] = Stick { mappings: 1, group: m.group, wan: m.wan.0, epoch: m.epoch };
-            }
-            None => {}
+    }
+
+    /// A mapping of a host was moved to where it is: the host sticks to that.
+    pub(super) fn stick(&mut self, m: &Mapping, up: &Uplinks) {
+        if m.host != NONE {
+            self.hosts.get_mut(m.host).stick(m, up);
         }
     }
 
@@ -227,7 +258,7 @@ impl Hosts {
     ///
     /// # Errors
     /// It may not.
-    #[inline]
+    #[inline(always)]
     pub(super) fn may_open(
         &self,
         slot: u32,
@@ -243,7 +274,7 @@ impl Hosts {
     ///
     /// # Errors
     /// It has enough of them.
-    #[inline]
+    #[inline(always)]
     pub(super) fn may_map(
         &self,
         slot: u32,
@@ -262,7 +293,7 @@ impl Hosts {
     ///
     /// # Errors
     /// It does not.
-    #[inline]
+    #[inline(always)]
     pub(super) fn may_spend(&self, slot: u32, per_second: u32, now: Nanos) -> Result<Nanos, DropReason> {
         if slot == NONE {
             return Ok(now);

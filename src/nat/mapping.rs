@@ -96,7 +96,25 @@ impl Default for Mapping {
     }
 }
 
+/// Where a mapping is put.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Place {
+    pub(super) outside: Ipv4Addr,
+    pub(super) outside_port: u16,
+    pub(super) address: u16,
+    pub(super) wan: WanId,
+    pub(super) epoch: u8,
+    pub(super) tcp: u8,
+}
+
 impl Mapping {
+    /// Puts it somewhere.
+    #[inline(always)]
+    pub(super) fn put(&mut self, place: &Place) {
+        (self.outside, self.outside_port, self.address) = (place.outside, place.outside_port, place.address);
+        (self.wan, self.epoch, self.tcp) = (place.wan, place.epoch, place.tcp);
+    }
+
     /// The key by which new flows from inside find it.
     #[inline(always)]
     pub fn key(&self) -> Key {

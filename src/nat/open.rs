@@ -10,7 +10,6 @@ use super::log::What;
 use super::mapping::Course;
 use super::rules::{Action, Midstream};
 use super::session::{Ends, Kind, NONE, Root, Session};
-use super::standing::Standing;
 use super::statics::Way;
 use super::timeouts::tick;
 use super::uplinks::LEFT;
@@ -104,10 +103,23 @@ impl Nat {
         if self.settle(slot, env)? {
             return self.on_mapping(t, slot, hash, env);
         }
-        // Not before: if it fails nothing has changed.
-        let opened = self.masquerade_anew(t, course, (hash, mapping_hash), env)?;
+        self.succeed(t, course, (slot, key), (hash, mapping_hash), env)
+    }
+
+    /// A new mapping takes the place of one that serves no new flow, as far as these are concerned.
+    #[cold]
+    fn succeed(
+        &mut self,
+        t: &Tuple,
+        course: Course,
+        (old, key): (u32, Key),
+        hashes: (u64, u64),
+        env: &mut Env<'_>,
+    ) -> Result<u32, DropReason> {
+        let opened = self.masquerade_anew(t, course, hashes, env)?;
+        // Not before: if that fails nothing has changed.
         if self.roots[opened as usize].mapping != NONE {
-            self.orphan(slot, key, mapping_hash);
+            self.orphan(old, key, hashes.1);
         }
         Ok(opened)
     }
@@ -150,7 +162,8 @@ impl Nat {
                     host: mapping.host,
                     ..Root::default()
                 };
-                if self.standing(&mapping, env.up) != Standing::Firm {
+                let bond = env.up.bond(mapping.group, mapping.wan);
+                if bond.is_none_or(|bond| bond.epoch != mapping.epoch) {
                     env.counters.add(Stat::MappingsOnLeftWan, 1);
                 }
                 self.add_session(session, hash, root, env)

@@ -4,7 +4,7 @@ use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use super::log::What;
-use super::mapping::{Course, Mapping};
+use super::mapping::{Course, Mapping, Place};
 use super::session::Key;
 use super::standing::Standing;
 use super::{ALL_PORTS, Env, Nat, NatConfig, PortSlice, Reserved, Uplinks};
@@ -113,27 +113,29 @@ impl Nat {
     fn resettle(&mut self, slot: u32, env: &mut Env<'_>) -> Result<(), DropReason> {
         let old = *self.mappings.get(slot);
         let wan = self.choose(old.host, old.inside, old.course(), env.up);
-        let new = self.place(slot, old, wan, env)?;
+        let place = self.place(slot, &old, wan, env)?;
         self.release_port(&old, false, env.now);
-        *self.mappings.get_mut(slot) = new;
         self.hosts.unstick(&old);
-        self.hosts.stick(&new, env.up);
+        let new = self.mappings.get_mut(slot);
+        new.put(&place);
+        self.hosts.stick(new, env.up);
+        let new = *new;
         self.log_mapping(What::Deleted { moved: true }, &old, env.now, env.counters);
         self.log_mapping(What::Created { moved: true }, &new, env.now, env.counters);
         env.counters.add(Stat::MappingsMoved, 1);
         Ok(())
     }
 
-    /// Gives a mapping its WAN and a port there. A host keeps to one address of a WAN (RFC 4787 REQ-2): when that has no port
-    /// left it is refused, and not put onto another one (RFC 7857 section 4).
+    /// Finds a place on a WAN for a mapping, and a port there. A host keeps to one address of a WAN (RFC 4787 REQ-2): when that has no
+    /// port left it is refused, and not put onto another one (RFC 7857 section 4).
     #[inline(always)]
     fn place(
         &mut self,
         slot: u32,
-        mapping: Mapping,
+        mapping: &Mapping,
         wan: Option<WanId>,
-        env: &mut Env<'_>,
-    ) -> Result<Mapping, DropReason> {
+        env: &Env<'_>,
+    ) -> Result<Place, DropReason> {
         let wan = wan.ok_or(DropReason::WanNone)?;
         let bond = env.up.bond(mapping.group, wan).ok_or(DropReason::WanNone)?;
         let uplink = env.up.get(wan).filter(|u| u.fit).ok_or(DropReason::WanDown)?;
@@ -142,15 +144,14 @@ impl Nat {
         let n = pools.len().min(uplink.addresses.len());
         let at = address_of(&self.key, mapping.inside, n);
         let mut pool = pools.pool(at).filter(|_| n > 0).ok_or(DropReason::NatPortsExhausted)?;
+        let outside = uplink.addresses.get(at).ok_or(DropReason::NatPortsExhausted)?;
         let drawn = pool.draw(&mut self.rng, env.now, mapping.inside_port, slot);
         if pool.free() < self.lots.low {
             let id = PoolId { wan, address: at as u16, protocol: mapping.protocol };
             self.lots.runs_low(id, &pool, env.now);
         }
         let outside_port = drawn.ok_or(DropReason::NatPortsExhausted)?;
-        let outside = uplink.addresses.get(at).ok_or(DropReason::NatPortsExhausted)?;
-        let (address, epoch, tcp) = (at as u16, bond.epoch, bond.tcp);
-        Ok(Mapping { outside, outside_port, address, wan, epoch, tcp, ..mapping })
+        Ok(Place { outside, outside_port, address: at as u16, wan, epoch: bond.epoch, tcp: bond.tcp })
     }
 
     /// Makes a mapping for an inside endpoint; `None`: its flow is to share a port.
@@ -168,19 +169,20 @@ impl Nat {
             self.hosts.leave(&self.key, host);
             return Ok(None);
         }
-        let made = self
-            .may_map(host, t, wan, env)
-            .and_then(|spent| Ok((self.map_for(host, t, (course, wan), hash, env)?, spent)));
-        match made {
-            Ok((slot, spent)) => {
-                self.hosts.spend(host, spent);
-                Ok(Some(slot))
-            }
-            Err(reason) => {
-                self.hosts.leave(&self.key, host);
-                Err(reason)
-            }
+        let spent = match self.may_map(host, t, wan, env) {
+            Ok(spent) => spent,
+            Err(reason) => return self.not_mapped(host, reason),
+        };
+        match self.map_for((host, spent), t, (course, wan), hash, env) {
+            Ok(slot) => Ok(Some(slot)),
+            Err(reason) => self.not_mapped(host, reason),
         }
+    }
+
+    #[cold]
+    fn not_mapped(&mut self, host: u32, reason: DropReason) -> Result<Option<u32>, DropReason> {
+        self.hosts.leave(&self.key, host);
+        Err(reason)
     }
 
     /// Whether a host may have another mapping and its session: by what it has, then by its rate, of which it gives what is spent then.
@@ -216,7 +218,7 @@ impl Nat {
     #[inline(always)]
     fn map_for(
         &mut self,
-        host: u32,
+        (host, spent): (u32, Nanos),
         t: &Tuple,
         (course, wan): (Course, Option<WanId>),
         hash: u64,
@@ -232,18 +234,25 @@ impl Nat {
             ..Mapping::default()
         };
         let slot = self.mappings.insert(blank).ok_or(DropReason::NatTableFull)?;
-        let mapping = self.place(slot, blank, wan, env).inspect_err(|_| {
-            self.mappings.remove(slot);
-        })?;
+        let place = match self.place(slot, &blank, wan, env) {
+            Ok(place) => place,
+            Err(reason) => {
+                self.mappings.remove(slot);
+                return Err(reason);
+            }
+        };
+        let mapping = self.mappings.get_mut(slot);
+        mapping.put(&place);
         if self.mapping_index.insert(hash, slot).is_err() {
-            self.mappings.remove(slot);
+            let mapping = self.mappings.remove(slot);
             self.release_port(&mapping, true, env.now);
             return Err(DropReason::NatTableFull);
         }
-        *self.mappings.get_mut(slot) = mapping;
-        self.log_mapping(What::Created { moved: false }, &mapping, env.now, env.counters);
-        self.hosts.ports(host, class_of(t.protocol), true);
-        self.hosts.stick(&mapping, env.up);
+        self.hosts.mapped(mapping, class_of(t.protocol), spent, env.up);
+        if self.log.is_some() {
+            let mapping = *self.mappings.get(slot);
+            self.log_mapping(What::Created { moved: false }, &mapping, env.now, env.counters);
+        }
         env.counters.add(Stat::MappingsCreated, 1);
         Ok(slot)
     }
