@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::{Announcement, Answer, Manager, views};
 use crate::base::{Nanos, WanId};
 use crate::engine::ToWorker;
-use crate::wan::{self, Effect, Input, Kind};
+use crate::wan::{self, Effect, Input, Kind, Probe};
 use crate::wire::arp::Arp;
 
 impl Manager {
@@ -31,8 +31,10 @@ impl Manager {
 
     fn effect(&mut self, now: Nanos, effect: Effect) {
         match effect {
-            Effect::Probe { wan, .. } => self.probe(wan),
-            Effect::Link { .. }
+            Effect::Probe { wan, probe: Probe::Gateway, .. } => self.probe(wan),
+            // no profile has targets yet
+            Effect::Probe { .. }
+            | Effect::Link { .. }
             | Effect::Standing(_)
             | Effect::Blamed { .. }
             | Effect::Confirming { .. }

@@ -1,6 +1,6 @@
 //! Targets, blame, quality, silence, BFD and the metered standby by example.
 
-use super::tests::{A, B, Rig, T, ms};
+use super::tests_rig::{A, B, Rig, T, ms};
 use super::*;
 
 const C: WanId = WanId(2);
