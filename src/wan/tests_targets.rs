@@ -90,6 +90,21 @@ fn an_answer_counts_within_the_timeout_of_its_own_probe() {
 }
 
 #[test]
+fn an_answer_that_was_late_on_the_wire_answers_nothing_however_late_the_tick() {
+    for (late, bad) in [(1_000, 0), (1_001, 1)] {
+        let mut rig = up(vec![asking(), asking()]);
+        rig.internet(A, false);
+        rig.run(250 + 1);
+        // the tick of 500 has asked; the next comes at 1.6 s
+        rig.now = ms(1_600);
+        let (probe, round) = (Probe::Target(0), Some(1));
+        rig.step(Input::ProbeReply { wan: A, probe, round, at: ms(500 + late) }).unwrap();
+        rig.step(Input::Tick).unwrap();
+        assert_eq!(rig.wans.get(A).bad_rounds, bad, "{late} ms");
+    }
+}
+
+#[test]
 fn targets_that_never_answered_are_mute_and_the_gateway_decides() {
     let mut rig = Rig::of(Config::plain(vec![asking()]));
     rig.internet(A, false);
