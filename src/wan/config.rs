@@ -42,7 +42,7 @@ pub struct Health {
     pub flap_max: Nanos,
     /// Whom to ask beyond the gateway, at most 256.
     pub targets: Vec<Target>,
-    /// The time from one round of the targets to the next.
+    /// The time from one round of the targets to the next; not less than a 16th of `timeout`.
     pub every: Nanos,
     /// A target's answer counts if it comes within this, from when it was asked.
     pub timeout: Nanos,

@@ -44,6 +44,8 @@ mod tests_groups;
 #[cfg(test)]
 mod tests_referee;
 #[cfg(test)]
+mod tests_rig;
+#[cfg(test)]
 mod tests_select;
 #[cfg(test)]
 mod tests_sim;

@@ -236,9 +236,9 @@ impl Targets {
     /// Forgets the rounds that are judged and over, and counts what they showed of each target.
     pub(super) fn clear(&mut self, now: Nanos) -> bool {
         let mut any = false;
-        while let Some(round) =
-            self.rounds.pop_front_if(|round| round.judged && now >= round.end(self.timeout))
-        {
+        let over = |round: &Round| round.judged && now >= round.end(self.timeout);
+        while self.rounds.front().is_some_and(over) {
+            let Some(round) = self.rounds.pop_front() else { break };
             for (aim, cell) in self.aims.iter_mut().zip(&round.cells) {
                 let trip = |at: Nanos| cell.sent.filter(|sent| at >= *sent).map(|sent| at.since(sent).0);
                 let outcome = match (cell.sent, cell.answered) {

@@ -1,6 +1,6 @@
 //! Groups by example: tiers, failback, balance, last resorts, drains, bonds.
 
-use super::tests::{A, B, Rig, T, ms};
+use super::tests_rig::{A, B, Rig, T, ms};
 use super::*;
 
 const C: WanId = WanId(2);

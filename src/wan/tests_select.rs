@@ -1,6 +1,6 @@
 //! Selection, standings, epochs and overrides by example.
 
-use super::tests::{A, B, Rig, T, ms};
+use super::tests_rig::{A, B, Rig, T, ms};
 use super::*;
 
 #[test]
@@ -152,6 +152,21 @@ fn an_input_reads_back_from_a_journal_line() {
     let line = serde_json::to_string(&input).unwrap();
     assert_eq!(line, r#"{"input":"admin","wan":1,"admin":"drain","force":true}"#);
     assert_eq!(serde_json::from_str::<Input>(&line).unwrap(), input);
+    let (wan, at, probe) = (B, Nanos::NEVER, Probe::Target(7));
+    let inputs = [
+        Input::Link { wan, up: true },
+        Input::ProbeSent { wan, probe, round: u32::MAX, at },
+        Input::ProbeReply { wan, probe: Probe::Gateway, round: None, at },
+        Input::ProbeReply { wan, probe, round: Some(3), at },
+        Input::Bfd { wan, says: BfdSays::Withdrawn },
+        Input::Silence { wan },
+        Input::Address { wan },
+        Input::Tick,
+    ];
+    for input in inputs {
+        let line = serde_json::to_string(&input).unwrap();
+        assert_eq!(serde_json::from_str::<Input>(&line).unwrap(), input, "{line}");
+    }
     let mut rig = Rig::up(3);
     rig.link(A, false);
     for effect in rig.seen {

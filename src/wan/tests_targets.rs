@@ -1,6 +1,6 @@
 //! Targets, blame, quality, silence, BFD and the metered standby by example.
 
-use super::tests::{A, B, Rig, T, ms};
+use super::tests_rig::{A, B, Rig, T, ms};
 use super::*;
 
 const C: WanId = WanId(2);
@@ -86,6 +86,21 @@ fn an_answer_counts_within_the_timeout_of_its_own_probe() {
         if state == State::Down {
             assert_eq!(rig.wans.get(A).reason, Reason::TargetsSilent);
         }
+    }
+}
+
+#[test]
+fn an_answer_that_was_late_on_the_wire_answers_nothing_however_late_the_tick() {
+    for (late, bad) in [(1_000, 0), (1_001, 1)] {
+        let mut rig = up(vec![asking(), asking()]);
+        rig.internet(A, false);
+        rig.run(250 + 1);
+        // the tick of 500 has asked; the next comes at 1.6 s
+        rig.now = ms(1_600);
+        let (probe, round) = (Probe::Target(0), Some(1));
+        rig.step(Input::ProbeReply { wan: A, probe, round, at: ms(500 + late) }).unwrap();
+        rig.step(Input::Tick).unwrap();
+        assert_eq!(rig.wans.get(A).bad_rounds, bad, "{late} ms");
     }
 }
 
