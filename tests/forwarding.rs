@@ -151,7 +151,7 @@ fn rfc7857_11_an_echos_mapping_goes_with_its_last_session() {
 #[test]
 fn rfc6888_8x1_the_port_of_a_connection_that_both_have_closed_may_be_had_at_once() {
     let text = unlimited(16_384, "when_full: { tcp: refuse }, timeouts: { tcp_closing: 10s }")
-        + "forwards: [{ protocol: [tcp], port: \"1024-65534\", to: \"192.168.10.11:1024\" }]\n";
+        + "forwards: [{ protocol: [tcp], port: \"1024-65470\", to: \"192.168.10.11:1024\" }]\n";
     let mut site = Site::new(&text, 1).unwrap();
     meet(&mut site);
     let (_, x) = connect(&mut site, (H1, 5000), (E1, 80));

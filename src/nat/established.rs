@@ -2,12 +2,14 @@
 //! `call_` means: the line that the next step reads is called for.
 
 use super::place::address_of;
-use super::session::{INSIDE, Key, Origin, Session};
+use super::session::{INSIDE, Key, NONE, Origin, Session};
+use super::standing::Standing;
 use super::uplinks::DEFAULT_GROUP;
 use super::{Env, Nat, Outbound, Timeouts, Uplinks};
 use crate::base::{IfaceId, WanId};
 use crate::packet::Tuple;
 use crate::table::lent::class_of;
+use crate::wire::protocol;
 
 impl Nat {
     /// The hash of a key; calls for its first line of the index.
@@ -81,10 +83,21 @@ impl Nat {
     }
 
     /// A packet of this side came in at `ingress`, passed every check, and went to `hop`: so may those that follow, as
-    /// long as `stamp` stands. Not what only outside has spoken in.
+    /// long as `stamp` stands. Not what only outside has spoken in, and not TCP that is held: of that a SYN may begin elsewhere.
     #[inline]
-    pub fn establish(&mut self, slot: u32, side: usize, hop: u16, ingress: IfaceId, stamp: u16) {
-        if self.roots[slot as usize].origin == Origin::Stranger {
+    pub fn establish(
+        &mut self,
+        slot: u32,
+        side: usize,
+        (hop, ingress): (u16, IfaceId),
+        stamp: u16,
+        up: &Uplinks,
+    ) {
+        let (root, session) = (&self.roots[slot as usize], self.sessions.get(slot));
+        let tcp = side == INSIDE && session.protocol() == protocol::TCP;
+        let firm =
+            || root.mapping == NONE || self.standing(self.mappings.get(root.mapping), up) == Standing::Firm;
+        if root.origin == Origin::Stranger || (tcp && !(up.fit(session.wan()) && firm())) {
             return;
         }
         let session = self.sessions.get_mut(slot);

@@ -101,7 +101,7 @@ impl Nat {
         };
         self.fair(self.mappings.get(slot).host, env)?;
         if self.settle(slot, env)? {
-            return self.on_mapping(t, slot, hash, env);
+            return self.on_mapping::<false>(t, slot, hash, env);
         }
         self.succeed(t, course, (slot, key), (hash, mapping_hash), env)
     }
@@ -137,7 +137,7 @@ impl Nat {
             let Some(slot) = self.map(t, course, mapping_hash, env)? else {
                 return self.share(t, course, hash, env);
             };
-            match self.on_mapping(t, slot, hash, env) {
+            match self.on_mapping::<true>(t, slot, hash, env) {
                 Err(DropReason::NatClash) => {}
                 done => return done,
             }
@@ -145,13 +145,19 @@ impl Nat {
         Err(DropReason::NatClash)
     }
 
-    /// A session on a mapping, which goes again if it was made for this and cannot have it.
+    /// A session on a mapping, which goes again if it was made for this (`ANEW`) and cannot have it.
     #[inline(always)]
-    fn on_mapping(&mut self, t: &Tuple, slot: u32, hash: u64, env: &mut Env<'_>) -> Result<u32, DropReason> {
+    fn on_mapping<const ANEW: bool>(
+        &mut self,
+        t: &Tuple,
+        slot: u32,
+        hash: u64,
+        env: &mut Env<'_>,
+    ) -> Result<u32, DropReason> {
         let mapping = *self.mappings.get(slot);
         // Of a WAN that is down while there is none to move to: no session for what is not sent.
         let outside = (mapping.outside, mapping.outside_port);
-        let made = match env.up.fit(mapping.wan) {
+        let made = match ANEW || env.up.fit(mapping.wan) {
             true => {
                 let session = self.begun(t, outside, mapping.wan, env);
                 let root = Root {
@@ -163,7 +169,7 @@ impl Nat {
                     ..Root::default()
                 };
                 let bond = env.up.bond(mapping.group, mapping.wan);
-                if bond.is_none_or(|bond| bond.epoch != mapping.epoch) {
+                if !ANEW && bond.is_none_or(|bond| bond.epoch != mapping.epoch) {
                     env.counters.add(Stat::MappingsOnLeftWan, 1);
                 }
                 self.add_session(session, hash, root, env)

@@ -233,21 +233,17 @@ impl Nat {
             group: course.group,
             ..Mapping::default()
         };
-        let slot = self.mappings.insert(blank).ok_or(DropReason::NatTableFull)?;
-        let place = match self.place(slot, &blank, wan, env) {
-            Ok(place) => place,
-            Err(reason) => {
-                self.mappings.remove(slot);
-                return Err(reason);
-            }
-        };
-        let mapping = self.mappings.get_mut(slot);
+        let slot = self.mappings.next().ok_or(DropReason::NatTableFull)?;
+        let place = self.place(slot, &blank, wan, env)?;
+        let mut mapping = blank;
         mapping.put(&place);
         if self.mapping_index.insert(hash, slot).is_err() {
-            let mapping = self.mappings.remove(slot);
             self.release_port(&mapping, true, env.now);
             return Err(DropReason::NatTableFull);
         }
+        // It is the slot that was named.
+        let _ = self.mappings.insert(mapping);
+        let mapping = self.mappings.get(slot);
         self.hosts.mapped(mapping, class_of(t.protocol), spent, env.up);
         if self.log.is_some() {
             let mapping = *self.mappings.get(slot);

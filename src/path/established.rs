@@ -282,7 +282,7 @@ impl<B: PacketBuf> Router<B> {
             let near = to.pin.is_some() && view.on_link(link.iface, dst);
             let next_hop = if near { dst } else { link.gateway };
             let Some(hop) = self.recall_hop(link.iface, next_hop) else { return false };
-            self.nat.establish(slot, INSIDE, hop, ingress, self.stamp);
+            self.nat.establish(slot, INSIDE, (hop, ingress), self.stamp, &view.uplinks);
         }
         true
     }

@@ -142,7 +142,7 @@ impl<B: PacketBuf> Router<B> {
         let (verdict, hop) = self.rewritten(view, frame, end, to, way, now);
         if let (Verdict::Sent, Some(hop)) = (verdict, hop) {
             let side = if end == End::Source { INSIDE } else { OUTSIDE };
-            self.nat.establish(to.slot, side, hop, ingress, self.stamp);
+            self.nat.establish(to.slot, side, (hop, ingress), self.stamp, &view.uplinks);
         }
         verdict
     }

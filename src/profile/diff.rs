@@ -34,6 +34,20 @@ pub fn differences(old: &Profile, new: &Profile) -> Vec<String> {
     let (Some(old_tree), Some(new_tree)) = (tree(old), tree(new)) else { return Vec::new() };
     let mut out = Vec::new();
     let (Value::Object(old_top), Value::Object(new_top)) = (&old_tree, &new_tree) else { return out };
+    // Numbers of WANs and interfaces are all over: in another order nothing can be compared.
+    let order = |of: &Profile| -> (Vec<String>, Vec<usize>) {
+        (
+            of.interfaces.iter().map(|i| i.name.clone()).collect(),
+            of.wans.iter().map(|w| w.interface).collect(),
+        )
+    };
+    let (old_order, new_order) = (order(old), order(new));
+    if old_order.0 != new_order.0 {
+        return vec!["interfaces".into()];
+    }
+    if old_order.1 != new_order.1 {
+        return vec!["wans".into()];
+    }
     for (key, value) in new_top {
         let depth = DEPTHS.iter().find(|(name, _)| name == key).map_or(0, |(_, depth)| *depth);
         walk(key, old_top.get(key).unwrap_or(&Value::Null), value, depth, &mut out);

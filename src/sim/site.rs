@@ -139,17 +139,6 @@ impl Site {
         Ok(site)
     }
 
-    /// Takes up another profile, as a reload does.
-    ///
-    /// # Errors
-    /// The profile's mistakes, or what needs a restart.
-    pub fn reload(&mut self, text: &str, confirm: Option<Nanos>) -> Result<Vec<String>, String> {
-        let profile = profile::load(text, "sim.yaml").map_err(|e| e.to_string())?;
-        let changed = self.manager.reload(profile, confirm, self.now)?;
-        self.settle();
-        Ok(changed)
-    }
-
     pub(super) fn iface(&self, name: &str) -> IfaceId {
         IfaceId(self.names.iter().position(|n| n == name).unwrap_or(0) as u8)
     }

@@ -10,6 +10,7 @@ use crate::manage::Answer;
 use crate::manage::log::Lines;
 use crate::manage::protocol::Request;
 use crate::path::View;
+use crate::profile;
 
 impl Site {
     /// Asks the manager, as the control socket does. What is refused is an error.
@@ -63,6 +64,17 @@ impl Site {
         for lcore in &mut self.lcores {
             lcore.take(view.clone(), self.now);
         }
+    }
+
+    /// Takes up another profile, as a reload does.
+    ///
+    /// # Errors
+    /// The profile's mistakes, or what needs a restart.
+    pub fn reload(&mut self, text: &str, confirm: Option<Nanos>) -> Result<Vec<String>, String> {
+        let profile = profile::load(text, "sim.yaml").map_err(|e| e.to_string())?;
+        let changed = self.manager.reload(profile, confirm, self.now)?;
+        self.settle();
+        Ok(changed)
     }
 
     /// Lets time pass in one step.

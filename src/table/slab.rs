@@ -40,6 +40,15 @@ impl<T: Copy + Default> Slab<T> {
         Some(slot)
     }
 
+    /// The slot that `insert` fills next.
+    #[inline]
+    pub fn next(&self) -> Option<u32> {
+        match self.frees.checked_sub(1) {
+            Some(top) => Some(self.free[top as usize]),
+            None => Some(self.used).filter(|used| *used < self.capacity()),
+        }
+    }
+
     /// Frees a slot, which must be taken, and gives its value.
     #[inline]
     pub fn remove(&mut self, slot: u32) -> T {

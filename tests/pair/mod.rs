@@ -29,6 +29,8 @@ health:
   quick: { gateway: { arp: 100ms }, down: { failures: 2 }, up: { successes: 1, stable: 100ms } }
 nat: { timeouts: { tcp_transitory: 10s, udp_ports: { 53: 1s, 80: 5s } } }
 engine: { sessions: 1024 }
+groups: { default: { failback: { after: 0s }, when_none_fit: unreachable } }
+on_failover: { tcp: { reset_after: 0s } }
 ";
 const LINKS: [&str; 4] = ["lan", "dmz", "isp1", "isp2"];
 pub const WANS: [&str; 2] = ["isp1", "isp2"];
