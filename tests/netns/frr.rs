@@ -63,7 +63,9 @@ impl Bfdd {
     pub fn vtysh(&self, lines: &[&str]) -> String {
         let mut command = Command::new("vtysh");
         command.arg("--vty_socket").arg(&self.folder);
-        lines.iter().for_each(|line| drop(command.arg("-c").arg(line)));
+        for line in lines {
+            command.arg("-c").arg(line);
+        }
         let out = output_within(command, Duration::from_secs(5));
         assert!(out.status.success(), "{lines:?}: {}", stderr(&out));
         stdout(&out)
