@@ -319,7 +319,10 @@ fn tell_events(manager: &mut Manager) -> Result<(), Failure> {
 /// Reads the profile again, in a thread of its own: a disk must not hold up a failover.
 fn read_aside(path: &Path, to: crossbeam_channel::Sender<Result<Profile, ReadError>>) -> Result<(), Failure> {
     let path = path.to_path_buf();
-    std::thread::Builder::new().name("reload".into()).spawn(move || to.send(profile::read(&path)))?;
+    std::thread::Builder::new().name("reload".into()).spawn(move || {
+        // At the end of the router nobody waits for it.
+        let _ = to.send(profile::read(&path));
+    })?;
     Ok(())
 }
 

@@ -22,6 +22,8 @@ impl Manager {
         let mut effects = Vec::new();
         let refused = self.wans.step(now, input, &mut |effect| effects.push(effect)).err();
         let publish = effects.iter().any(|e| !matches!(e, Effect::Probe { .. } | Effect::Link { .. }));
+        // Before the workers can say that they have it.
+        let published = self.clock.map_or(now, |clock| clock());
         if publish {
             self.publish();
         }
@@ -29,7 +31,6 @@ impl Manager {
         if let Some(journal) = &mut self.journal {
             journal.after(now, &input, &effects);
         }
-        let published = self.clock.map_or(now, |clock| clock());
         for effect in effects {
             self.effect(now, published, effect);
         }

@@ -220,6 +220,11 @@ impl Nat {
         self.per_wan[old.wan().index()] -= 1;
         self.per_wan[new.wan().index()] += 1;
         env.counters.add(Stat::SessionsMoved, 1);
+        match new.protocol() {
+            protocol::TCP => env.counters.add(Stat::SessionsMovedTcp, 1),
+            protocol::ICMP => env.counters.add(Stat::SessionsMovedIcmp, 1),
+            _ => {}
+        }
         Ok(())
     }
 }

@@ -35,7 +35,7 @@ on_failover: { tcp: { reset_after: 0s } }
 ";
 
 /// Counters that move in every run and say nothing about a test.
-const ALWAYS: [&str; 8] = [
+const ALWAYS: [&str; 10] = [
     "rx_packets",
     "tx_packets",
     "originated",
@@ -44,6 +44,8 @@ const ALWAYS: [&str; 8] = [
     "handed_out",
     "held",
     "mappings_removed",
+    "sessions_moved_icmp",
+    "sessions_moved_tcp",
 ];
 
 /// A router and what is around it.
@@ -141,11 +143,6 @@ impl Site {
 
     pub(super) fn iface(&self, name: &str) -> IfaceId {
         IfaceId(self.names.iter().position(|n| n == name).unwrap_or(0) as u8)
-    }
-
-    /// The time.
-    pub fn now(&self) -> Nanos {
-        self.now
     }
 
     /// What the workers read now.

@@ -6,9 +6,10 @@ use serde_json::Value;
 
 use super::site::Site;
 use crate::base::Nanos;
-use crate::manage::Answer;
 use crate::manage::log::Lines;
 use crate::manage::protocol::Request;
+use crate::manage::writer::Writer;
+use crate::manage::{Answer, journal};
 use crate::path::View;
 use crate::profile;
 
@@ -66,6 +67,11 @@ impl Site {
         }
     }
 
+    /// The time.
+    pub fn now(&self) -> Nanos {
+        self.now
+    }
+
     /// Takes up another profile, as a reload does.
     ///
     /// # Errors
@@ -75,6 +81,17 @@ impl Site {
         let changed = self.manager.reload(profile, confirm, self.now)?;
         self.settle();
         Ok(changed)
+    }
+
+    /// What the WANs' machines are told goes into a journal in `folder` from now on, as long as the writer lives.
+    ///
+    /// # Errors
+    /// If there is no thread to be had.
+    pub fn keep_journal(&mut self, folder: &std::path::Path) -> std::io::Result<Writer> {
+        let wans = self.view().wans.iter().map(|link| self.names[link.iface.index()].clone()).collect();
+        let (journal, pages) = journal::connect(wans);
+        self.manager.keep_journal(journal);
+        pages.start(folder)
     }
 
     /// Lets time pass in one step.

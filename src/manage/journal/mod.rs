@@ -132,7 +132,7 @@ impl Journal {
 
     /// From now on the machines are others: the next step begins a file.
     pub fn anew(&mut self) {
-        self.room = 0;
+        (self.room, self.lost) = (0, None);
     }
 }
 
