@@ -137,8 +137,9 @@ fn the_stream_goes_on_when_the_line_falls_silent_and_loses_nothing_when_it_speak
     let seq = site.seq();
     let (harm, event) =
         harm_of(&site, &traffic, |s| s.lab.blackhole("isp1"), "failover", Duration::from_secs(4));
-    assert!(harm.outage <= Nanos::from_s(2) && harm.sent > 1000, "{harm:?}");
-    assert_eq!(event["cause"], "gateway silent");
+    assert!(harm.outage <= Nanos::from_s(2) && harm.sent > 500, "{harm:?}");
+    // A busy line is missed before the gateway has been asked three times.
+    assert_eq!(event["cause"], "traffic and probes silent");
     assert!(event["last_ok_ns"].as_u64().unwrap() < event["detected_ns"].as_u64().unwrap());
     leaves_by(&traffic, WAN2);
     wan(
@@ -159,8 +160,8 @@ fn the_stream_goes_on_when_the_line_falls_silent_and_loses_nothing_when_it_speak
     assert_eq!(
         told(&site, seq),
         [
-            "isp1 down by gateway silent",
-            "failover isp1 isp2: gateway silent",
+            "isp1 down by traffic and probes silent",
+            "failover isp1 isp2: traffic and probes silent",
             "isp1 up by stable again",
             "failback isp2 isp1: stable again",
         ]

@@ -5,6 +5,7 @@ use std::net::Ipv4Addr;
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use nix::sys::socket::{LinkAddr, recvfrom};
 use turnout::demo::lab::{Inside, Netns};
@@ -36,13 +37,20 @@ impl Capture {
         let work = move || {
             let mut seen = Seen::default();
             let mut frame = vec![0u8; 65536];
-            // What has arrived by the end is still judged.
+            let mut end = None;
             loop {
-                match recvfrom::<LinkAddr>(fd.as_raw_fd(), &mut frame) {
+                let heard = recvfrom::<LinkAddr>(fd.as_raw_fd(), &mut frame);
+                match heard {
                     Ok((_, Some(from))) if from.pkttype() == OUTGOING => {}
                     Ok((length, _)) => seen.judge(&frame[..length]),
-                    Err(_) if flag.load(Ordering::Relaxed) => return seen,
                     Err(_) => {}
+                }
+                // What has arrived by the end is still judged; on a line that is never quiet, for a while.
+                if flag.load(Ordering::Relaxed) {
+                    let end = *end.get_or_insert_with(|| Instant::now() + Duration::from_millis(500));
+                    if heard.is_err() || Instant::now() >= end {
+                        return seen;
+                    }
                 }
             }
         };
