@@ -35,6 +35,8 @@ fn call(site: &Site, port: u16, with: u8, every: u64) -> Pulse {
     Pulse::start(site.host("lan1"), from, told_by(with), Nanos::from_ms(every))
 }
 
+type Deed = fn(&Site) -> Nanos;
+
 #[test]
 fn a_phone_registers_and_speaks_by_the_same_address_before_and_after_failover_and_failback() {
     let rest = "policy: [{ from: 192.168.10.10, use: default }]\n";
@@ -196,7 +198,7 @@ fn a_blip_shorter_than_the_patience_resets_nothing() {
     let _echo = tcp_echo(site.host("inet"), INTERNET[0], ECHO.port());
     let talk = Talk::start(site.host("lan1"), ECHO, Some(Duration::from_millis(20)));
     let idle = Talk::start(site.host("lan2"), ECHO, None);
-    let deeds: [(fn(&Site) -> Nanos, fn(&Site) -> Nanos); 2] = [
+    let deeds: [(Deed, Deed); 2] = [
         (|s| s.lab.link_down("isp1").unwrap(), |s| s.lab.link_up("isp1").unwrap()),
         (|s| s.lab.blackhole("isp1").unwrap(), |s| s.lab.heal("isp1").unwrap()),
     ];
