@@ -59,8 +59,10 @@ fn came_through(out: &[u8]) {
     }
 }
 
-fn stop(mut router: Child) {
-    assert!(router.try_wait().unwrap().is_none(), "the router has ended by itself");
+fn stop(mut router: Child, dir: &Path) {
+    let ended = router.try_wait().unwrap();
+    let log = || fs::read_to_string(dir.join("log")).unwrap_or_default();
+    assert!(ended.is_none(), "the router has ended by itself: {ended:?}\n{}", log());
     kill(Pid::from_raw(router.id() as i32), Signal::SIGTERM).unwrap();
     assert!(router.wait().unwrap().success(), "the router ends in good order");
 }
@@ -91,7 +93,7 @@ fn every_session_is_opened_and_answered_and_a_second_peer_is_served_like_the_fir
         assert!(out.status.success(), "{}{log}", String::from_utf8_lossy(&out.stderr));
         came_through(&out.stdout);
     }
-    stop(router);
+    stop(router, dir.path());
 }
 
 #[test]
@@ -106,7 +108,7 @@ fn a_router_that_is_the_client_connects_by_itself_and_both_end_in_good_order() {
     let out = generator.wait_with_output().unwrap();
     assert!(out.status.success(), "{} {}", out.status, String::from_utf8_lossy(&out.stderr));
     came_through(&out.stdout);
-    stop(router);
+    stop(router, dir.path());
 }
 
 #[test]
