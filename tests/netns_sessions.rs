@@ -196,7 +196,8 @@ fn a_blip_shorter_than_the_patience_resets_nothing() {
     let _echo = tcp_echo(site.host("inet"), INTERNET[0], ECHO.port());
     let talk = Talk::start(site.host("lan1"), ECHO, Some(Duration::from_millis(20)));
     let idle = Talk::start(site.host("lan2"), ECHO, None);
-    let deeds: [(fn(&Site) -> Nanos, fn(&Site) -> Nanos); 2] = [
+    type Deed = fn(&Site) -> Nanos;
+    let deeds: [(Deed, Deed); 2] = [
         (|s| s.lab.link_down("isp1").unwrap(), |s| s.lab.link_up("isp1").unwrap()),
         (|s| s.lab.blackhole("isp1").unwrap(), |s| s.lab.heal("isp1").unwrap()),
     ];

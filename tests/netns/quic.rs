@@ -19,7 +19,7 @@ const CHUNK_EVERY: Duration = Duration::from_millis(8);
 /// The byte at a place of every download.
 pub fn byte(at: usize) -> u8 {
     // Of a prime period: no shift by a packet looks like the right content.
-    ((at % 65_521) * 31 >> 3) as u8
+    (((at % 65_521) * 31) >> 3) as u8
 }
 
 fn transport() -> Arc<TransportConfig> {
