@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# How long each kind of failure takes to be found and left: medians of ten, as a table for bench/RESULTS.md. Takes three
+# How long each kind of failure takes to be found and left: medians of ten, as a table for bench/RESULTS.md. Takes five
 # minutes; wants root (network namespaces), an idle machine, and frr for the BFD row. A release build.
 set -euo pipefail
 cd "$(dirname "$0")/.."

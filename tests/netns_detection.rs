@@ -32,6 +32,8 @@ struct Case<'a> {
     health: &'a str,
     /// The most that an outage may last in the middle of ten.
     goal: Nanos,
+    /// How long the line is in use before it fails.
+    use_for: Duration,
     harm: Deed<'a>,
     mend: Deed<'a>,
 }
@@ -70,7 +72,7 @@ fn measure(case: &Case) -> Option<String> {
         assert!(stream.leaves_by(WAN1, SOON));
         assert!(site.turnout(&["wan", "auto", "isp2"]).status.success());
         becomes(&site, "isp2", "up", SOON);
-        std::thread::sleep(Duration::from_millis(700));
+        std::thread::sleep(case.use_for);
     }
     let ms = |ns: u64| format!("{:.1}", ns as f64 / 1e6);
     let (detected, outage, lost) = (median(detected), median(outages), median(lost));
@@ -84,8 +86,10 @@ fn measure(case: &Case) -> Option<String> {
         lost.0,
         case.goal.as_ms()
     );
-    let bad = outage.0 > 2 * case.goal.0;
-    bad.then(|| format!("{}: {} ms, the goal is {}", case.name, ms(outage.0), case.goal.as_ms()))
+    // A peer that stops to speak harms nobody: there the finding is what counts.
+    let took = outage.0.max(detected.0);
+    let bad = took > 2 * case.goal.0;
+    bad.then(|| format!("{}: {} ms, the goal is {}", case.name, ms(took), case.goal.as_ms()))
 }
 
 #[test]
@@ -103,6 +107,7 @@ fn each_kind_of_failure_is_found_in_its_time() {
             name: "link lost",
             health: "gateway: { arp: 250ms }",
             goal: Nanos::from_ms(20),
+            use_for: Duration::from_millis(700),
             harm: &|s| s.lab.link_down("isp1").unwrap(),
             mend: &|s| s.lab.link_up("isp1").unwrap(),
         },
@@ -110,6 +115,7 @@ fn each_kind_of_failure_is_found_in_its_time() {
             name: "gateway silent, ARP every 50 ms",
             health: "gateway: { arp: 50ms }, passive: false",
             goal: Nanos::from_ms(250),
+            use_for: Duration::from_millis(700),
             harm: &|s| s.lab.blackhole("isp1").unwrap(),
             mend: &|s| s.lab.heal("isp1").unwrap(),
         },
@@ -117,6 +123,7 @@ fn each_kind_of_failure_is_found_in_its_time() {
             name: "dead internet, three ICMP targets every 100 ms",
             health: "passive: false, targets: { icmp: [1.1.1.1, 9.9.9.9, 8.8.8.8], every: 100ms, timeout: 200ms }",
             goal: Nanos::from_ms(600),
+            use_for: Duration::from_millis(700),
             harm: &|s| s.lab.fault("isp1", Fault::DeadInternet).unwrap(),
             mend: &|s| s.lab.mend("isp1", Fault::DeadInternet).unwrap(),
         },
@@ -124,6 +131,8 @@ fn each_kind_of_failure_is_found_in_its_time() {
             name: "silence on a busy line, passive",
             health: "gateway: { arp: 250ms }, targets: { icmp: [1.1.1.1, 9.9.9.9, 8.8.8.8] }",
             goal: Nanos::from_ms(300),
+            // The gap of the time when it was not used is forgotten.
+            use_for: Duration::from_secs(11),
             harm: &|s| s.lab.blackhole("isp1").unwrap(),
             mend: &|s| s.lab.heal("isp1").unwrap(),
         },
@@ -146,6 +155,7 @@ fn each_kind_of_failure_is_found_in_its_time() {
             name: "BFD session lost, 10 ms x 3",
             health: "bfd: { peer: gateway, every: 10ms, multiplier: 3 }, passive: false",
             goal: Nanos::from_ms(60),
+            use_for: Duration::from_millis(700),
             harm: &stop,
             mend: &go,
         });

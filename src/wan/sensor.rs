@@ -30,6 +30,12 @@ pub struct Sensor {
     slots: [(u64, u64); SLOTS as usize],
     /// Seconds, and the largest gap that ended in each.
     gaps: [(u64, u64); MEMORY as usize],
+    /// What had been sent when the last packet came.
+    sent: u64,
+    /// When the first packet was sent since then.
+    asked: Option<Nanos>,
+    /// When it was fed last.
+    fed: Nanos,
     /// It was busy when the last packet came.
     busy: bool,
     /// What had been sent when the silence had settled.
@@ -42,8 +48,12 @@ impl Sensor {
     pub fn feed(&mut self, now: Nanos, received: u64, sent: u64) -> bool {
         let came = received.wrapping_sub(self.received);
         self.received = received;
+        let before = std::mem::replace(&mut self.fed, now);
+        if came == 0 && sent != self.sent {
+            self.asked.get_or_insert(before);
+        }
         if came > 0 {
-            self.heard(now, came);
+            self.heard(now, came, sent);
             return false;
         }
         let Some(last) = self.last.filter(|_| self.busy && !self.told) else { return false };
@@ -57,14 +67,15 @@ impl Sensor {
         self.told
     }
 
-    fn heard(&mut self, now: Nanos, came: u64) {
+    fn heard(&mut self, now: Nanos, came: u64, sent: u64) {
         let tenth = now.as_ms() / 100;
         if let Some(slot) = self.slots.get_mut((tenth % SLOTS) as usize) {
             *slot = (tenth, if slot.0 == tenth { slot.1.saturating_add(came) } else { came });
         }
         let second = now.as_s();
-        // the gap of a line that was idle says nothing of it when it is busy
-        if let Some(last) = self.last.filter(|_| self.busy)
+        // the gap of a line that was idle says nothing of it when it is busy, nor does a pause in which nobody spoke
+        self.sent = sent;
+        if let Some(last) = self.asked.take().filter(|_| self.busy)
             && let Some(gap) = self.gaps.get_mut((second % MEMORY) as usize)
         {
             let length = now.since(last).0;
@@ -96,7 +107,7 @@ mod tests {
         let mut received = 0;
         for ms in 0..for_ms {
             received += u64::from(ms % every == 0);
-            assert!(!sensor.feed(Nanos::from_ms(ms), received, 0), "while packets come, at {ms}");
+            assert!(!sensor.feed(Nanos::from_ms(ms), received, ms), "while packets come, at {ms}");
         }
         (sensor, for_ms - 1 - (for_ms - 1) % every)
     }
@@ -113,6 +124,20 @@ mod tests {
     fn nobody_speaks_so_nobody_need_answer() {
         let (mut sensor, last) = busy(1, 2_000);
         assert_eq!(until_told(&mut sensor, last, false), None);
+    }
+
+    #[test]
+    fn the_pause_of_a_line_that_nobody_used_is_no_gap_of_it() {
+        let (mut sensor, last) = busy(1, 2_000);
+        let (received, sent) = (sensor.received, sensor.sent);
+        for ms in 1..=3_000 {
+            assert!(!sensor.feed(Nanos::from_ms(last + ms), received, sent), "nobody speaks");
+        }
+        let back = last + 3_000;
+        for ms in 1..=1_000 {
+            assert!(!sensor.feed(Nanos::from_ms(back + ms), received + ms, sent + ms));
+        }
+        assert_eq!(until_told(&mut sensor, back + 1_000, true), Some(51), "not four times the pause");
     }
 
     #[test]
