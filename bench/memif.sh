@@ -82,7 +82,7 @@ interfaces:
   isp1: { port: "$(memif 1 server)", addresses: [203.0.113.2/29], gateway: 203.0.113.1 }
 $routes
 wans: [isp1]
-management: { socket: $dir/turnout.ctl }
+management: { socket: $dir/turnout.ctl, journal: $dir/journal }
 ${PROFILE_EXTRA:-}
 YAML
 "$turnout" check "$dir/profile.yaml" >/dev/null

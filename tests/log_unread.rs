@@ -22,7 +22,7 @@ interfaces:
   isp2: {{ port: \"net_null2\", addresses: [198.51.100.2/29], gateway: 198.51.100.1 }}
 wans: [isp1, isp2]
 engine: {{ workers: [0], idle: sleep, sessions: 4096 }}
-management: {{ socket: \"{}\" }}
+management: {{ socket: \"{0}\", journal: \"{0}.d\" }}
 ",
         socket.display()
     );

@@ -31,10 +31,11 @@ fn router(dir: &Path, role: &str) -> Child {
          isp1: {{ port: \"{}\", addresses: [203.0.113.2/29], gateway: 203.0.113.1 }}\n\
          routes: [{{ to: 10.0.0.0/8, via: 192.168.10.254 }}]\n\
          wans: [isp1]\n\
-         management: {{ socket: {} }}\n",
+         management: {{ socket: {}, journal: {} }}\n",
         port(dir, 0, role),
         port(dir, 1, role),
-        dir.join("control").display()
+        dir.join("control").display(),
+        dir.join("journal").display()
     );
     fs::write(&profile, text).unwrap();
     let log = fs::File::create(dir.join("log")).unwrap();

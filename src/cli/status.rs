@@ -52,7 +52,8 @@ fn show_status(answer: &Value, screen: &mut Screen) -> Result<(), Error> {
     for group in rows(part("groups")) {
         let active: Vec<String> =
             rows(group.get("active").unwrap_or(&Value::Null)).iter().map(plain).collect();
-        let active = if active.is_empty() { "no fit WAN".to_owned() } else { active.join(", ") };
+        let resort = if group["resort"] == true { ", though it is not fit" } else { "" };
+        let active = if active.is_empty() { "no fit WAN".to_owned() } else { active.join(", ") + resort };
         for line in wrap(&format!("group     {}: {active}", text(group, "name")), 10) {
             screen.line(&line)?;
         }
@@ -180,8 +181,16 @@ fn show_wans(answer: &Value, screen: &mut Screen) -> Result<(), Error> {
             "drain" => "; drained by the operator",
             _ => "",
         };
-        for line in wrap(&format!("{why}{over}"), 4) {
+        for line in wrap(&format!("{why}{over}{}", hold(wan)), 4) {
             screen.line(&line)?;
+        }
+        if let Some(up) = wan["bfd"].as_bool() {
+            screen.line(if up { "  bfd session up" } else { "  bfd session down" })?;
+        }
+        for target in rows(&wan["targets"]) {
+            for line in wrap(&format!("  {}", asked(target)), 4) {
+                screen.line(&line)?;
+            }
         }
     }
     if !wans.is_empty() {
@@ -189,6 +198,27 @@ fn show_wans(answer: &Value, screen: &mut Screen) -> Result<(), Error> {
         screen.line("* new sessions go there")?;
     }
     Ok(())
+}
+
+/// How long a WAN that answers again is still held back.
+fn hold(wan: &Value) -> String {
+    match (number(wan, "hold_s"), number(wan, "flaps")) {
+        (Some(span), Some(flaps)) if flaps > 0 => {
+            format!("; answers, up in {} at the earliest ({flaps} flaps)", seconds(span))
+        }
+        (Some(span), _) => format!("; answers, up in {} at the earliest", seconds(span)),
+        _ => String::new(),
+    }
+}
+
+/// A target and how it answers.
+fn asked(target: &Value) -> String {
+    let name = format!("{} {}", text(target, "probe"), text(target, "target"));
+    match (target["mute"].as_bool(), number(target, "lost_in_a_row")) {
+        (Some(true), _) => format!("{name}: mute, never answered, does not count"),
+        (_, Some(lost)) if lost > 0 => format!("{name}: {lost} lost in a row"),
+        _ => format!("{name}: {}, {} lost", shown(target, "rtt_us", micros), percent(target, "loss_percent")),
+    }
 }
 
 #[cfg(test)]
@@ -221,6 +251,23 @@ pub(super) mod tests {
              "address": "198.51.100.2/29", "gateway": "198.51.100.1", "rtt_us": null, "jitter_us": null,
              "loss_percent": 2.5, "since_s": 5, "sessions": 0, "rx_packets": 0, "tx_packets": 0, "reason": null},
         ])
+    }
+
+    #[test]
+    fn a_wan_shows_its_targets_its_bfd_and_how_long_it_is_held_back() {
+        let wans = json!([{ "name": "isp1", "state": "down", "reason": "targets silent", "hold_s": 12, "flaps": 2, "bfd": true,
+            "targets": [
+                { "probe": "icmp", "target": "1.1.1.1", "mute": false, "lost_in_a_row": 0, "rtt_us": 1200, "loss_percent": 3 },
+                { "probe": "icmp", "target": "9.9.9.9", "mute": false, "lost_in_a_row": 4, "rtt_us": null },
+                { "probe": "tcp", "target": "198.51.100.7:443", "mute": true, "lost_in_a_row": 9 },
+            ] }]);
+        let lines = printed(&wans, show_wans);
+        let has = |line: &str| assert!(lines.iter().any(|l| l == line), "{line:?} in {lines:#?}");
+        has("  down: targets silent; answers, up in 12s at the earliest (2 flaps)");
+        has("  bfd session up");
+        has("  icmp 1.1.1.1: 1.2 ms, 3 % lost");
+        has("  icmp 9.9.9.9: 4 lost in a row");
+        has("  tcp 198.51.100.7:443: mute, never answered, does not count");
     }
 
     #[test]

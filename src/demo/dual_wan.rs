@@ -81,7 +81,9 @@ wans:
   isp2: {{ health: demo }}
 health:
   demo: {{ up: {{ stable: 3s }} }}
-management: {{ socket: \"@SOCKET@\" }}
+groups: {{ default: {{ failback: {{ after: 0s }} }} }}
+on_failover: {{ tcp: {{ reset_after: 0s }} }}
+management: {{ socket: \"@SOCKET@\", journal: \"@SOCKET@.d/journal\" }}
 "
     )
 }

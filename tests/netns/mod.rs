@@ -208,7 +208,7 @@ pub fn cores() -> Vec<usize> {
 pub const BACK_AT_ONCE: &str =
     "groups: { default: { members: [{ wan: isp1 }, { wan: isp2 }], failback: { after: 100ms } } }\n";
 
-/// A profile for the lab: these workers (all text of the `engine` section), a WAN stable after `stable`.
+/// A profile for the lab, whose journal is in the lab's folder: these workers (all text of the `engine` section), a WAN stable after `stable`.
 pub fn profile(engine: &str, stable: &str) -> String {
     format!(
         "version: 1
@@ -223,7 +223,7 @@ wans:
   isp2: {{ health: quick }}
 health:
   quick: {{ up: {{ stable: {stable} }} }}
-{BACK_AT_ONCE}management: {{ socket: \"@SOCKET@\" }}
+{BACK_AT_ONCE}management: {{ socket: \"@SOCKET@\", journal: \"@SOCKET@.d/journal\" }}
 "
     )
 }
