@@ -84,7 +84,7 @@ fn run(a: &mut End, b: &mut End, from: u64, span: u64, cut: (bool, bool)) -> u64
 }
 
 #[test]
-fn rfc5880_6_2_two_ends_come_up_slowly_and_then_send_fast() {
+fn rfc_5880_6_2_two_ends_come_up_slowly_and_then_send_fast() {
     let (mut a, mut b) = (End::new(config(300, 3, 1)), End::new(config(100, 3, 2)));
     assert_eq!(a.repeat.unwrap().1, Nanos::from_s(1), "6.8.3: slow until up");
     let now = run(&mut a, &mut b, 0, 3_000, (false, false));
@@ -99,7 +99,7 @@ fn rfc5880_6_2_two_ends_come_up_slowly_and_then_send_fast() {
 }
 
 #[test]
-fn rfc5880_6_8_4_lost_after_the_peers_multiplier_of_what_both_agreed_on() {
+fn rfc_5880_6_8_4_lost_after_the_peers_multiplier_of_what_both_agreed_on() {
     let (mut a, mut b) = (End::new(config(300, 3, 1)), End::new(config(100, 5, 2)));
     let now = run(&mut a, &mut b, 0, 4_000, (false, false));
     run(&mut a, &mut b, now, 3_000, (false, true));
@@ -117,7 +117,7 @@ fn rfc5880_6_8_4_lost_after_the_peers_multiplier_of_what_both_agreed_on() {
 }
 
 #[test]
-fn rfc5882_3_2_a_peer_that_goes_on_purpose_is_no_failure() {
+fn rfc_5882_3_2_a_peer_that_goes_on_purpose_is_no_failure() {
     let (mut a, mut b) = (End::new(config(100, 3, 1)), End::new(config(100, 3, 2)));
     let now = run(&mut a, &mut b, 0, 4_000, (false, false));
     b.act(ms(now), |bfd, mut out| bfd.close(&mut out));
@@ -128,7 +128,7 @@ fn rfc5882_3_2_a_peer_that_goes_on_purpose_is_no_failure() {
 }
 
 #[test]
-fn rfc5880_6_8_6_every_state_against_every_state() {
+fn rfc_5880_6_8_6_every_state_against_every_state() {
     use State::{AdminDown, Down, Init, Up};
     let rows = [
         (Down, AdminDown, Down),
@@ -173,7 +173,7 @@ fn rfc5880_6_8_6_every_state_against_every_state() {
 }
 
 #[test]
-fn rfc5880_6_8_7_a_peer_that_wants_to_hear_nothing_is_sent_nothing() {
+fn rfc_5880_6_8_7_a_peer_that_wants_to_hear_nothing_is_sent_nothing() {
     let mut a = End::new(config(300, 3, 7));
     let down = Control { multiplier: 3, my_discriminator: 9, min_tx: 1_000_000, ..Control::default() };
     a.hear(ms(1), down);

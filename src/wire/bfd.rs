@@ -164,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn rfc5880_4_1_a_packet_as_frr_sends_it() {
+    fn rfc_5880_4_1_a_packet_as_frr_sends_it() {
         let bytes = [
             0x20, 0xc0, 0x03, 0x18, 1, 2, 3, 4, 5, 6, 7, 8, 0, 4, 0x93, 0xe0, 0, 4, 0x93, 0xe0, 0, 0, 0xc3,
             0x50,
@@ -174,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn rfc5880_6_8_6_what_is_discarded() {
+    fn rfc_5880_6_8_6_what_is_discarded() {
         let good = up().emit();
         let with = |at: usize, value: u8| {
             let mut bytes = good;

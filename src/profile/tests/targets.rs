@@ -38,7 +38,7 @@ fn one_host_stands_for_a_list_of_one() {
 }
 
 #[test]
-fn rfc1123_2_1_hosts_are_addresses_or_names() {
+fn rfc_1123_2_1_hosts_are_addresses_or_names() {
     let long = format!("{}.{}", "a".repeat(63), "b".repeat(63));
     for host in ["one.one.one.one", "a", "9to5.example", "xn--bcher-kva.example", "a.1.b2", &long] {
         let Target { name, probe } = target(&format!("{{ icmp: {host} }}"));
