@@ -11,6 +11,8 @@ use crate::base::Nanos;
 const BUSY: u64 = 50;
 /// A shorter silence is none.
 const SHORTEST: Nanos = Nanos::from_ms(50);
+/// A longer gap is none of a busy line: nobody used it, or it was dead.
+const LONGEST: Nanos = Nanos::from_s(1);
 /// Times the largest gap.
 const FACTOR: u64 = 4;
 /// Gaps are kept for so many seconds.
@@ -78,7 +80,8 @@ impl Sensor {
         if let Some(last) = self.asked.take().filter(|_| self.busy)
             && let Some(gap) = self.gaps.get_mut((second % MEMORY) as usize)
         {
-            let length = now.since(last).0;
+            // whose pauses are longer is not busy
+            let length = Some(now.since(last)).filter(|gap| *gap < LONGEST).map_or(0, |gap| gap.0);
             *gap = (second, if gap.0 == second { gap.1.max(length) } else { length });
         }
         let lately = self.slots.iter().filter(|slot| slot.0 + SLOTS > tenth);
@@ -133,7 +136,9 @@ mod tests {
         for ms in 1..=3_000 {
             assert!(!sensor.feed(Nanos::from_ms(last + ms), received, sent), "nobody speaks");
         }
-        let back = last + 3_000;
+        // one stray packet is no use of a line
+        let _ = sensor.feed(Nanos::from_ms(last + 3_001), received, sent + 1);
+        let (back, sent) = (last + 3_001 + 4_000, sent + 1);
         for ms in 1..=1_000 {
             assert!(!sensor.feed(Nanos::from_ms(back + ms), received + ms, sent + ms));
         }
