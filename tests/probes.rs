@@ -565,7 +565,8 @@ proptest! {
         frames in prop::collection::vec((0usize..5, prop::collection::vec(any::<u8>(), 0..90), any::<u16>(), any::<bool>()), 1..40),
     ) {
         let bfd = Some(Bfd { peer: G1, every: Nanos::from_ms(100), multiplier: 3 });
-        let mut probes = Probes::new(vec![WanProbes { bfd, ..wan(&all_kinds()) }], None, 5);
+        let mut probes = Probes::new(None, 5);
+        probes.renew(vec![WanProbes { bfd, ..wan(&all_kinds()) }]);
         let mut now = Nanos::from_s(1);
         for (n, (kind, bytes, place, whole)) in frames.into_iter().enumerate() {
             now += Nanos::from_ms(50);
@@ -610,7 +611,8 @@ proptest! {
         segments in prop::collection::vec(
             (-4i32..1600, -3i32..130, any::<u8>(), any::<u16>(), prop::collection::vec(any::<u8>(), 0..40), 0usize..1400, 0u64..900), 1..30),
     ) {
-        let mut probes = Probes::new(vec![WanProbes { timeout: Nanos::from_s(20), ..wan(&all_kinds()) }], None, 5);
+        let mut probes = Probes::new(None, 5);
+        probes.renew(vec![WanProbes { timeout: Nanos::from_s(20), ..wan(&all_kinds()) }]);
         let mut now = Nanos::from_s(1);
         let mut sent: Vec<Seen> = Vec::new();
         let ask = (WanId(0), 4, 1);

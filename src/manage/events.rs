@@ -21,8 +21,8 @@ pub struct Events {
 }
 
 impl Events {
-    /// Something happened. `fields` must be an object; its keys come after `at_ns`, `seq` and `kind`. Gives the event.
-    pub fn add(&mut self, at: Nanos, kind: &str, fields: Value) -> Value {
+    /// Something happened. `fields` must be an object; its keys come after `at_ns`, `seq` and `kind`.
+    pub fn add(&mut self, at: Nanos, kind: &str, fields: Value) {
         self.seq += 1;
         let mut event = Map::new();
         event.insert("at_ns".into(), json!(at.0));
@@ -36,8 +36,12 @@ impl Events {
         if self.past.len() == REMEMBERED {
             self.past.pop_front();
         }
-        self.past.push_back(event.clone());
-        event
+        self.past.push_back(event);
+    }
+
+    /// The newest one.
+    pub fn last(&self) -> Option<&Value> {
+        self.past.back()
     }
 
     /// The events remembered, oldest first.

@@ -32,9 +32,7 @@ pub(super) struct Waiting {
     missing: usize,
     until: Nanos,
     tale: Tale,
-    view: Arc<View>,
     found: Option<Found>,
-    tuple: Tuple,
     target: Option<Target>,
     hairpin: bool,
     answer: Sender<Value>,
@@ -155,18 +153,7 @@ impl Manager {
         }
         let (answer, later) = bounded(1);
         let (missing, until) = (self.lanes.len(), now + PATIENCE);
-        self.waiting.push(Waiting {
-            id,
-            missing,
-            until,
-            tale,
-            view,
-            found: None,
-            tuple,
-            target,
-            hairpin,
-            answer,
-        });
+        self.waiting.push(Waiting { id, missing, until, tale, found: None, target, hairpin, answer });
         Ok(Answer::Later(later))
     }
 
@@ -195,11 +182,7 @@ impl Manager {
         if let Some(inside) = view.place(t.src).behind {
             return Ok(inside);
         }
-        let owner = view.own(t.dst).or_else(|| {
-            let wans = view.wans.iter().map(|link| link.iface);
-            wans.into_iter().find(|iface| view.owns(*iface, t.dst))
-        });
-        owner.ok_or_else(|| {
+        view.own(t.dst).ok_or_else(|| {
             format!("{} is in no inside network; say by which interface it comes, with --in", t.src)
         })
     }
@@ -239,13 +222,14 @@ impl Manager {
         let waiting = self.waiting.swap_remove(at);
         let answer = waiting.answer.clone();
         // Nobody may be waiting any more.
-        let _ = answer.try_send(self.conclude(waiting, now));
+        let _ = answer.try_send(self.conclude(waiting, inquiry, now));
     }
 
-    fn conclude(&self, waiting: Waiting, now: Nanos) -> Value {
-        let Waiting { mut tale, view, found, tuple, target, hairpin, .. } = waiting;
+    fn conclude(&self, waiting: Waiting, inquiry: &Inquiry, now: Nanos) -> Value {
+        let Waiting { mut tale, found, target, hairpin, .. } = waiting;
+        let Inquiry { view, ingress, tuple, .. } = inquiry;
         match found {
-            Some(Found::Inside(explained)) => self.conclude_inside(tale, &view, &explained, hairpin, now),
+            Some(Found::Inside(explained)) => self.conclude_inside(tale, view, &explained, hairpin, now),
             Some(Found::Outside(outside)) => {
                 if let Some(session) = &outside.session {
                     tale.step("session", self.session(session, now));
@@ -266,15 +250,14 @@ impl Manager {
             }
             None => {
                 let Some(target) = target else { return tale.dropped(DropReason::NatNoMapping) };
-                let inside = Tuple { dst: target.inside, dst_port: target.port, ..tuple };
+                let inside = Tuple { dst: target.inside, dst_port: target.port, ..*tuple };
                 tale.step(
                     "forward",
                     format!("{} to {}", target.kind.name(), end((target.inside, target.port))),
                 );
                 let default = if target.kind == Kind::Forward { Action::Accept } else { Action::Drop };
-                let ingress = view.own(tuple.dst).unwrap_or(IfaceId(0));
-                self.tell_firewall(&view, ingress, &inside, false, &mut tale);
-                match view.rules.firewall.judge(ingress, &inside, false, default) {
+                self.tell_firewall(view, *ingress, &inside, false, &mut tale);
+                match view.rules.firewall.judge(*ingress, &inside, false, default) {
                     Ok(()) => tale.end(
                         true,
                         &format!("goes in to {}", end((target.inside, target.port))),

@@ -283,9 +283,9 @@ impl Manager {
 
     /// Something has happened: it is remembered, and told to whoever wants to hear of it.
     fn event(&mut self, at: Nanos, kind: &str, fields: Value) {
-        let event = self.events.add(at, kind, fields);
-        if let Some(hooks) = &self.hooks {
-            hooks.tell(&event);
+        self.events.add(at, kind, fields);
+        if let (Some(hooks), Some(event)) = (&self.hooks, self.events.last()) {
+            hooks.tell(event);
         }
     }
 

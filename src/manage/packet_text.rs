@@ -5,13 +5,11 @@
 
 use std::net::{Ipv4Addr, SocketAddrV4};
 
+use super::probes::packets;
 use crate::base::Mac;
 use crate::packet::Tuple;
-use crate::wire::checksum;
-use crate::wire::eth::{self, Eth, ethertype};
-use crate::wire::ipv4::{self, Ipv4};
 use crate::wire::tcp::{self, Flags, Tcp};
-use crate::wire::{icmp, protocol, put16};
+use crate::wire::{checksum, protocol, put16};
 
 /// What it has to look like.
 const FORM: &str = "write it as 'udp 192.168.10.5:5000 > 9.9.9.9:53'";
@@ -71,50 +69,20 @@ fn end(text: &str) -> Result<(Ipv4Addr, Option<u16>), String> {
 /// The packet in a frame from `from` to the router at `to`.
 pub fn frame(t: &Tuple, from: Mac, to: Mac) -> Vec<u8> {
     let payload = match t.protocol {
-        protocol::TCP => 20,
-        protocol::UDP | protocol::ICMP => 8,
-        _ => 20,
-    };
-    let mut frame = vec![0; eth::LEN + ipv4::MIN_LEN + payload];
-    Eth { dst: to, src: from, ethertype: ethertype::IPV4 }.emit(&mut frame);
-    let packet = &mut frame[eth::LEN..];
-    let ip = Ipv4 {
-        header_len: ipv4::MIN_LEN as u8,
-        tos: 0,
-        total_len: (ipv4::MIN_LEN + payload) as u16,
-        id: 1,
-        dont_fragment: true,
-        more_fragments: false,
-        fragment_offset: 0,
-        ttl: 64,
-        protocol: t.protocol,
-        src: t.src,
-        dst: t.dst,
-    };
-    ip.emit(packet);
-    let body = &mut packet[ipv4::MIN_LEN..];
-    match t.protocol {
         protocol::TCP => {
+            let mut segment = vec![0; tcp::MIN_LEN];
             let flags = Flags(Flags::SYN);
-            Tcp { src: t.src_port, dst: t.dst_port, seq: 1, ack: 0, header_len: 20, flags }.emit(body);
-            let sum = checksum::transport(t.src, t.dst, protocol::TCP, body);
-            put16(body, tcp::CHECKSUM, sum);
+            Tcp { src: t.src_port, dst: t.dst_port, seq: 1, ack: 0, header_len: 20, flags }
+                .emit(&mut segment);
+            let sum = checksum::transport(t.src, t.dst, protocol::TCP, &segment);
+            put16(&mut segment, tcp::CHECKSUM, sum);
+            segment
         }
-        protocol::UDP => {
-            put16(body, 0, t.src_port);
-            put16(body, 2, t.dst_port);
-            put16(body, 4, payload as u16);
-        }
-        protocol::ICMP => {
-            body[0] = icmp::kind::ECHO_REQUEST;
-            put16(body, 4, t.src_port);
-            put16(body, 6, 1);
-            let sum = checksum::internet(body);
-            put16(body, icmp::CHECKSUM, sum);
-        }
-        _ => {}
-    }
-    frame
+        protocol::UDP => packets::datagram(t.src, t.dst, (t.src_port, t.dst_port), &[]),
+        protocol::ICMP => packets::echo_message((t.src_port, 1), &[]),
+        _ => vec![0; 20],
+    };
+    packets::frame((from, to), (t.src, t.dst), t.protocol, packets::TTL, &payload)
 }
 
 #[cfg(test)]

@@ -61,11 +61,8 @@ fn way(view: &View, book: &neighbors::Neighbors, wan: WanId, to: Ipv4Addr) -> Op
 impl Manager {
     /// From now on these are the targets, by `WanId`. `seed` must be secret.
     pub fn set_probes(&mut self, wans: Vec<WanProbes>, resolver: Option<Resolver>, seed: u64) {
-        for wan in 0..self.view.wans.len() {
-            self.repeat(WanId(wan as u8), None);
-        }
-        self.probed.probes = Probes::new(wans, resolver, seed);
-        self.probing_changed();
+        self.probed.probes = Probes::new(resolver, seed);
+        self.change_probes(wans);
     }
 
     /// From now on these are the targets; the resolver stays.

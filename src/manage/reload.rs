@@ -56,9 +56,8 @@ impl Manager {
         let groups = Groups::of(&profile, &self.groups).map_err(|e| format!("nothing was changed: {e}"))?;
         let before = std::mem::replace(&mut self.profile, profile);
         self.groups = groups;
-        self.unconfirmed =
-            confirm.map(|span| Unconfirmed { until: now + span, before: Box::new(before.clone()) });
         self.take_up(&before, now);
+        self.unconfirmed = confirm.map(|span| Unconfirmed { until: now + span, before: Box::new(before) });
         self.event(now, "reload", json!({ "changed": changed, "confirm_s": confirm.map(Nanos::as_s) }));
         Ok(changed)
     }

@@ -92,12 +92,9 @@ fn walk(path: &str, old: &Value, new: &Value, depth: usize, out: &mut Vec<String
     }
     match (old, new) {
         (Value::Object(a), Value::Object(b)) if depth > 0 && a.keys().eq(b.keys()) => {
-            for (key, value) in b {
+            for ((key, old), new) in a.iter().zip(b.values()) {
                 let key = key.strip_suffix("_ns").unwrap_or(key);
-                let of = |tree: &serde_json::Map<String, Value>| {
-                    tree.get(key).or_else(|| tree.get(&format!("{key}_ns"))).cloned().unwrap_or_default()
-                };
-                walk(&format!("{path}.{key}"), &of(a), value, depth - 1, out);
+                walk(&format!("{path}.{key}"), old, new, depth - 1, out);
             }
         }
         _ => out.push(path.to_owned()),

@@ -56,11 +56,10 @@ impl Wan {
             return;
         }
         let Wan { id, status, link_since, gateway_ok, .. } = self.clone();
-        let flaps = status.flaps;
         *self = Wan::new(id, health, book, now);
         (self.status, self.link_since, self.gateway_ok) = (status, link_since, gateway_ok);
         (self.status.misses, self.status.bad_rounds, self.status.successes) = (0, 0, 0);
-        (self.status.flaps, self.status.confirming) = (flaps, false);
+        self.status.confirming = false;
         if self.status.link == Some(false) {
             self.gateway.stop();
             self.targets.stop();

@@ -77,12 +77,11 @@ impl Sensor {
         let second = now.as_s();
         // the gap of a line that was idle says nothing of it when it is busy, nor does a pause in which nobody spoke
         self.sent = sent;
-        if let Some(last) = self.asked.take().filter(|_| self.busy)
+        if let Some(length) = self.asked.take().filter(|_| self.busy).map(|asked| now.since(asked))
+            && length < LONGEST
             && let Some(gap) = self.gaps.get_mut((second % MEMORY) as usize)
         {
-            // whose pauses are longer is not busy
-            let length = Some(now.since(last)).filter(|gap| *gap < LONGEST).map_or(0, |gap| gap.0);
-            *gap = (second, if gap.0 == second { gap.1.max(length) } else { length });
+            *gap = (second, if gap.0 == second { gap.1.max(length.0) } else { length.0 });
         }
         let lately = self.slots.iter().filter(|slot| slot.0 + SLOTS > tenth);
         self.busy = lately.map(|slot| slot.1).fold(0, u64::saturating_add) >= BUSY;

@@ -12,7 +12,7 @@
 
 pub mod bfd;
 pub mod names;
-mod packets;
+pub(super) mod packets;
 mod target;
 mod tcp;
 mod types;
@@ -51,19 +51,16 @@ pub struct Probes {
 
 impl Default for Probes {
     fn default() -> Probes {
-        Probes::new(Vec::new(), None, 0)
+        Probes::new(None, 0)
     }
 }
 
 impl Probes {
     /// The probes of each WAN, by `WanId`. `seed` must be secret.
-    pub fn new(wans: Vec<WanProbes>, resolver: Option<Resolver>, seed: u64) -> Probes {
+    pub fn new(resolver: Option<Resolver>, seed: u64) -> Probes {
         let mut rng = StdRng::seed_from_u64(seed);
         let secret = rng.random();
-        let mut probes =
-            Probes { wans: Vec::new(), names: Names::new(resolver, std::iter::empty()), rng, secret };
-        probes.renew(wans);
-        probes
+        Probes { wans: Vec::new(), names: Names::new(resolver, std::iter::empty()), rng, secret }
     }
 
     /// Others from now on; what was under way is forgotten.

@@ -11,10 +11,16 @@ use crate::wire::udp::{self, Udp};
 use crate::wire::{be16, checksum, protocol, put16};
 
 /// The TTL of a probe that may cross routers.
-const TTL: u8 = 64;
+pub(in crate::manage) const TTL: u8 = 64;
 
-/// The frame of an IP payload, from `way`'s address to `to`.
-fn frame(way: &Way, mac: Mac, to: Ipv4Addr, protocol: u8, ttl: u8, payload: &[u8]) -> Vec<u8> {
+/// The frame of an IP payload, from one machine to another.
+pub(in crate::manage) fn frame(
+    macs: (Mac, Mac),
+    (src, dst): (Ipv4Addr, Ipv4Addr),
+    protocol: u8,
+    ttl: u8,
+    payload: &[u8],
+) -> Vec<u8> {
     let ip = Ipv4 {
         header_len: ipv4::MIN_LEN as u8,
         tos: 0,
@@ -25,13 +31,13 @@ fn frame(way: &Way, mac: Mac, to: Ipv4Addr, protocol: u8, ttl: u8, payload: &[u8
         fragment_offset: 0,
         ttl,
         protocol,
-        src: way.src,
-        dst: to,
+        src,
+        dst,
     };
     let mut packet = vec![0; ipv4::MIN_LEN];
     ip.emit(&mut packet);
     packet.extend_from_slice(payload);
-    wrapped(way.mac, mac, &packet)
+    wrapped(macs.0, macs.1, &packet)
 }
 
 /// The frame of an IP packet.
@@ -44,17 +50,23 @@ pub(super) fn wrapped(src: Mac, dst: Mac, packet: &[u8]) -> Vec<u8> {
 }
 
 /// An echo request.
-pub(super) fn echo(way: &Way, mac: Mac, to: Ipv4Addr, (id, seq): (u16, u16), data: &[u8]) -> Vec<u8> {
+pub(super) fn echo(way: &Way, mac: Mac, to: Ipv4Addr, place: (u16, u16), data: &[u8]) -> Vec<u8> {
+    frame((way.mac, mac), (way.src, to), protocol::ICMP, TTL, &echo_message(place, data))
+}
+
+/// The message of an echo request.
+pub(in crate::manage) fn echo_message((id, seq): (u16, u16), data: &[u8]) -> Vec<u8> {
     let mut message = vec![kind::ECHO_REQUEST, 0, 0, 0, 0, 0, 0, 0];
     put16(&mut message, 4, id);
     put16(&mut message, 6, seq);
     message.extend_from_slice(data);
     let sum = checksum::internet(&message);
     put16(&mut message, icmp::CHECKSUM, sum);
-    frame(way, mac, to, protocol::ICMP, TTL, &message)
+    message
 }
 
-fn datagram(src: Ipv4Addr, dst: Ipv4Addr, ports: (u16, u16), data: &[u8]) -> Vec<u8> {
+/// A UDP datagram, without its IP header.
+pub(in crate::manage) fn datagram(src: Ipv4Addr, dst: Ipv4Addr, ports: (u16, u16), data: &[u8]) -> Vec<u8> {
     let mut segment = vec![0; udp::LEN];
     put16(&mut segment, 0, ports.0);
     put16(&mut segment, 2, ports.1);
@@ -68,12 +80,12 @@ fn datagram(src: Ipv4Addr, dst: Ipv4Addr, ports: (u16, u16), data: &[u8]) -> Vec
 
 /// A datagram.
 pub(super) fn udp(way: &Way, mac: Mac, to: Ipv4Addr, ports: (u16, u16), data: &[u8]) -> Vec<u8> {
-    frame(way, mac, to, protocol::UDP, TTL, &datagram(way.src, to, ports, data))
+    frame((way.mac, mac), (way.src, to), protocol::UDP, TTL, &datagram(way.src, to, ports, data))
 }
 
 /// A datagram that no router forwards.
 pub(super) fn udp_on_link(way: &Way, mac: Mac, to: Ipv4Addr, ports: (u16, u16), data: &[u8]) -> Vec<u8> {
-    frame(way, mac, to, protocol::UDP, u8::MAX, &datagram(way.src, to, ports, data))
+    frame((way.mac, mac), (way.src, to), protocol::UDP, u8::MAX, &datagram(way.src, to, ports, data))
 }
 
 /// A packet that came in.
