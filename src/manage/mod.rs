@@ -79,6 +79,8 @@ struct Announcement {
     selection: wan::Selection,
     generation: Generation,
     published: Nanos,
+    /// Groups of the same WANs that do the same for the same reason
+    others: Vec<u8>,
 }
 
 /// Who writes what the router has to tell, and how that goes.
