@@ -73,7 +73,12 @@ impl Manager {
                     let said = selection.evidence.iter().map(|evidence| self.said_of(evidence)).collect();
                     self.stories.begin(&selection, generation, published, said, &self.totals());
                 }
-                self.announcements.push(Announcement { selection, generation, published, others: Vec::new() });
+                self.announcements.push(Announcement {
+                    selection,
+                    generation,
+                    published,
+                    others: Vec::new(),
+                });
             }
         }
     }

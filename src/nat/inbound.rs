@@ -65,6 +65,10 @@ impl Nat {
             }
         };
         let stranger = self.roots[slot as usize].origin == Origin::Stranger;
+        if let Some(tcp) = packet.tcp {
+            self.answers_syn(slot, tcp.flags, env.now);
+            self.gauges.segment(slot, OUTSIDE, tcp, packet.bytes, env.now);
+        }
         let session = self.sessions.get_mut(slot);
         match packet.tcp {
             Some(tcp) => {
