@@ -244,3 +244,78 @@ fn x_13_in_a_storm_of_flaps_nothing_leaves_with_the_other_wans_address() {
         storm(seed, 1 + seed as usize % 2);
     }
 }
+
+/// A site whose drain is over after a minute, with a forward on both WANs.
+fn with_forward(workers: usize) -> Site {
+    let text = format!(
+        "{DUAL_WAN}on_failback: {{ drain: 60s }}\n\
+         forwards: [{{ wans: [isp1, isp2], protocol: [tcp, udp], port: 8443, to: \"192.168.10.11:443\" }}]\n"
+    );
+    let mut site = Site::new(&text, workers).unwrap();
+    meet(&mut site);
+    site
+}
+
+/// What a client outside has open with the forward on a WAN, by TCP and by UDP, goes on both ways.
+fn forward_goes_on(site: &mut Site, link: &str, own: Ipv4Addr) {
+    assert_eq!(tcp_in(site, link, (E1, 6), (own, 8443), ACK).unwrap().dst(), (H2, 443));
+    let (out, seen) = tcp_out(site, (H2, 443), (E1, 6), ACK, 2, 9).unwrap();
+    assert_eq!((out.as_str(), seen.src(), seen.tcp().unwrap().flags.rst()), (link, (own, 8443), false));
+    assert_eq!(udp_in(site, link, (E1, 5), (own, 8443)), Some((H2, 443)));
+    assert_eq!(udp_out(site, (H2, 443), (E1, 5)), Some((link.into(), (own, 8443))));
+}
+
+fn open_forward(site: &mut Site, link: &str, own: Ipv4Addr) {
+    tcp_in(site, link, (E1, 6), (own, 8443), SYN).unwrap();
+    tcp_out(site, (H2, 443), (E1, 6), SYN | ACK, 1, 9).unwrap();
+    udp_in(site, link, (E1, 5), (own, 8443)).unwrap();
+    forward_goes_on(site, link, own);
+}
+
+#[test]
+fn what_outside_has_opened_on_a_wan_that_is_well_outlives_the_end_of_the_drain() {
+    for (workers, queue) in SHAPES {
+        let mut site = with_forward(workers);
+        site.use_queue(queue);
+        site.set_link("isp1", false);
+        udp_out(&mut site, (H1, 5000), (E1, 80)).unwrap();
+        connect(&mut site, (H1, 6000), (E1, 80));
+        open_forward(&mut site, "isp2", P2);
+        site.set_link("isp1", true);
+        for _ in 0..90 {
+            site.run_coarse(1, 10);
+            site.take_all();
+            forward_goes_on(&mut site, "isp2", P2);
+            udp_out(&mut site, (H1, 5000), (E1, 80)).unwrap();
+        }
+        assert_eq!(site.events("failback").len(), 1);
+        // The drain of the default group is over: what it had there has gone.
+        assert_eq!(udp_out(&mut site, (H1, 5000), (E1, 80)).unwrap().0, "isp1");
+        assert_eq!(site.moved("sessions_reset"), 1);
+        let more = ["mappings_moved", "sessions_moved", "sessions_reset", "tcp_resets_sent"];
+        site.finish(&and(&[&OPENED, &more])).unwrap();
+    }
+}
+
+#[test]
+fn what_outside_has_opened_ends_with_its_wan_and_never_moves() {
+    for (workers, queue) in SHAPES {
+        let mut site = with_forward(workers);
+        site.use_queue(queue);
+        // It goes by isp2, which no group has chosen.
+        open_forward(&mut site, "isp2", P2);
+        site.set_link("isp2", false);
+        site.run_ms(100);
+        let out = site.take_all();
+        let seen: Vec<Seen> = out.iter().filter_map(|(_, frame)| Seen::read(frame)).collect();
+        let reset = seen.iter().find(|seen| seen.tcp().is_some_and(|tcp| tcp.flags.rst())).unwrap();
+        assert_eq!(reset.dst(), (H2, 443), "the server inside is told");
+        assert_eq!(udp_out(&mut site, (H2, 443), (E1, 5)), None);
+        site.set_link("isp2", true);
+        site.run_coarse(20, 10);
+        site.take_all();
+        assert_eq!(udp_out(&mut site, (H2, 443), (E1, 5)), None, "a line that is back brings nothing back");
+        assert_eq!(udp_in(&mut site, "isp2", (E1, 7), (P2, 8443)), Some((H2, 443)));
+        site.finish(&["sessions_created", "drop_wan_left", "tcp_resets_sent", "sessions_reset"]).unwrap();
+    }
+}

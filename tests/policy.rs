@@ -136,3 +136,30 @@ fn what_would_become_of_a_packet_is_said_without_doing_it_and_then_becomes_of_it
     let more = ["sessions_reset", "tcp_resets_sent", "drop_nat_tcp_failover", "drop_wan_left"];
     site.finish(&and(&[&OPENED, &more])).unwrap();
 }
+
+#[test]
+fn groups_of_the_same_wans_that_a_policy_makes_tell_one_failover_and_others_their_own() {
+    let policy = "policy:
+  - { from: 192.168.10.10, use: default }
+  - { from: 192.168.10.11, use: isp1, on_failover: { udp: drop } }
+  - { from: 192.168.10.12, use: isp1, otherwise: reject }
+";
+    let mut site = Site::new(&format!("{DUAL_WAN}{policy}"), 1).unwrap();
+    site.set_link("isp1", false);
+    site.run_ms(10);
+    let told = |site: &mut Site, kind: &str| -> Vec<(String, String)> {
+        let events = site.events(kind);
+        events.iter().map(|e| (e["group"].to_string(), e["others"].to_string())).collect()
+    };
+    let failovers = told(&mut site, "failover");
+    assert_eq!(failovers.len(), 1, "{failovers:?}");
+    assert_eq!(failovers[0].0, "\"default\"");
+    assert!(failovers[0].1.contains("isp1 or default"), "{failovers:?}");
+    assert!(failovers[0].1.contains("default or default"), "{failovers:?}");
+    // What has no other line has lost all: that is another thing.
+    let lost = told(&mut site, "wan_none");
+    assert_eq!(lost.len(), 1, "{lost:?}");
+    assert!(lost[0].0.contains("isp1 or reject"), "{lost:?}");
+    let why = site.ask(Request::Why).unwrap();
+    assert_eq!(why.as_array().unwrap().len(), 2, "{why}");
+}

@@ -6,7 +6,7 @@
 use serde_json::Value;
 
 use super::Error;
-use super::args::{CounterArgs, SessionArgs, Talk};
+use super::args::{CounterArgs, KillArgs, SessionArgs, Talk};
 use super::output::{Colour, Screen, bytes, number, plain, rows, seconds, shown, text};
 use super::table::{Cell, Column, Table, left, right};
 use crate::manage::protocol::{ClientError, Request, ask, ask_one};
@@ -25,9 +25,23 @@ const SESSIONS: &[Column] = &[
 ];
 
 pub(super) fn sessions(args: &SessionArgs, screen: &mut Screen) -> Result<(), Error> {
-    let request = Request::Sessions(args.filter());
+    let request = Request::Sessions(args.filter.filter(args.limit));
     let asking = |each: &mut dyn FnMut(Value) -> bool| ask(&args.talk.socket, &request, each);
     if args.talk.json { stream_json(screen, asking) } else { stream_sessions(screen, asking) }
+}
+
+pub(super) fn kill(args: &KillArgs, screen: &mut Screen) -> Result<(), Error> {
+    let request = Request::Kill { filter: args.filter.filter(None), all: args.all };
+    let answer = ask_one(&args.talk.socket, &request)?;
+    if args.talk.json {
+        return Ok(screen.json(&answer)?);
+    }
+    let ended = match number(&answer, "killed") {
+        Some(1) => "1 session ended".to_owned(),
+        Some(n) => format!("{n} sessions ended"),
+        None => "sessions ended".to_owned(),
+    };
+    Ok(screen.line(&ended)?)
 }
 
 /// Takes items from `asking` until it is done or `each` fails.

@@ -13,6 +13,7 @@ mod args;
 mod bench_args;
 mod control;
 mod events;
+mod gauges;
 mod latency;
 mod lists;
 mod output;
@@ -35,7 +36,7 @@ use std::process::ExitCode;
 use clap::Parser;
 
 use crate::manage::protocol::ClientError;
-use args::{Command, TalkCommand, WanCommand};
+use args::{Command, SessionsCommand, SessionsVerb, TalkCommand, WanCommand};
 use output::Screen;
 
 /// The work that this module only parses the options of.
@@ -116,7 +117,10 @@ fn execute(command: TalkCommand, screen: &mut Screen) -> Result<(), Error> {
     match command {
         TalkCommand::Status(talk) => status::status(&talk, screen),
         TalkCommand::Wans(talk) => status::wans(&talk, screen),
-        TalkCommand::Sessions(args) => lists::sessions(&args, screen),
+        TalkCommand::Sessions(SessionsCommand { kill: Some(SessionsVerb::Kill(args)), .. }) => {
+            lists::kill(&args, screen)
+        }
+        TalkCommand::Sessions(args) => lists::sessions(&args.list, screen),
         TalkCommand::Neighbors(talk) => lists::neighbors(&talk, screen),
         TalkCommand::Counters(args) => lists::counters(&args, screen),
         TalkCommand::Latency(talk) => latency::latency(&talk, screen),

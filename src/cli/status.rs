@@ -4,6 +4,7 @@ use serde_json::Value;
 
 use super::Error;
 use super::args::Talk;
+use super::gauges::{drains, live_tcp};
 use super::latency;
 use super::output::{
     Colour, NOTHING, Screen, count, micros, number, percent, plain, rows, seconds, shown, text, wrap,
@@ -34,6 +35,12 @@ fn show_status(answer: &Value, screen: &mut Screen) -> Result<(), Error> {
     }
     screen.line("")?;
     table_of_wans(rows(part("wans")), screen)?;
+    for wan in rows(part("wans")) {
+        let name = text(wan, "name");
+        for line in live_tcp(wan).iter().flat_map(|text| wrap(&format!("{name}: {text}"), 4)) {
+            screen.line(&line)?;
+        }
+    }
     screen.line("")?;
     let sessions = part("sessions");
     let text_of = |key| shown(sessions, key, count);
@@ -54,7 +61,8 @@ fn show_status(answer: &Value, screen: &mut Screen) -> Result<(), Error> {
             rows(group.get("active").unwrap_or(&Value::Null)).iter().map(plain).collect();
         let resort = if group["resort"] == true { ", though it is not fit" } else { "" };
         let active = if active.is_empty() { "no fit WAN".to_owned() } else { active.join(", ") + resort };
-        for line in wrap(&format!("group     {}: {active}", text(group, "name")), 10) {
+        let line = format!("group     {}: {active}{}", text(group, "name"), drains(group));
+        for line in wrap(&line, 10) {
             screen.line(&line)?;
         }
     }
@@ -182,6 +190,9 @@ fn show_wans(answer: &Value, screen: &mut Screen) -> Result<(), Error> {
             _ => "",
         };
         for line in wrap(&format!("{why}{over}{}", hold(wan)), 4) {
+            screen.line(&line)?;
+        }
+        for line in live_tcp(wan).iter().flat_map(|text| wrap(&format!("  {text}"), 4)) {
             screen.line(&line)?;
         }
         if let Some(up) = wan["bfd"].as_bool() {

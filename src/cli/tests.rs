@@ -92,8 +92,35 @@ fn options_parse_into_their_structs() {
     else {
         panic!("not a sessions")
     };
-    let filter = sessions.filter();
+    assert!(sessions.kill.is_none());
+    let filter = sessions.list.filter.filter(sessions.list.limit);
     assert_eq!((filter.protocol.as_deref(), filter.limit), (Some("udp"), Some(2_000)));
+}
+
+#[test]
+fn sessions_are_ended_by_a_filter_or_all_of_them_and_never_by_neither() {
+    let killed = |line: &str| match parse(line) {
+        Ok(Command::Talk(TalkCommand::Sessions(SessionsCommand {
+            kill: Some(SessionsVerb::Kill(args)),
+            ..
+        }))) => Some((args.filter.filter(None), args.all, args.talk.json)),
+        _ => None,
+    };
+    let (filter, all, json) =
+        killed("turnout sessions kill --inside 10.0.0.1 --wan a --protocol tcp --json").unwrap();
+    assert_eq!((filter.inside, filter.wan.as_deref()), (Some([10, 0, 0, 1].into()), Some("a")));
+    assert_eq!((filter.protocol.as_deref(), filter.limit, all, json), (Some("tcp"), None, false, true));
+    assert!(killed("turnout sessions kill --all").is_some_and(|(_, all, _)| all));
+    assert!(killed("turnout sessions kill --outside 1.2.3.4 --socket /tmp/x").is_some());
+    for wrong in [
+        "turnout sessions kill",
+        "turnout sessions kill --json",
+        "turnout sessions kill --all --wan a",
+        "turnout sessions kill --wan a --limit 3",
+        "turnout sessions --wan a kill",
+    ] {
+        assert_eq!(parse(wrong).unwrap_err().exit_code(), 2, "{wrong}");
+    }
 }
 
 #[test]

@@ -12,6 +12,7 @@ use super::sending::Repeats;
 use super::steer::Steer;
 use super::{BURST, Ports};
 use crate::base::{IfaceId, Nanos, WorkerId};
+use crate::nat::kill::Kill;
 use crate::packet::{DropReason, PacketBuf, Stat};
 use crate::path::{Class, From, Router, View};
 use crate::table::neighbors::State;
@@ -20,6 +21,8 @@ use crate::table::neighbors::State;
 const MESSAGES: usize = 64;
 /// Listings at a time; the control socket has fewer clients.
 const LISTINGS: usize = 64;
+/// Walks at a time that end sessions, in all.
+pub const KILLS: usize = 4;
 /// Slots of the session table listed in one turn.
 const LISTED: u32 = 64;
 /// The numbers are shown this often.
@@ -38,6 +41,8 @@ pub struct Lcore<B> {
     pub(super) repeats: Repeats,
     /// Where to, and from which slot on: each in its turn.
     listings: VecDeque<(Producer<SessionRow>, u32)>,
+    /// One after the other
+    kills: VecDeque<Box<Kill>>,
     shown: Nanos,
     watch: Watch,
 }
@@ -66,6 +71,7 @@ impl<B: PacketBuf> Lcore<B> {
             interfaces,
             repeats,
             listings,
+            kills: VecDeque::with_capacity(KILLS),
             shown: Nanos::ZERO,
             watch: Watch::new(),
         }
@@ -123,6 +129,7 @@ impl<B: PacketBuf> Lcore<B> {
         self.router.give_up_old(&self.view, now);
         self.router.tell_unasked(&self.view, now);
         self.list(now);
+        self.kill(now);
         self.want_ports();
         self.flush(ports);
         // After receiving: what a probe sent now brings back is stamped by a later turn.
@@ -155,6 +162,9 @@ impl<B: PacketBuf> Lcore<B> {
             nat.live() as u64,
             nat.capacity().into(),
         );
+        let ties = self.view.uplinks.groups.len() * self.view.wans.len();
+        let ties = nat.per_tie().get(..ties).unwrap_or_default();
+        self.end.shared.show_wans(ties, nat.tcp_gauges());
         self.shown = now;
     }
 
@@ -269,6 +279,8 @@ impl<B: PacketBuf> Lcore<B> {
                     self.router.nat.take_in(&mut loan, &mut self.router.counters);
                     self.tell(ToManager::PortsTaken(loan));
                 }
+                // The manager sends few at a time.
+                ToWorker::Kill(kill) => self.kills.push_back(kill),
                 ToWorker::Explain(mut inquiry) => {
                     inquiry.answer(self.id, self.steer, &self.router.nat, now);
                     self.tell(ToManager::Explained(inquiry));
@@ -293,6 +305,17 @@ impl<B: PacketBuf> Lcore<B> {
                 break;
             }
             self.router.nat.told();
+        }
+    }
+
+    fn kill(&mut self, now: Nanos) {
+        let Some(kill) = self.kills.front_mut() else { return };
+        self.router.kill_some(&self.view, kill, now);
+        if kill.is_over()
+            && self.end.to_manager.slots() > 0
+            && let Some(kill) = self.kills.pop_front()
+        {
+            self.tell(ToManager::Killed(kill));
         }
     }
 

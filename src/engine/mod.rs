@@ -17,7 +17,7 @@ mod shared;
 pub mod steer;
 
 pub use latency::{Latencies, Latency};
-pub use lcore::Lcore;
+pub use lcore::{KILLS, Lcore};
 pub use rings::{
     HandOver, LcoreEnd, ManagerEnd, PROBE_LEN, SessionRow, ToManager, ToWorker, connect, hand_overs,
 };

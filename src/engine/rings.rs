@@ -13,6 +13,7 @@ use super::inquiry::Inquiry;
 use super::shared::Shared;
 use crate::base::{Generation, IfaceId, Mac, Nanos, WanId, WorkerId};
 use crate::nat::Session;
+use crate::nat::kill::Kill;
 use crate::nat::lots::Loan;
 use crate::nat::session::Kind;
 use crate::path::{Notice, View};
@@ -94,6 +95,8 @@ pub enum ToWorker {
     LendPorts(Box<Loan>),
     /// Take these ports in, which are yours from now on, and give the box back. None: nobody has any to lend.
     TakePorts(Box<Loan>),
+    /// End these sessions, a few each turn, and give the box back.
+    Kill(Box<Kill>),
     /// Say what would become of a packet, and give the box back.
     Explain(Box<Inquiry>),
 }
@@ -134,6 +137,8 @@ pub enum ToManager {
     PortsLent(Box<Loan>),
     /// The ports are taken in; the box goes back.
     PortsTaken(Box<Loan>),
+    /// They are ended.
+    Killed(Box<Kill>),
     /// What would become of a packet.
     Explained(Box<Inquiry>),
 }

@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use super::Latency;
+use crate::nat::TcpGauge;
 use crate::packet::{COUNTERS, Counters};
 use crate::path::Traffic;
 
@@ -25,6 +26,8 @@ pub struct Shared {
     counters: Vec<AtomicU64>,
     traffic: Vec<[AtomicU64; 4]>,
     per_wan: Vec<AtomicU64>,
+    per_tie: Vec<AtomicU64>,
+    tcp: Vec<[AtomicU64; 6]>,
     live: AtomicU64,
     capacity: AtomicU64,
     load: [AtomicU64; 4],
@@ -41,6 +44,10 @@ pub struct Snapshot {
     pub traffic: Vec<Traffic>,
     /// Sessions by WAN
     pub per_wan: Vec<u64>,
+    /// Sessions by group and WAN (`Nat::per_tie`)
+    pub per_tie: Vec<u64>,
+    /// TCP by WAN
+    pub tcp: Vec<TcpGauge>,
     /// Sessions
     pub live: u64,
     /// Room for sessions
@@ -48,6 +55,9 @@ pub struct Snapshot {
     /// Load
     pub load: Load,
 }
+
+/// Groups there may be, and none.
+const GROUPS: usize = 65;
 
 fn zeros(n: usize) -> Vec<AtomicU64> {
     (0..n).map(|_| AtomicU64::new(0)).collect()
@@ -60,6 +70,8 @@ impl Shared {
             counters: zeros(COUNTERS),
             traffic: (0..interfaces).map(|_| Default::default()).collect(),
             per_wan: zeros(wans),
+            per_tie: zeros(GROUPS * wans),
+            tcp: (0..wans).map(|_| Default::default()).collect(),
             live: AtomicU64::new(0),
             capacity: AtomicU64::new(0),
             load: Default::default(),
@@ -82,6 +94,29 @@ impl Shared {
         }
         self.live.store(live, Relaxed);
         self.capacity.store(capacity, Relaxed);
+    }
+
+    /// Shows its sessions by group and WAN, from the first group on, and its WANs' TCP. Only its own thread calls this.
+    pub fn show_wans(&self, per_tie: &[u64], tcp: &[TcpGauge]) {
+        for (shown, value) in self.per_tie.iter().zip(per_tie) {
+            shown.store(*value, Relaxed);
+        }
+        for (shown, t) in self.tcp.iter().zip(tcp) {
+            let values = [t.syns, t.unanswered, t.trips, t.trips_us, t.segments, t.resent];
+            for (cell, value) in shown.iter().zip(values) {
+                cell.store(value, Relaxed);
+            }
+        }
+    }
+
+    /// A WAN's TCP, since the start.
+    pub fn tcp(&self) -> Vec<TcpGauge> {
+        let gauge = |cells: &[AtomicU64; 6]| {
+            let [syns, unanswered, trips, trips_us, segments, resent] =
+                cells.each_ref().map(|cell| cell.load(Relaxed));
+            TcpGauge { syns, unanswered, trips, trips_us, segments, resent }
+        };
+        self.tcp.iter().map(gauge).collect()
     }
 
     /// Shows the load of a worker. Only its own thread calls this.
@@ -112,6 +147,8 @@ impl Shared {
         };
         snapshot.traffic = self.traffic.iter().map(traffic).collect();
         snapshot.per_wan = self.per_wan.iter().map(|n| n.load(Relaxed)).collect();
+        snapshot.per_tie = self.per_tie.iter().map(|n| n.load(Relaxed)).collect();
+        snapshot.tcp = self.tcp();
         snapshot.live = self.live.load(Relaxed);
         snapshot.capacity = self.capacity.load(Relaxed);
         let [busy_ns, total_ns, busy_cycles, packets] =
@@ -137,6 +174,14 @@ impl Snapshot {
         self.per_wan.resize(self.per_wan.len().max(other.per_wan.len()), 0);
         for (sum, n) in self.per_wan.iter_mut().zip(&other.per_wan) {
             *sum += n;
+        }
+        self.per_tie.resize(self.per_tie.len().max(other.per_tie.len()), 0);
+        for (sum, n) in self.per_tie.iter_mut().zip(&other.per_tie) {
+            *sum += n;
+        }
+        self.tcp.resize(self.tcp.len().max(other.tcp.len()), TcpGauge::default());
+        for (sum, n) in self.tcp.iter_mut().zip(&other.tcp) {
+            *sum = sum.plus(n);
         }
         self.live += other.live;
         self.capacity += other.capacity;

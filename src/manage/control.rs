@@ -205,6 +205,15 @@ fn serve(
             Ok(item) => say(&mut to, &Reply::Item(item))?,
             Err(_) => return say(&mut to, &Reply::Error("a worker does not answer".into())),
         },
+        Ok(Answer::Slowly(answer)) => loop {
+            // The empty line says that somebody is at it.
+            match answer.recv_timeout(Duration::from_millis(500)) {
+                Ok(item) => break say(&mut to, &Reply::Item(item))?,
+                Err(e) if e.is_timeout() => to.write_all(b"\n")?,
+                Err(_) => return say(&mut to, &Reply::Error("the router is stopping".into())),
+            }
+            to.flush()?;
+        },
         Ok(Answer::Taken(order, kept)) => {
             if let Err(e) = overrides.keep(order, &kept) {
                 let text =

@@ -316,7 +316,9 @@ impl Manager {
 
     /// How a group stands.
     fn group(&self, view: &View, group: u8) -> String {
-        let Some(config) = self.groups.list().get(usize::from(group)) else { return "?".into() };
+        let Some(config) = self.groups.list().get(usize::from(group)) else {
+            return "none: outside has opened it, it stays on the WAN where it was asked for".into();
+        };
         let fit = |wan: WanId| view.uplinks.wans.get(wan.index()).is_some_and(|uplink| uplink.fit);
         let members = config.members.iter().map(|member| {
             let state = if fit(member.wan) { "fit" } else { "not fit" };

@@ -61,6 +61,7 @@ impl Manager {
             ToManager::PortsLow { pool, free } => self.ports.low(lane, pool, free, now),
             ToManager::PortsLent(loan) => self.ports.lent(loan, now),
             ToManager::PortsTaken(loan) => drop(loan),
+            ToManager::Killed(kill) => self.killed(&kill, now),
             ToManager::Explained(inquiry) => self.explained(&inquiry, now),
         }
     }

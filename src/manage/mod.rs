@@ -15,6 +15,7 @@ pub mod groups;
 mod hearing;
 pub mod hooks;
 pub mod journal;
+mod kills;
 pub mod log;
 mod neighbors;
 mod overrides;
@@ -26,6 +27,7 @@ pub mod protocol;
 pub mod reload;
 mod report;
 mod rules;
+mod tcp;
 mod transaction;
 pub mod views;
 mod why;
@@ -79,6 +81,8 @@ struct Announcement {
     selection: wan::Selection,
     generation: Generation,
     published: Nanos,
+    /// Groups of the same WANs that do the same for the same reason
+    others: Vec<u8>,
 }
 
 /// Who writes what the router has to tell, and how that goes.
@@ -98,6 +102,8 @@ pub enum Answer {
     Follow(Vec<Value>, Receiver<Value>),
     /// This, when the workers have said what they know.
     Later(Receiver<Value>),
+    /// This, when the workers are through, however long that takes.
+    Slowly(Receiver<Value>),
     /// The rows of every worker.
     Rows(Vec<Consumer<SessionRow>>, RowContext),
     /// The operator's word was taken, the so-manieth; these are the overrides to be kept over a restart.
@@ -130,6 +136,7 @@ pub struct Manager {
     announcements: Vec<Announcement>,
     neighbors_due: Nanos,
     gauges_due: Nanos,
+    tcp: tcp::Window,
     odd_told: Vec<(IfaceId, Ipv4Addr, Nanos)>,
     /// For want of what flows were refused lately, and when that was told.
     refused: Vec<(DropReason, Nanos)>,
@@ -147,6 +154,7 @@ pub struct Manager {
     /// Packets whose fate was asked for
     inquiries: u64,
     waiting: Vec<explain::Waiting>,
+    kills: kills::Kills,
 }
 
 impl Manager {
@@ -187,6 +195,7 @@ impl Manager {
             announcements: Vec::new(),
             neighbors_due: now,
             gauges_due: now,
+            tcp: tcp::Window::default(),
             odd_told: Vec::new(),
             refused: Vec::new(),
             groups,
@@ -199,6 +208,7 @@ impl Manager {
             orders: 0,
             inquiries: 0,
             waiting: Vec::new(),
+            kills: kills::Kills::default(),
             view,
         };
         manager.event(now, "start", json!({ "version": env!("CARGO_PKG_VERSION"), "workers": count }));
@@ -253,6 +263,7 @@ impl Manager {
             for lane in &mut self.lanes {
                 lane.gauge.sample(lane.end.shared.read().load);
             }
+            self.tcp.sample(tcp::sum(self.lanes.iter().map(|lane| lane.end.shared.tcp())));
         }
         self.go_back(now);
         self.push_views();
@@ -322,6 +333,7 @@ impl Manager {
                 Answer::Follow(past, next)
             }
             Request::Sessions(_) => self.list(now),
+            Request::Kill { filter, all } => self.kill(&filter, all),
             Request::Why => {
                 let why = self.stories.json(&self.totals(), &self.group_names(), &self.wan_names());
                 Answer::Items(vec![why])

@@ -24,6 +24,13 @@ pub enum Request {
     Wans,
     /// One item a session.
     Sessions(SessionFilter),
+    /// One item: how many sessions were ended.
+    Kill {
+        /// Which; `limit` does not count.
+        filter: SessionFilter,
+        /// All of them: without it something must be given.
+        all: bool,
+    },
     /// One item: the list of neighbours.
     Neighbors,
     /// One item: name -> number.

@@ -48,8 +48,18 @@ impl Manager {
         let active = |group: u8| -> Vec<&str> {
             self.wans.group(group).carrying.iter().map(|(wan, _)| self.wan_name(*wan)).collect()
         };
-        let groups = self.groups.named().map(|(number, group)| {
-            json!({ "name": group.name, "active": active(number), "resort": self.wans.group(number).resort })
+        let named: Vec<u8> = self.groups.named().map(|(number, _)| number).collect();
+        let all = (0..=u8::MAX).zip(self.groups.list());
+        let groups = all.filter_map(|(number, group)| {
+            let draining = self.draining(number, &sum, now);
+            // One that the policy has made of others is shown as long as it drains.
+            let shown = named.contains(&number) || !draining.is_empty();
+            shown.then(|| {
+                json!({
+                    "name": group.name, "active": active(number), "resort": self.wans.group(number).resort,
+                    "draining": draining,
+                })
+            })
         });
         let worker = |lane: &Lane| {
             let load = lane.end.shared.read().load;
@@ -79,6 +89,21 @@ impl Manager {
         })
     }
 
+    /// The WANs that a group drains after a failback: what it has there yet, and when it leaves, should there be somewhere to go.
+    fn draining(&self, group: u8, sum: &Snapshot, now: Nanos) -> Vec<Value> {
+        let standings = &self.wans.group(group).standings;
+        let row = |(wan, standing): (u8, &Standing)| {
+            let Standing::Draining { until } = standing else { return None };
+            let at = usize::from(group) * self.view.wans.len() + usize::from(wan);
+            Some(json!({
+                "wan": self.wan_name(WanId(wan)),
+                "sessions": sum.per_tie.get(at).copied().unwrap_or(0),
+                "drain_ends_s": until.since(now).0.div_ceil(1_000_000_000),
+            }))
+        };
+        (0..=u8::MAX).zip(standings).filter_map(row).collect()
+    }
+
     pub(super) fn wans_json(&self, now: Nanos) -> Value {
         let sum = self.totals();
         let row = |(id, status): (WanId, &WanStatus)| {
@@ -102,6 +127,7 @@ impl Manager {
                 "rx_bytes": traffic.rx_bytes,
                 "tx_bytes": traffic.tx_bytes,
                 "reason": status.reason.to_string(),
+                "tcp": self.tcp.json(id.index(), &sum.tcp),
                 "targets": self.targets_json(id, status),
                 "bfd": status.bfd,
                 "hold_s": status.hold_until.map(|until| until.since(now).0.div_ceil(1_000_000_000)),

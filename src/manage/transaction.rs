@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::probing::GATEWAY;
 use super::why::kind_name;
 use super::{Announcement, Answer, Manager, views};
-use crate::base::{Nanos, WanId};
+use crate::base::{Generation, Nanos, WanId};
 use crate::engine::ToWorker;
 use crate::wan::{self, Effect, Evidence, Input, Kind, Probe};
 use crate::wire::arp::Arp;
@@ -66,13 +66,38 @@ impl Manager {
             }
             Effect::Selected(selection) => {
                 let generation = self.view.generation;
+                if self.joins(&selection, generation) {
+                    return;
+                }
                 if selection.kind != Kind::Initial {
                     let said = selection.evidence.iter().map(|evidence| self.said_of(evidence)).collect();
                     self.stories.begin(&selection, generation, published, said, &self.totals());
                 }
-                self.announcements.push(Announcement { selection, generation, published });
+                self.announcements.push(Announcement {
+                    selection,
+                    generation,
+                    published,
+                    others: Vec::new(),
+                });
             }
         }
+    }
+
+    /// Whether another group of the same WANs has just done the same for the same reason: that is told once, for all of them.
+    fn joins(&mut self, selection: &wan::Selection, generation: Generation) -> bool {
+        let of = |s: &wan::Selection| (s.kind, s.from, s.to, s.cause, s.carrying.clone());
+        let wans = |group: u8| {
+            let members = self.groups.list().get(usize::from(group)).map_or(&[][..], |group| &group.members);
+            members.iter().map(|member| member.wan).collect::<std::collections::BTreeSet<_>>()
+        };
+        let same = |a: &Announcement| {
+            a.generation == generation
+                && of(&a.selection) == of(selection)
+                && wans(a.selection.group) == wans(selection.group)
+        };
+        let Some(at) = self.announcements.iter().position(same) else { return false };
+        self.announcements[at].others.push(selection.group);
+        true
     }
 
     fn probe(&mut self, wan: WanId, round: u32) {
@@ -107,14 +132,16 @@ impl Manager {
         let (ready, waiting) = std::mem::take(&mut self.announcements).into_iter().partition(due);
         self.announcements = waiting;
         let ready: Vec<Announcement> = ready;
-        for Announcement { selection, generation, published } in ready {
+        for Announcement { selection, generation, published, others } in ready {
             if taken >= generation {
                 self.stories.applied(generation, applied);
             }
             let kind = kind_name(selection.kind);
             let name = |wan: Option<WanId>| wan.map(|w| self.wan_name(w).to_string());
+            let group = |number: u8| self.groups.list().get(usize::from(number)).map(|g| g.name.as_str());
             let fields = json!({
-                "group": self.groups.list().get(usize::from(selection.group)).map(|group| group.name.as_str()),
+                "group": group(selection.group),
+                "others": others.iter().map(|number| group(*number)).collect::<Vec<_>>(),
                 "from": name(selection.from), "to": name(selection.to), "cause": selection.cause.to_string(),
                 "detected_ns": selection.detected.0, "published_ns": published.0,
                 "applied_ns": (taken >= generation).then_some(applied.0),

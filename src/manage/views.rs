@@ -73,6 +73,7 @@ pub fn of(profile: &Profile, groups: &Groups, ports: &[PortInfo], workers: usize
                 Group { bonds: vec![Bond::default(); profile.wans.len()], ..Group::default() };
                 groups.list().len().max(1)
             ],
+            outside: vec![Bond::default(); profile.wans.len()],
         },
         routes: Routes::new(connected.chain(fixed).collect()),
         rules: Arc::new(rules::rules(profile, groups)),
@@ -90,12 +91,16 @@ pub fn of(profile: &Profile, groups: &Groups, ports: &[PortInfo], workers: usize
 
 /// A group, as the NAT sees it.
 fn group(status: &wan::GroupStatus) -> Group {
+    Group { choice: balance::choice(&status.carrying), bonds: bonds(&status.bonds) }
+}
+
+fn bonds(bonds: &[wan::Bond]) -> Vec<Bond> {
     let fate = |fate| match fate {
         wan::Fate::Rebind => Fate::Rebind,
         wan::Fate::Drop => Fate::Drop,
     };
     let bond = |b: &wan::Bond| Bond { epoch: b.epoch, tcp: b.tcp, udp: fate(b.udp), icmp: fate(b.icmp) };
-    Group { choice: balance::choice(&status.carrying), bonds: status.bonds.iter().map(bond).collect() }
+    bonds.iter().map(bond).collect()
 }
 
 /// The next view: as `last`, with the links and the WANs as they stand now.
@@ -110,6 +115,7 @@ pub fn next(last: &View, wans: &wan::Wans, links: &[bool]) -> View {
         (uplink.fit, uplink.holds, uplink.takes) = (status.sends(), status.holds, status.takes());
     }
     view.uplinks.groups = wans.groups().map(group).collect();
+    view.uplinks.outside = bonds(wans.outside());
     view.indexed()
 }
 

@@ -65,6 +65,7 @@ impl Nat {
         let (mut by_mapping, mut by_host) = (Counts::new(), Counts::new());
         let (mut strangers, mut live, mut entries) = (0, 0, 0);
         let mut per_wan = vec![0; self.per_wan.len()];
+        let mut per_tie = vec![0; self.per_tie.len()];
         for slot in 0..self.sessions.used() {
             let (session, root) = (self.sessions.get(slot), self.roots[slot as usize]);
             if session.is_free() {
@@ -77,6 +78,9 @@ impl Nat {
             match per_wan.get_mut(session.wan().index()) {
                 Some(n) => *n += 1,
                 None => return fault("is on no WAN"),
+            }
+            if let Some(n) = self.tie(root.group, session.wan()).and_then(|at| per_tie.get_mut(at)) {
+                *n += 1;
             }
             if self.find(session.key(INSIDE), INSIDE) != Some(slot) {
                 return fault("is not found from inside");
@@ -134,6 +138,9 @@ impl Nat {
             return Err(format!(
                 "{strangers} strangers, {per_wan:?} by WAN, {live} live: said to be {said:?}"
             ));
+        }
+        if per_tie != self.per_tie {
+            return Err("sessions by group and WAN are miscounted".into());
         }
         if entries != self.index.len() {
             return Err(format!("{} entries of the index for {entries} of sessions", self.index.len()));

@@ -97,7 +97,10 @@ impl Nat {
         let tcp = side == INSIDE && session.protocol() == protocol::TCP;
         let firm =
             || root.mapping == NONE || self.standing(self.mappings.get(root.mapping), up) == Standing::Firm;
-        if root.origin == Origin::Stranger || (tcp && !(up.fit(session.wan()) && firm())) {
+        if root.origin == Origin::Stranger
+            || self.gauges.watches(slot)
+            || (tcp && !(up.fit(session.wan()) && firm()))
+        {
             return;
         }
         let session = self.sessions.get_mut(slot);

@@ -7,7 +7,7 @@ use super::standing::Standing;
 use super::statics::Target;
 use super::tcp::TcpState;
 use super::timeouts::{STRANGER, tick};
-use super::uplinks::{DEFAULT_GROUP, LEFT};
+use super::uplinks::{LEFT, NO_GROUP};
 use super::{Env, Fate, Nat, Translation};
 use crate::base::{IfaceId, WanId};
 use crate::packet::{DropReason, Stat, Tuple};
@@ -65,6 +65,10 @@ impl Nat {
             }
         };
         let stranger = self.roots[slot as usize].origin == Origin::Stranger;
+        if let Some(tcp) = packet.tcp {
+            self.answers_syn(slot, tcp.flags, env.now);
+            self.gauges.segment(slot, OUTSIDE, tcp, packet.bytes, env.now);
+        }
         let session = self.sessions.get_mut(slot);
         match packet.tcp {
             Some(tcp) => {
@@ -167,14 +171,15 @@ impl Nat {
         };
         let inside = (target.inside, target.port);
         self.firewall(packet, inside, default, env)?;
-        // It belongs to no flow from inside that a policy could know.
-        let bond = env.up.bond(DEFAULT_GROUP, packet.wan);
+        // No policy has chosen its WAN, so no group may leave or drain it there.
+        let bond = env.up.bond(NO_GROUP, packet.wan);
         let epoch = bond.map_or(LEFT, |bond| bond.of(packet.tuple.protocol, target.kind));
         let host = self.hosts.enter(&self.key, target.inside);
         let root = Root {
             mapping: NONE,
             created: env.now.as_s() as u32,
             epoch,
+            group: NO_GROUP,
             host,
             kind: target.kind,
             origin: Origin::Stranger,

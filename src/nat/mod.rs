@@ -14,9 +14,11 @@ mod addresses;
 mod audit;
 mod established;
 pub mod explain;
+mod gauges;
 mod hosts;
 pub mod inbound;
 pub mod internal;
+pub mod kill;
 pub mod log;
 pub mod lots;
 pub mod mapping;
@@ -58,6 +60,8 @@ use crate::table::ports::{PortPools, Quarantine};
 use crate::table::slab::Slab;
 use crate::table::store::Store;
 pub use addresses::Addresses;
+use gauges::Gauges;
+pub use gauges::TcpGauge;
 use hosts::Hosts;
 use lots::Lots;
 use mapping::Mapping;
@@ -148,6 +152,9 @@ pub const FIRST_PORTS: [u16; CLASSES] = [HIGH, HIGH, 1];
 /// Ports there are.
 const ALL_PORTS: usize = 1 << 16;
 
+/// Groups that sessions are counted by; what is in none is counted behind them.
+const MOST_GROUPS: usize = 64;
+
 /// One worker's translation state.
 #[derive(Debug)]
 pub struct Nat {
@@ -173,6 +180,9 @@ pub struct Nat {
     resets: resets::Resets,
     /// Live sessions per WAN, and on none
     per_wan: Vec<u64>,
+    /// By group and WAN (`tie`)
+    per_tie: Vec<u64>,
+    gauges: Gauges,
     wans: usize,
     /// Sessions that outside has opened and inside has not answered
     strangers: u32,
@@ -206,6 +216,8 @@ impl Nat {
             sweep: sweep::Sweep::default(),
             resets: resets::Resets::default(),
             per_wan: vec![0; usize::from(NOWHERE.0) + 1],
+            per_tie: vec![0; (MOST_GROUPS + 1) * config.wans.len()],
+            gauges: Gauges::new(config.wans.len()),
             wans: config.wans.len(),
             strangers: 0,
             log: None,
@@ -232,6 +244,23 @@ impl Nat {
     /// Sessions in the table that are bound to each WAN.
     pub fn per_wan(&self) -> &[u64] {
         &self.per_wan[..self.wans]
+    }
+
+    /// Sessions in the table by group and WAN: those of the first group by `WanId`, then of the second.
+    pub fn per_tie(&self) -> &[u64] {
+        &self.per_tie
+    }
+
+    /// What is known of each WAN's TCP, since the start.
+    pub fn tcp_gauges(&self) -> &[TcpGauge] {
+        self.gauges.sums()
+    }
+
+    /// Where a session is counted in `per_tie`; `None`: it is on no WAN.
+    #[inline(always)]
+    fn tie(&self, group: u8, wan: WanId) -> Option<usize> {
+        let on_one = wan.index() < self.wans;
+        on_one.then(|| usize::from(group).min(MOST_GROUPS) * self.wans + wan.index())
     }
 
     /// Bytes of memory that all tables take.

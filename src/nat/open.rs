@@ -6,6 +6,7 @@
 
 use std::net::Ipv4Addr;
 
+use super::gauges::syn_time;
 use super::log::What;
 use super::mapping::Course;
 use super::rules::{Action, Midstream};
@@ -195,6 +196,10 @@ impl Nat {
         });
         session.state = self.timeouts.first_state(t.protocol, t.dst_port);
         session.refreshed = tick(env.now);
+        if t.protocol == protocol::TCP {
+            // Until the answer.
+            session.last_ack = syn_time(env.now);
+        }
         session
     }
 

@@ -38,6 +38,12 @@ impl Nat {
         let key = Key::outbound(packet.tuple);
         let hash = self.hash(key);
         let kept = match self.find_hashed(hash, key, INSIDE) {
+            Some(slot) if packet.tcp.is_some_and(|tcp| tcp.flags.opens()) => {
+                let counts = self.syn_again(slot);
+                let kept = self.hold_on(slot, packet, env)?;
+                kept.filter(|_| counts).into_iter().for_each(|slot| self.syn_sent(slot));
+                kept
+            }
             Some(slot) => self.hold_on(slot, packet, env)?,
             None => None,
         };
@@ -62,9 +68,11 @@ impl Nat {
                 if tcp.flags.ack() {
                     session.last_ack = tcp.ack;
                 }
+                self.gauges.segment(slot, INSIDE, tcp, packet.bytes, env.now);
             }
             None => session.refreshed = tick(env.now),
         }
+        let session = self.sessions.get_mut(slot);
         session.count(INSIDE, packet.bytes);
         let (addr, port) = session.outside();
         Ok(Translation { addr, port, wan: session.wan(), slot })
@@ -98,7 +106,9 @@ impl Nat {
         }
         let slot = self.open(packet.tuple, (packet.ingress, packet.pin), hash, env)?;
         if midstream.is_some() {
-            self.sessions.get_mut(slot).state = super::tcp::TcpState::Established as u8;
+            let session = self.sessions.get_mut(slot);
+            (session.state, session.last_ack) = (super::tcp::TcpState::Established as u8, 0);
+            self.gauges.unopened(session);
         }
         Ok(slot)
     }
@@ -219,6 +229,14 @@ impl Nat {
         self.roots[slot as usize].epoch = epoch;
         self.per_wan[old.wan().index()] -= 1;
         self.per_wan[new.wan().index()] += 1;
+        let group = self.roots[slot as usize].group;
+        if let Some(at) = self.tie(group, old.wan()) {
+            self.per_tie[at] -= 1;
+        }
+        if let Some(at) = self.tie(group, new.wan()) {
+            self.per_tie[at] += 1;
+        }
+        self.gauges.forget(slot);
         env.counters.add(Stat::SessionsMoved, 1);
         match new.protocol() {
             protocol::TCP => env.counters.add(Stat::SessionsMovedTcp, 1),

@@ -121,6 +121,7 @@ impl Nat {
                 let slot = self.step_walk(at, now);
                 if self.is_to_end(slot, first, up, now) {
                     *budget -= n.saturating_add(END).min(*budget);
+                    counters.add(Stat::SessionsReset, 1);
                     if let Some(reset) = self.cut_off(slot, now, counters) {
                         return Some(reset);
                     }
@@ -170,13 +171,13 @@ impl Nat {
         !matches!(root.kind, Kind::Plain | Kind::Internal) && self.left(session, root, up)
     }
 
-    /// Ends a connection; gives the reset for its inside host, unless that has never acknowledged anything.
-    fn cut_off(&mut self, slot: u32, now: Nanos, counters: &mut Counters) -> Option<Reset> {
+    /// Ends a session; gives the reset for its inside host, if it is a connection in which that has acknowledged anything.
+    pub(super) fn cut_off(&mut self, slot: u32, now: Nanos, counters: &mut Counters) -> Option<Reset> {
         let session = *self.sessions.get(slot);
         self.remove_session(slot, now, counters);
-        counters.add(Stat::SessionsReset, 1);
+        let tcp = session.protocol() == protocol::TCP;
         let opening = matches!(TcpState::from_u8(session.state), TcpState::SynOut | TcpState::SynIn);
-        (!opening && session.last_ack != 0).then(|| Reset {
+        (tcp && !opening && session.last_ack != 0).then(|| Reset {
             from: session.remote(),
             to: session.inside(),
             seq: session.last_ack,

@@ -36,7 +36,8 @@ pub struct Session {
     pub refreshed: u32,
     packets: [u32; 2],
     bytes_low: [u32; 2],
-    /// The last acknowledgement number from inside: what a reset must carry (RFC 5961)
+    /// The last acknowledgement number from inside: what a reset must carry (RFC 5961). Until outside has answered a SYN, when that
+    /// came (`gauges`)
     pub last_ack: u32,
     /// As `addrs`; an echo's remote port is 0, the others are its identifier
     ports: [u8; 6],
@@ -105,7 +106,8 @@ impl Session {
     #[must_use]
     pub fn internal(self) -> Session {
         let kind = u16::from(self.protocol()) | u16::from(INTERNAL) << 8;
-        Session { kinds: [kind, kind], ..self }
+        // Nobody asks for its round trip.
+        Session { kinds: [kind, kind], last_ack: 0, ..self }
     }
 
     /// Gives it its place on a WAN. What packets found on the way before counts no more.

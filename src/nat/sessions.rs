@@ -29,6 +29,9 @@ impl Nat {
         self.roots[slot as usize] = root;
         self.hosts.sessions(root.host, true);
         self.per_wan[session.wan().index()] += 1;
+        if let Some(at) = self.tie(root.group, session.wan()) {
+            self.per_tie[at] += 1;
+        }
         let stranger = root.origin == Origin::Stranger;
         self.strangers += u32::from(stranger);
         if root.mapping != NONE {
@@ -44,6 +47,7 @@ impl Nat {
             }
         }
         env.counters.add(Stat::SessionsCreated, 1);
+        self.gauges.opened(&session);
         Ok(slot)
     }
 
@@ -82,6 +86,10 @@ impl Nat {
         self.part(slot);
         self.sessions.remove(slot);
         self.per_wan[session.wan().index()] -= 1;
+        if let Some(at) = self.tie(root.group, session.wan()) {
+            self.per_tie[at] -= 1;
+        }
+        self.gauges.forget(slot);
         let stranger = root.origin == Origin::Stranger;
         self.strangers -= u32::from(stranger);
         self.hosts.sessions(root.host, false);

@@ -9,7 +9,7 @@ use std::net::Ipv4Addr;
 
 use super::mapping::{Course, Mapping};
 use super::session::{Kind, Root, Session};
-use super::uplinks::LEFT;
+use super::uplinks::{LEFT, NO_GROUP};
 use super::{Fate, Nat, Uplinks};
 use crate::base::{Nanos, WanId};
 use crate::packet::DropReason;
@@ -34,9 +34,9 @@ impl Nat {
             let wan = WanId(at as u8);
             let elsewhere = new.get(wan).is_none_or(|now| !now.addresses.same(&uplink.addresses));
             let (mut bonds, mut tcp) = (elsewhere, elsewhere);
-            for group in 0..old.groups.len().min(256) {
-                let [was, is] =
-                    [old, new].map(|up| up.bond(group as u8, wan).map(|bond| (bond.epoch, bond.tcp)));
+            let groups = (0..NO_GROUP).zip(&old.groups).map(|(group, _)| group);
+            for group in groups.chain([NO_GROUP]) {
+                let [was, is] = [old, new].map(|up| up.bond(group, wan).map(|bond| (bond.epoch, bond.tcp)));
                 bonds |= was != is;
                 tcp |= was.map(|bond| bond.1) != is.map(|bond| bond.1);
             }

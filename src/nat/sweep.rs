@@ -70,6 +70,7 @@ impl Nat {
             return;
         }
         self.settle_log(now);
+        self.gauges.turn(now);
         let used = u64::from(self.sessions.used());
         if used == 0 {
             self.sweep.round_ends();
@@ -85,6 +86,9 @@ impl Nat {
             visited += 1;
             if self.sweep.marking > 0 {
                 self.mark_slot(slot, up);
+            }
+            if self.gauges.wanting() {
+                self.consider(slot, now);
             }
             ended += u32::from(self.expire_slot(slot, now, stamp, counters));
             if u64::from(slot) + 1 >= used {

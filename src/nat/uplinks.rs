@@ -3,6 +3,7 @@
 //! A flow from inside belongs to one group for good; the group says where its new mappings go (`Choice`) and which of those
 //! made before still stand (`Bond`). Invariants:
 //! - group 0 always exists and is whose flows no rule of the policy names;
+//! - what outside has opened is in no group (`NO_GROUP`): it stays where it was asked for, whatever a group leaves or drains;
 //! - epochs that live are 1 to 255, 0 means "left for good" and is never current, whatever a bond counts up to;
 //! - a bond's `tcp` never stays as it is longer than its `epoch` does: between the two TCP that is there is held on to, and
 //!   nothing new is put there.
@@ -19,6 +20,9 @@ use crate::wire::protocol;
 pub const LEFT: u8 = 0;
 /// The group of flows that no rule of the policy names.
 pub const DEFAULT_GROUP: u8 = 0;
+
+/// Stands for no group: flows that outside has opened.
+pub const NO_GROUP: u8 = u8::MAX;
 
 /// A WAN, as the NAT sees it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -136,6 +140,8 @@ pub struct Uplinks {
     pub wans: Vec<Uplink>,
     /// The default group first
     pub groups: Vec<Group>,
+    /// What holds flows that are in no group, by `WanId`
+    pub outside: Vec<Bond>,
 }
 
 impl Uplinks {
@@ -144,7 +150,7 @@ impl Uplinks {
         let wans: Vec<Uplink> = wans.into_iter().map(Uplink::well).collect();
         let bonds = vec![Bond::default(); wans.len()];
         let choice = carrying.map_or(Choice::None, Choice::One);
-        Uplinks { wans, groups: vec![Group { choice, bonds }] }
+        Uplinks { wans, outside: bonds.clone(), groups: vec![Group { choice, bonds }] }
     }
 
     pub(super) fn get(&self, wan: WanId) -> Option<&Uplink> {
@@ -158,15 +164,20 @@ impl Uplinks {
         address.unwrap_or(Ipv4Addr::UNSPECIFIED)
     }
 
-    /// What holds a group's flows to a WAN.
+    /// What holds a group's flows to a WAN, or those of no group.
     #[inline(always)]
     pub fn bond(&self, group: u8, wan: WanId) -> Option<&Bond> {
-        self.groups.get(usize::from(group))?.bonds.get(wan.index())
+        match self.groups.get(usize::from(group)) {
+            Some(group) => group.bonds.get(wan.index()),
+            None => self.outside.get(wan.index()).filter(|_| group == NO_GROUP),
+        }
     }
 
-    /// The WAN that a host's new flows take in a group, which may be down.
+    /// The WAN that a host's new flows take in a group, which may be down. What is in none goes by the default one, should it have
+    /// to move: untranslated it may.
     #[inline(always)]
     pub fn chosen(&self, group: u8, host: Ipv4Addr) -> Option<WanId> {
+        let group = if group == NO_GROUP { DEFAULT_GROUP } else { group };
         self.groups.get(usize::from(group))?.choice.of(host)
     }
 

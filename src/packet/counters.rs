@@ -215,6 +215,8 @@ counters! {
         SessionsRefused = "sessions_refused",
         /// Sessions ended by a reset after a failover.
         SessionsReset = "sessions_reset",
+        /// Sessions ended by the operator.
+        SessionsKilled = "sessions_killed",
         /// Sessions moved to another WAN with their mapping.
         SessionsMoved = "sessions_moved",
         /// Of these, those of TCP: what is not translated.

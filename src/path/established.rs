@@ -199,8 +199,8 @@ impl<B: PacketBuf> Router<B> {
             let flags = Flags(h[47]);
             if session.state == TcpState::Established as u8 && flags.is_plain() {
                 session.refreshed = from.tick;
-            } else if flags.syn() && view.clamps() {
-                // Its options are read.
+            } else if flags.syn() && (session.packets(side) != 0 || view.clamps()) {
+                // A repeated one is counted, and its options are read.
                 return Some(buf);
             } else {
                 session.step(side, flags, from.tick);

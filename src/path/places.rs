@@ -152,7 +152,7 @@ mod tests {
             let route = |net: &Ipv4Net| Route { net: *net, iface: IfaceId(0), via: None };
             let view = View {
                 generation: Generation(0), ifaces, wans: vec![wan(1), wan(2)],
-                uplinks: Uplinks { wans: vec![uplink(0), uplink(1)], groups: vec![] },
+                uplinks: Uplinks { wans: vec![uplink(0), uplink(1)], groups: vec![], outside: vec![] },
                 routes: Routes::new(routes.iter().map(route).collect()), rules: Default::default(), clamp: Default::default(), internal: false, clamping: false,
                 icmp: IcmpPolicy { errors_per_second: 1, time_exceeded: true }, places: Places::default(),
                 lent: Default::default(), probing: Default::default(),

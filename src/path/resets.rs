@@ -1,9 +1,10 @@
 //! Resets that the router sends of its own accord: to inside hosts whose connections ended with the WAN that they left by (`nat::resets`),
-//! in spare buffers, a bounded number a turn.
+//! or by the operator (`nat::kill`), in spare buffers, a bounded number a turn.
 
 use super::local::write_reset;
 use super::{Router, View};
 use crate::base::Nanos;
+use crate::nat::kill::Kill;
 use crate::nat::resets::Reset;
 use crate::packet::{DropReason, PacketBuf, Stat};
 use crate::wire::tcp::{Flags, Tcp};
@@ -27,6 +28,20 @@ impl<B: PacketBuf> Router<B> {
             // Without a buffer nobody is reset: the walk waits.
             let Some(buf) = self.fragments.spare.pop() else { return };
             match self.nat.next_reset(&mut budget, &view.uplinks, now, &mut self.counters) {
+                Some(reset) => self.send_reset(view, buf, &reset, now),
+                None => return self.fragments.spare.push(buf),
+            }
+        }
+    }
+
+    /// A turn's share of a walk that ends sessions.
+    #[inline(never)]
+    pub fn kill_some(&mut self, view: &View, kill: &mut Kill, now: Nanos) {
+        let mut budget = self.nat.kill_budget();
+        for _ in 0..MOST {
+            // Without a buffer nobody is reset: the walk waits.
+            let Some(buf) = self.fragments.spare.pop() else { return };
+            match self.nat.kill_next(kill, &mut budget, now, &mut self.counters) {
                 Some(reset) => self.send_reset(view, buf, &reset, now),
                 None => return self.fragments.spare.push(buf),
             }

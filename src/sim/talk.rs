@@ -29,6 +29,15 @@ impl Site {
             Answer::Items(items) => Ok(Value::Array(items)),
             Answer::Follow(past, _) => Ok(Value::Array(past)),
             Answer::Later(answer) => answer.try_recv().map_err(|e| e.to_string()),
+            Answer::Slowly(answer) => {
+                for _ in 0..100_000 {
+                    if let Ok(item) = answer.try_recv() {
+                        return Ok(item);
+                    }
+                    self.settle();
+                }
+                Err("the workers are at it for too long".into())
+            }
             Answer::Taken(_, kept) => Ok(kept),
             Answer::Refused(why) => Err(why),
             Answer::Rows(rings, context) => {

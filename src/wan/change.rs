@@ -17,6 +17,9 @@ impl Wans {
         for (wan, health) in self.wans.iter_mut().zip(config.wans) {
             wan.reconfigure(now, health, &mut self.book);
         }
+        if let Some(default) = config.groups.first() {
+            self.outside.reconfigure(default.on_failover);
+        }
         let groups = config.groups.into_iter().take(Config::GROUPS).zip(0..=u8::MAX);
         for (config, id) in groups {
             match self.groups.get_mut(usize::from(id)) {
@@ -46,6 +49,7 @@ impl Wans {
         for group in &mut self.groups {
             group.run(&self.wans, now, operator, out);
         }
+        self.outside.run(&self.wans, &self.groups, now, out);
         self.settle(now);
     }
 }

@@ -161,7 +161,7 @@ fn returns(scene: &Scene<'_>, selection: &Selection) -> bool {
     fit && scene.tier(to) < scene.tier(from)
 }
 
-fn told(group: u8, wan: WanId, was: &Tie, tie: &Tie, out: &mut impl FnMut(Effect)) {
+pub(super) fn told(group: u8, wan: WanId, was: &Tie, tie: &Tie, out: &mut impl FnMut(Effect)) {
     if (was.standing, was.bond) != (tie.standing, tie.bond) {
         let (from, to, bond) = (was.standing, tie.standing, tie.bond);
         out(Effect::Standing(StandingChange { group, wan, from, to, bond }));

@@ -23,6 +23,7 @@ mod flap;
 mod gateway;
 mod groups;
 mod hear;
+mod outside;
 mod quality;
 mod reasons;
 mod run;
@@ -57,6 +58,7 @@ pub use config::{
     Config, Degraded, Failback, Fate, GroupConfig, Health, Member, Mode, NoneFit, OnFailback, OnFailover,
     Target, TargetKind, TcpFate,
 };
+pub use outside::NO_GROUP;
 pub use sensor::Sensor;
 pub use status::{Bond, GroupStatus, Standing, State, TargetStatus, WanStatus};
 pub use types::{
@@ -69,6 +71,7 @@ use serde::{Deserialize, Serialize};
 use crate::base::{Nanos, WanId};
 use book::Book;
 use groups::Group;
+use outside::Outside;
 use state::Wan;
 
 /// All WANs of a router, and the groups that choose among them.
@@ -76,6 +79,7 @@ use state::Wan;
 pub struct Wans {
     wans: Vec<Wan>,
     groups: Vec<Group>,
+    outside: Outside,
     book: Book,
     now: Nanos,
 }
@@ -90,9 +94,11 @@ impl Wans {
         if groups.is_empty() {
             groups.push(GroupConfig::plain(wans.len()));
         }
+        let on_failover = groups.first().map(|group| group.on_failover).unwrap_or_default();
+        let outside = Outside::new(on_failover, wans.len());
         let groups = groups.into_iter().take(Config::GROUPS).zip(0..=u8::MAX);
         let groups = groups.map(|(group, id)| Group::new(id, group, wans.len())).collect();
-        Wans { wans, groups, book, now }
+        Wans { wans, groups, outside, book, now }
     }
 
     /// Takes in what happened and hands out what follows from it. A `wan` that does not exist is ignored.
@@ -118,7 +124,10 @@ impl Wans {
         match input {
             Input::Tick => self.wans.iter_mut().for_each(|wan| wan.tick(now, book, out)),
             Input::Admin { wan, admin, force } => self.set_admin(wan, admin, force, out)?,
-            Input::Address { wan } => self.groups.iter_mut().for_each(|group| group.readdress(wan, out)),
+            Input::Address { wan } => {
+                self.groups.iter_mut().for_each(|group| group.readdress(wan, out));
+                self.outside.readdress(wan, out);
+            }
             Input::Link { wan, up } => {
                 if let Some(wan) = self.wans.get_mut(wan.index()) {
                     wan.link(now, up, book, out);
@@ -188,7 +197,7 @@ impl Wans {
             let carriers = || self.groups.iter().filter(|group| group.status.carries(id));
             wan.status.carrying = carriers().next().is_some();
             wan.status.resort = carriers().any(|group| group.status.resort);
-            wan.status.holds = self.groups.iter().any(|group| group.holds(id));
+            wan.status.holds = self.outside.holds(id) || self.groups.iter().any(|group| group.holds(id));
             let calm = troubles == usize::from(wan.in_trouble(&self.book));
             wan.pace(now, calm && !wan.status.carrying);
         }
@@ -224,7 +233,7 @@ impl Wans {
     pub fn next_deadline(&self) -> Nanos {
         let wans = self.wans.iter().map(Wan::due);
         let groups = self.groups.iter().map(|group| group.due(&self.wans, self.now));
-        wans.chain(groups).min().unwrap_or(Nanos::NEVER)
+        wans.chain(groups).chain([self.outside.due(self.now)]).min().unwrap_or(Nanos::NEVER)
     }
 
     /// How `wan` is and stands.
@@ -249,6 +258,11 @@ impl Wans {
     /// All groups, the default one first.
     pub fn groups(&self) -> impl Iterator<Item = &GroupStatus> {
         self.groups.iter().map(|group| &group.status)
+    }
+
+    /// What holds those flows to their WANs that outside has opened, by `WanId`.
+    pub fn outside(&self) -> &[Bond] {
+        &self.outside.bonds
     }
 
     /// The WAN that new sessions of the default group go to, or the first of them.

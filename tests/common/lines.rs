@@ -51,7 +51,7 @@ pub fn cut(up: &mut Uplinks, group: usize, wan: WanId) {
     bond.tcp = after(bond.tcp);
 }
 
-/// A WAN is down, and TCP that is there holds on to it; every group goes by `to` and leaves it.
+/// A WAN is down, and TCP that is there holds on to it; every group goes by `to` and leaves it, what outside has opened is left there.
 pub fn fail(up: &mut Uplinks, wan: WanId, to: WanId) {
     let uplink = &mut up.wans[wan.index()];
     (uplink.fit, uplink.holds, uplink.takes) = (false, true, false);
@@ -59,14 +59,18 @@ pub fn fail(up: &mut Uplinks, wan: WanId, to: WanId) {
         up.groups[group].choice = Choice::One(to);
         leave(up, group, wan);
     }
+    let bond = &mut up.outside[wan.index()];
+    bond.epoch = after(bond.epoch);
 }
 
-/// The time for that is over: every group's TCP leaves it as well.
+/// The time for that is over: all TCP leaves it as well.
 pub fn give_up(up: &mut Uplinks, wan: WanId) {
     up.wans[wan.index()].holds = false;
     for group in 0..up.groups.len() {
         cut(up, group, wan);
     }
+    let bond = &mut up.outside[wan.index()];
+    bond.tcp = after(bond.tcp);
 }
 
 /// A WAN is well again; the groups go on by which they go.

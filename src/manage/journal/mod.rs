@@ -29,7 +29,7 @@ const WAITING: usize = 16_384;
 /// Lines that are written at a time.
 const BATCH: usize = 4096;
 /// The format of the lines.
-pub const FORMAT: u32 = 1;
+pub const FORMAT: u32 = 2;
 
 /// The first line of a file.
 #[derive(Clone, Debug, Serialize, Deserialize)]
