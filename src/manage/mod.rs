@@ -15,6 +15,7 @@ pub mod groups;
 mod hearing;
 pub mod hooks;
 pub mod journal;
+mod layout;
 pub mod log;
 mod neighbors;
 mod overrides;
@@ -47,6 +48,7 @@ use crate::wan::{self, Input, Wans};
 use groups::Groups;
 use hooks::Hooks;
 use journal::Journal;
+pub use layout::layout;
 pub use neighbors::CAPACITY as NEIGHBORS;
 pub use report::RowContext;
 
