@@ -24,6 +24,7 @@ const IN: &str = "dmz-inside";
 const OUT: Ipv4Addr = Ipv4Addr::new(192, 168, 50, 10);
 const INSIDE: Ipv4Addr = Ipv4Addr::new(10, 1, 0, 1);
 const HOST: Ipv4Addr = Ipv4Addr::new(10, 1, 0, 5);
+const OTHER: Ipv4Addr = Ipv4Addr::new(10, 1, 0, 6);
 /// A host behind the router `HOP`, and one behind the gateway.
 const FAR: Ipv4Addr = Ipv4Addr::new(10, 1, 64, 5);
 const BEHIND: Ipv4Addr = Ipv4Addr::new(10, 1, 32, 5);
@@ -34,6 +35,7 @@ const STRANGER: Ipv4Addr = Ipv4Addr::new(192, 168, 50, 77);
 fn arm(profile: &str, workers: usize, queue: usize) -> Site {
     let mut site = Site::new(profile, workers).unwrap();
     site.add_host(IN, HOST);
+    site.add_host(IN, OTHER);
     site.add_host("dmz", HOP);
     site.add_host("dmz", STRANGER);
     site.use_queue(queue);
@@ -45,7 +47,7 @@ fn each(test: impl Fn(Site)) {
     for profile in [ARM.to_owned(), ARM.replace("dmz0\",", "dmz0\", vlan: 50,")] {
         for (workers, queue) in SHAPES {
             let mut site = arm(&profile, workers, queue);
-            for (link, host, own) in [(IN, HOST, INSIDE), ("dmz", STRANGER, OUT)] {
+            for (link, host, own) in [(IN, HOST, INSIDE), (IN, OTHER, INSIDE), ("dmz", STRANGER, OUT)] {
                 site.pass(link, &Packet::ping(host, own, 1, 1)).unwrap();
             }
             test(site);
@@ -56,7 +58,7 @@ fn each(test: impl Fn(Site)) {
 /// A datagram; the one packet that comes of it, and where.
 fn pass(site: &mut Site, link: &str, src: End, dst: End) -> (String, Seen) {
     let out = site.send(link, &Packet::udp(src, dst, b"data"));
-    assert_eq!(out.len(), 1, "{src:?} > {dst:?}: {out:?}");
+    assert_eq!(out.len(), 1, "{src:?} > {dst:?}: {out:?}: {:?}", site.counters());
     out.into_iter().next().unwrap()
 }
 
@@ -76,7 +78,7 @@ fn what_comes_in_by_a_port_goes_out_by_it_translated() {
         // From outside by a forward, and from inside by the same outside address
         let (link, seen) = pass(&mut site, "dmz", (STRANGER, 7), (OUT, 9000));
         assert_eq!((link.as_str(), seen.ip.src, seen.dst()), (IN, STRANGER, (HOST, 9000)));
-        let (link, seen) = pass(&mut site, IN, (HOST, 7000), (OUT, 9000));
+        let (link, seen) = pass(&mut site, IN, (OTHER, 7000), (OUT, 9000));
         assert_eq!((link.as_str(), seen.ip.src, seen.dst()), (IN, OUT, (HOST, 9000)));
         site.finish(&OPENED).unwrap();
     });
@@ -193,7 +195,11 @@ fn errors_are_told_on_the_right_side_and_a_dead_gateway_to_those_inside() {
         assert_eq!((link.as_str(), error(&seen)), (IN, Some((3, 0, 0))));
         // Inside goes on: it needs no WAN.
         assert_eq!(pass(&mut site, IN, (FAR, 1), (HOST, 2)).0, IN);
-        site.finish(&and(&[&OPENED, &["drop_ttl_expired", "icmp_errors_sent", "drop_wan_none"]])).unwrap();
+        site.finish(&and(&[
+            &OPENED,
+            &["drop_ttl_expired", "icmp_errors_sent", "icmp_errors_translated", "drop_wan_none"],
+        ]))
+        .unwrap();
     });
 }
 
