@@ -138,7 +138,7 @@ fn eal_config(profile: &Profile, layout: &Layout, cores: &Cores) -> EalConfig {
             profile::Hugepages::Required => Hugepages::Required,
             profile::Hugepages::Never => Hugepages::Never,
         },
-        memory_mb: (mbufs(layout, cores) as usize * (usize::from(room) + 1024) >> 20).max(64) + 64,
+        memory_mb: ((mbufs(layout, cores) as usize * (usize::from(room) + 1024)) >> 20).max(64) + 64,
         pci: pci.collect(),
         extra: profile.engine.eal.clone(),
     }

@@ -228,6 +228,10 @@ fn what_sorts_frames_needs_a_restart() {
     let other = ARM.replace("[10.1.0.0/16]", "[10.1.0.0/16, 10.7.0.0/16]");
     let refused = site.reload(&other, None).unwrap_err();
     assert!(refused.contains("nat.inside (on one arm)"), "{refused}");
+    // The port was opened for what it carries.
+    let longer = ARM.replace("gateway: 192.168.50.1 }", "gateway: 192.168.50.1, mtu: 9000 }");
+    let refused = site.reload(&longer, None).unwrap_err();
+    assert!(refused.contains("interfaces.dmz.mtu (above 1500)"), "{refused}");
     let routed = ARM.replace("10.1.64.0/18", "10.1.64.0/19");
     site.reload(&routed, None).unwrap();
     assert_eq!(pass(&mut site, IN, (FAR, 5000), (E1, 53)).0, "dmz");

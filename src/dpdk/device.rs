@@ -218,13 +218,13 @@ impl PortInner {
         // SAFETY: an open port and a writable number.
         let result = unsafe { ffi::rte_eth_dev_get_mtu(self.port, &mut mtu) };
         self.check("rte_eth_dev_get_mtu", result)?;
-        match config.mtu.filter(|asked| *asked > mtu && !matches!(self.device, Device::Linux(_))) {
-            // SAFETY: an open, stopped port.
-            Some(asked) => {
-                self.check("rte_eth_dev_set_mtu", unsafe { ffi::rte_eth_dev_set_mtu(self.port, asked) })
-            }
-            None => Ok(()),
-        }
+        let Some(asked) = config.mtu.filter(|asked| *asked > mtu && !matches!(self.device, Device::Linux(_)))
+        else {
+            return Ok(());
+        };
+        // SAFETY: an open, stopped port.
+        let result = unsafe { ffi::rte_eth_dev_set_mtu(self.port, asked) };
+        self.check("rte_eth_dev_set_mtu", result)
     }
 
     /// Another address than its own: told to a NIC, else all frames are received. A Linux interface keeps its address, as the

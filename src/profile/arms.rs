@@ -80,8 +80,8 @@ pub(super) fn routes(raw: &Raw, routes: &[Route], report: &mut Report) {
         raw.interfaces.list.get(route.interface).is_some_and(|interface| interface.arm.is_some())
     };
     for route in routes.iter().filter(of_arm).filter(|route| !within(nets, route.to)) {
-        let given = raw.routes.iter().filter_map(|given| given.to.as_ref());
-        let Some(to) = given.filter(|to| to.value == route.to).next_back() else { continue };
+        let mut given = raw.routes.iter().filter_map(|given| given.to.as_ref());
+        let Some(to) = given.rfind(|to| to.value == route.to) else { continue };
         let message = format!("{} is on the wire of a WAN, but not in `nat.inside`", route.to);
         report.add(to.at, message, "name it there: by that its hosts are told apart from those outside");
     }

@@ -156,7 +156,9 @@ impl Ports for SimPorts {
                 let wire = &mut wires[plug.iface];
                 let as_is = wire.as_is[self.queue].front().is_some();
                 let queue = if as_is { &mut wire.as_is } else { &mut wire.to_router };
-                if let Some(buf) = queue[self.queue].pop_front_if(|_| !into.is_full()) {
+                if !into.is_full()
+                    && let Some(buf) = queue[self.queue].pop_front()
+                {
                     came = true;
                     into.push(match plug.vlan.filter(|_| !as_is) {
                         Some(vlan) => tagged(buf.bytes(), vlan),
