@@ -24,8 +24,8 @@ mod dpdk {
     const LIBRARIES: [&str; 5] = ["rte_eal", "rte_log", "rte_mempool", "rte_mbuf", "rte_ethdev"];
     const FUNCTIONS: &str = "turnout_.*|rte_(eal_(init|cleanup|hotplug_(add|remove))|strerror|thread_(un)?register\
         |log_set_global_level|pktmbuf_(pool_create|alloc|free)|mempool_(free|avail_count)|rdtsc|get_tsc_hz\
-        |eth_(rx_burst|tx_burst|rx_queue_setup|tx_queue_setup|macaddr_get|promiscuous_disable)\
-        |eth_dev_(start|stop|close|get_port_by_name|get_mtu|socket_id))";
+        |eth_(rx_burst|tx_burst|rx_queue_setup|tx_queue_setup|macaddr_get|promiscuous_(en|dis)able)\
+        |eth_dev_(start|stop|close|get_port_by_name|[gs]et_mtu|socket_id|default_mac_addr_set))";
 
     pub(super) fn build() -> Result<(), String> {
         println!("cargo::rerun-if-changed={SHIM}");

@@ -66,6 +66,7 @@ fn view() -> Option<Arc<View>> {
             addresses,
             wan,
             silent: Addresses::default(),
+            arm: None,
         })
     };
     let lan = iface(0, Ipv4Addr::new(192, 168, 10, 1), 24, None)?;

@@ -2,6 +2,8 @@
 //! order, whatever fails: values drop, none is leaked. The main thread becomes the management thread.
 #![forbid(unsafe_code)]
 
+mod ports;
+
 use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
@@ -12,13 +14,9 @@ use std::time::Duration;
 use core_affinity::CoreId;
 use tracing::{error, info, warn};
 use turnout::base::{IfaceId, Nanos, PortId, WorkerId};
-use turnout::dpdk::{
-    DpdkError, Eal, EalConfig, Hugepages, LinkSource, LinkWatcher, LinuxPort, Mbuf, Pool, Port, PortConfig,
-    PortSource, RssRule,
-};
-use turnout::engine::rss::{self, Role};
+use turnout::dpdk::{DpdkError, Eal, EalConfig, Hugepages, LinkWatcher, LinuxPort, Mbuf, Pool, Port};
 use turnout::engine::steer::Steer;
-use turnout::engine::{Lcore, ManagerEnd, connect, hand_overs};
+use turnout::engine::{Layout, Lcore, ManagerEnd, Trunk, connect, hand_overs};
 use turnout::manage::control::{Control, Question};
 use turnout::manage::hooks::Hooks;
 use turnout::manage::journal;
@@ -26,9 +24,9 @@ use turnout::manage::log;
 use turnout::manage::probes::names::Resolver;
 use turnout::manage::protocol::Request;
 use turnout::manage::reload::wanted_hooks;
-use turnout::manage::views::{self, PortInfo};
+use turnout::manage::views;
 use turnout::manage::writer::Writer;
-use turnout::manage::{Answer, Manager, NEIGHBORS};
+use turnout::manage::{Answer, Manager, NEIGHBORS, layout};
 use turnout::nat::Nat;
 use turnout::path::{Router, View};
 use turnout::profile::{self, PortSpec, Profile, ReadError};
@@ -36,8 +34,6 @@ use turnout::table::hash::HashKey;
 use turnout::table::neighbors::Neighbors;
 use turnout::worker::{Idle, Queues, Worker, now};
 
-/// Receive and transmit descriptors of a queue.
-const DESCRIPTORS: u16 = 1024;
 /// A link that is down at the start may still be negotiating: it is believed after so long.
 const GRACE: Nanos = Nanos::from_s(3);
 /// `ready` is said after so long, even if a WAN has not been judged.
@@ -93,14 +89,6 @@ impl Cores {
     }
 }
 
-fn source(spec: &PortSpec) -> PortSource {
-    match spec {
-        PortSpec::Pci(address) => PortSource::Pci(address.clone()),
-        PortSpec::Linux(name) => PortSource::Linux(name.clone()),
-        PortSpec::Vdev(args) => PortSource::Vdev(args.clone()),
-    }
-}
-
 /// Runs the router of a profile until SIGTERM or SIGINT. Prints `ready` on stdout.
 ///
 /// # Errors
@@ -116,9 +104,10 @@ pub fn run(path: &Path) -> Result<(), Failure> {
     let mut control = Control::bind(&profile.management.socket)?;
     let cores = Cores::choose(&profile);
     // Claimed before DPDK looks at them, given back after it has let go.
-    let claimed = claim(&profile)?;
-    let eal = Eal::start(&eal_config(&profile, &cores))?;
-    let result = serve((path, &profile), &cores, &eal, &claimed, &mut control, (&stop, &hangup));
+    let layout = Arc::new(layout(&profile));
+    let claimed = ports::claim(&profile, &layout)?;
+    let eal = Eal::start(&eal_config(&profile, &layout, &cores))?;
+    let result = serve((path, &profile, &layout), &cores, &eal, &claimed, &mut control, (&stop, &hangup));
     drop(eal);
     for port in claimed.into_iter().flatten() {
         if let Err(e) = port.release() {
@@ -128,32 +117,19 @@ pub fn run(path: &Path) -> Result<(), Failure> {
     result
 }
 
-/// What the NIC of an interface is told of who owns what comes in there.
-fn rule(wan: bool) -> RssRule {
-    let key: fn(usize) -> Option<Vec<u8>> =
-        if wan { |len| rss::key(Role::Wan, len) } else { |len| rss::key(Role::Inside, len) };
-    RssRule { key, redirection: rss::redirection }
-}
-
-fn claim(profile: &Profile) -> Result<Vec<Option<LinuxPort>>, Failure> {
-    let claim = |spec: &PortSpec| match spec {
-        PortSpec::Linux(name) => LinuxPort::claim(name).map(Some),
-        _ => Ok(None),
-    };
-    Ok(profile.interfaces.iter().map(|i| claim(&i.port)).collect::<Result<_, _>>()?)
-}
-
-fn mbufs(profile: &Profile, cores: &Cores) -> u32 {
-    let queues = (profile.interfaces.len() * cores.workers.len()) as u32;
+fn mbufs(layout: &Layout, cores: &Cores) -> u32 {
+    let queues = (layout.ports() * cores.workers.len()) as u32;
     // Rings full both ways, and what a worker holds, hands over and caches.
-    (queues * u32::from(DESCRIPTORS) * 2 + cores.workers.len() as u32 * 4096).max(8192)
+    (queues * u32::from(ports::DESCRIPTORS) * 2 + cores.workers.len() as u32 * 4096).max(8192)
 }
 
-fn eal_config(profile: &Profile, cores: &Cores) -> EalConfig {
-    let pci = profile.interfaces.iter().filter_map(|i| match &i.port {
+fn eal_config(profile: &Profile, layout: &Layout, cores: &Cores) -> EalConfig {
+    let firsts = ports::of_ports(profile, layout);
+    let pci = firsts.iter().filter_map(|interfaces| match &interfaces.first()?.1.port {
         PortSpec::Pci(address) => Some(address.clone()),
         _ => None,
     });
+    let room = ports::data_room(profile);
     EalConfig {
         manager_core: cores.manager,
         worker_cores: cores.workers.clone(),
@@ -162,50 +138,28 @@ fn eal_config(profile: &Profile, cores: &Cores) -> EalConfig {
             profile::Hugepages::Required => Hugepages::Required,
             profile::Hugepages::Never => Hugepages::Never,
         },
-        memory_mb: (mbufs(profile, cores) as usize * 3 / 1024).max(64) + 64,
+        memory_mb: ((mbufs(layout, cores) as usize * (usize::from(room) + 1024)) >> 20).max(64) + 64,
         pci: pci.collect(),
         extra: profile.engine.eal.clone(),
     }
 }
 
 fn serve(
-    (path, profile): (&Path, &Profile),
+    (path, profile, layout): (&Path, &Profile, &Arc<Layout>),
     cores: &Cores,
     eal: &Eal,
     claimed: &[Option<LinuxPort>],
     control: &mut Control,
     (stop, hangup): (&AtomicBool, &AtomicBool),
 ) -> Result<(), Failure> {
-    let pool = Pool::new(eal, "packets", mbufs(profile, cores), Pool::DATA_ROOM)?;
+    let pool = Pool::new(eal, "packets", mbufs(layout, cores), ports::data_room(profile))?;
     let workers = cores.workers.len();
-    let mut ports = Vec::new();
-    for (i, interface) in profile.interfaces.iter().enumerate() {
-        let config = PortConfig {
-            queues: workers as u16,
-            rx_desc: DESCRIPTORS,
-            tx_desc: DESCRIPTORS,
-            rss: Some(rule(profile.wans.iter().any(|wan| wan.interface == i))),
-            ..PortConfig::new(pool.clone())
-        };
-        let mut port = Port::open(eal, &source(&interface.port), PortId(i as u16), &config)?;
-        port.start()?;
-        ports.push(port);
-    }
-    // Once all are open: a start that fails says that alone.
-    for (interface, port) in profile.interfaces.iter().zip(&ports) {
-        info!("{}: {}, {}, mtu {}", interface.name, port.name(), port.caps(), port.mtu());
-    }
-    let infos: Vec<PortInfo> =
-        ports.iter().map(|p| PortInfo { mac: p.mac(), mtu: p.mtu().min(1500) }).collect();
+    let (mut ports, infos) = ports::open(profile, layout, (eal, &pool, workers))?;
     let view = Arc::new(views::first(profile, &infos, workers));
     // Declared after the ports: dropped before them.
     let mut started = Workers { threads: Vec::new(), ending: Arc::new(AtomicBool::new(false)), log: None };
-    let lanes = start_workers(profile, cores, eal, &view, &mut ports, &pool, &mut started)?;
-    let link = |(i, port): (usize, &Port)| match claimed[i].as_ref() {
-        Some(linux) => (PortId(i as u16), LinkSource::Linux(linux.ifindex())),
-        None => (PortId(i as u16), LinkSource::Ask(port.link_probe())),
-    };
-    let links = LinkWatcher::new(ports.iter().enumerate().map(link))?;
+    let lanes = start_workers((profile, layout), cores, eal, &view, &mut ports, &pool, &mut started)?;
+    let links = ports::watch(&ports, claimed)?;
     let mut manager = Manager::new(profile, &infos, view, lanes, now());
     manager.read_clock(now);
     manager.set_probes(views::probes(profile), Some(Resolver::start()?), rand::random());
@@ -221,10 +175,11 @@ fn serve(
         manager.call_hooks(hooks);
     }
     manager.restore(&control.overrides(), now());
-    let result =
-        tell_events(&mut manager).and_then(|()| control.listen(path).map_err(Failure::from)).and_then(
-            |questions| manage(&mut manager, links, &questions, &started.threads, stop, (hangup, path)),
-        );
+    let result = tell_events(&mut manager)
+        .and_then(|()| control.listen(path).map_err(Failure::from))
+        .and_then(|questions| {
+            manage(&mut manager, (links, layout), &questions, &started.threads, stop, (hangup, path))
+        });
     info!("stopping");
     drop(started);
     for port in &mut ports {
@@ -234,7 +189,7 @@ fn serve(
 }
 
 fn start_workers(
-    profile: &Profile,
+    (profile, layout): (&Profile, &Arc<Layout>),
     cores: &Cores,
     eal: &Eal,
     view: &Arc<View>,
@@ -267,7 +222,7 @@ fn start_workers(
         let id = WorkerId(w as u8);
         let (manager_end, lcore_end) = connect(profile.interfaces.len(), profile.wans.len());
         let lcore = Lcore::new(id, steer, view.clone(), router, lcore_end, hand_over);
-        let queues = Queues::new(queues, pool.clone());
+        let queues = Trunk::new(Queues::new(queues, pool.clone()), layout.clone());
         let worker =
             Worker { eal: eal.share(), core: *core, lcore, queues, idle, stop: started.ending.clone() };
         started.threads.push(worker.spawn()?);
@@ -329,7 +284,7 @@ fn read_aside(path: &Path, to: crossbeam_channel::Sender<Result<Profile, ReadErr
 /// The management thread's loop.
 fn manage(
     manager: &mut Manager,
-    mut links: LinkWatcher,
+    (mut links, layout): (LinkWatcher, &Layout),
     questions: &crossbeam_channel::Receiver<Question>,
     threads: &[WorkerThread],
     stop: &AtomicBool,
@@ -340,20 +295,25 @@ fn manage(
     let mut ready = false;
     let mut doubted: Vec<PortId> = Vec::new();
     let mut believed: Vec<PortId> = Vec::new();
+    let link = |manager: &mut Manager, at, port: PortId, up| {
+        for iface in layout.interfaces(port.0.into()) {
+            manager.link(at, IfaceId(iface as u8), up);
+        }
+    };
     while !stop.load(Relaxed) {
         let at = now();
         links.poll(at, &mut |port, up| {
             doubted.retain(|p| *p != port);
             if up || believed.contains(&port) || at.since(started) >= GRACE {
                 believed.push(port);
-                manager.link(at, IfaceId(port.0 as u8), up);
+                link(manager, at, port, up);
             } else {
                 doubted.push(port);
             }
         });
         if at.since(started) >= GRACE {
             for port in doubted.drain(..) {
-                manager.link(at, IfaceId(port.0 as u8), false);
+                link(manager, at, port, false);
             }
         }
         manager.step(at);

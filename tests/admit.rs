@@ -126,6 +126,9 @@ impl PacketBuf for Judged {
     fn resize(&mut self, len: usize) -> bool {
         self.0.resize(len)
     }
+    fn trim(&mut self, n: usize) -> bool {
+        self.0.trim(n)
+    }
     fn ip_checksum(&self) -> Verified {
         self.1
     }

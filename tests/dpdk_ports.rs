@@ -17,9 +17,9 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use arrayvec::ArrayVec;
-use turnout::base::{Nanos, PortId};
+use turnout::base::{Mac, Nanos, PortId};
 use turnout::dpdk::*;
-use turnout::packet::{BufPool, PacketBuf, Verified};
+use turnout::packet::{BufPool, PacketBuf, Verified, tag};
 
 use rig::{Where, alone, arp_request, frame, sh, start, udp_to_the_kernel};
 
@@ -91,6 +91,35 @@ fn clean_shutdown_leaves_no_folder() {
         drop((eal, pool));
         let name = format!("turnout-{}", std::process::id());
         assert!(!Path::new("/var/run/dpdk").join(&name).exists());
+    });
+}
+
+#[test]
+fn a_port_carries_what_is_asked_for_or_says_that_it_cannot() {
+    alone("a_port_carries_what_is_asked_for_or_says_that_it_cannot", Where::Here, || {
+        let eal = start();
+        let mut pool = Pool::new(&eal, "p", 2047, 9088).unwrap();
+        let mac = Some(Mac([2, 0, 0x5e, 0x10, 0, 1]));
+        let config = PortConfig { mtu: Some(9000), mac, ..PortConfig::new(pool.clone()) };
+        let null = PortSource::Vdev("net_null0".into());
+        let mut port = Port::open(&eal, &null, PortId(0), &config).unwrap();
+        assert_eq!(port.mtu(), 9000);
+        port.start().unwrap();
+        let ring = PortSource::Vdev("net_ring0".into());
+        let text = Port::open(&eal, &ring, PortId(1), &config).err().unwrap().to_string();
+        assert!(text.contains("net_ring0") && text.contains("rte_eth_dev_set_mtu"), "{text}");
+
+        // Tags move the front of an mbuf, within its memory.
+        let bytes: Vec<u8> = (0..9000u32).map(|n| n as u8).collect();
+        let mut mbuf = frame(&mut pool, &bytes);
+        let room = mbuf.headroom();
+        assert!(tag::push(&mut mbuf, 30));
+        assert_eq!((mbuf.bytes().len(), mbuf.headroom()), (9004, room - 4));
+        assert_eq!(mbuf.bytes()[12..16], [0x81, 0, 0, 30]);
+        assert_eq!(tag::pop(&mut mbuf), Some(30));
+        assert_eq!((mbuf.bytes(), mbuf.headroom()), (&bytes[..], room));
+        assert!(!mbuf.trim(9001) && mbuf.trim(9000) && !mbuf.trim(1) && mbuf.trim(0));
+        assert!(mbuf.bytes().is_empty());
     });
 }
 

@@ -155,3 +155,26 @@ fn before_the_first_packet_there_is_no_quantile() {
     let status = site.ask(Request::Status).unwrap();
     assert_eq!(status["latency"], json!({ "p50_ns": null, "p99_ns": null, "max_ns": null }));
 }
+
+#[test]
+fn what_came_in_one_burst_of_a_port_has_waited_for_its_other_interfaces() {
+    let trunk = DUAL_WAN.replace("linux:isp1\"", "linux:lan0\", vlan: 101");
+    for (profile, longest) in [(DUAL_WAN, 40_000), (&trunk, 50_000)] {
+        let mut site = Site::new(profile, 1).unwrap();
+        meet(&mut site);
+        let (_, outside) = udp_out(&mut site, (H1, 5000), (E1, 80)).unwrap();
+        site.run_ms(100);
+        site.set_send_takes("isp1", Nanos::from_us(10));
+        site.set_send_takes("lan", Nanos::from_us(40));
+        let up = site.frame_of("lan", &Packet::udp((H1, 5000), (E1, 80), b""));
+        let down = site.frame_of("isp1", &Packet::udp((E1, 80), outside, b""));
+        for _ in 0..20 {
+            site.put_raw("lan", &up);
+            site.put_raw("isp1", &down);
+            site.run_ms(1);
+        }
+        let told = latency(&mut site);
+        assert!(near(&told["max_ns"], longest), "{longest}: {told}");
+        site.finish(&OPENED).unwrap();
+    }
+}

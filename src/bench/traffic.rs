@@ -83,6 +83,7 @@ pub(super) fn view(wans: usize, sessions: u32) -> Option<Arc<View>> {
         addresses: vec![net],
         wan,
         silent: Addresses::default(),
+        arm: None,
     };
     let mut ifaces = vec![iface(0, lan, None)];
     for (wan, outside) in OUTSIDE.iter().enumerate().take(wans) {

@@ -89,7 +89,7 @@ management: {{ socket: \"@SOCKET@\", journal: \"@SOCKET@.d/journal\" }}
 }
 
 /// The cores this process may use.
-fn cores() -> Vec<usize> {
+pub(super) fn cores() -> Vec<usize> {
     let Ok(set) = nix::sched::sched_getaffinity(nix::unistd::Pid::from_raw(0)) else { return vec![0] };
     (0..nix::sched::CpuSet::count()).filter(|core| set.is_set(*core).unwrap_or(false)).collect()
 }
@@ -99,15 +99,36 @@ fn cores() -> Vec<usize> {
 /// # Errors
 /// If the lab cannot be built, the router does not start or dies, or somebody wants it to end.
 pub fn play(stage: &mut Stage) -> Result<Report, DemoError> {
-    let lab = Lab::dual_wan()?;
+    play_in(stage, NAME, &Lab::dual_wan()?, &profile(), None)
+}
+
+/// Plays the story in a lab, with this profile of the router, and that of a node between it and the hosts if there is one.
+///
+/// # Errors
+/// As `play`.
+pub(super) fn play_in(
+    stage: &mut Stage,
+    name: &'static str,
+    lab: &Lab,
+    profile: &str,
+    node: Option<&str>,
+) -> Result<Report, DemoError> {
     stage.say(clock::now(), "the lab is built: two LAN hosts, two ISPs, an internet host");
     if stage.stop.asked() {
         return Err(DemoError::Interrupted);
     }
-    let mut router = lab.start_router_from(&super::router_binary()?, &profile(), &stage.stop)?;
+    let mut router = lab.start_router_from(&super::router_binary()?, profile, &stage.stop)?;
     stage.say(clock::now(), "the router is ready");
+    let node = match node {
+        Some(profile) => {
+            let node = lab.start_router_in("node", &super::router_binary()?, profile, &stage.stop)?;
+            stage.say(clock::now(), "the node is ready");
+            Some(node)
+        }
+        None => None,
+    };
     let watch = Watch::start(router.socket()).map_err(LabError::from)?;
-    let mut traffic = Traffic::start(&lab)?;
+    let mut traffic = Traffic::start(lab)?;
     if !traffic.flows(FIRST_ECHO, &stage.stop) {
         return Err(if stage.stop.asked() {
             DemoError::Interrupted
@@ -118,9 +139,10 @@ pub fn play(stage: &mut Stage) -> Result<Report, DemoError> {
     stage.say(clock::now(), "packets flow; the story begins");
     stage.raise();
     let mut run = Run {
-        lab: &lab,
+        name,
+        lab,
         story: Story::new(STEPS, stage.seconds, stage.deadline()),
-        scene: Scene::new(NAME, &[ISP, "isp2"]),
+        scene: Scene::new(name, &[ISP, "isp2"]),
         began: clock::now(),
         redial: None,
         astray: Vec::new(),
@@ -131,12 +153,15 @@ pub fn play(stage: &mut Stage) -> Result<Report, DemoError> {
     let report = run.report(&traffic, ended, stage.time(ended));
     stage.lower();
     drop(watch);
-    router.stop()?;
+    for mut router in [Some(router), node].into_iter().flatten() {
+        router.stop()?;
+    }
     Ok(report)
 }
 
 /// A scenario on its way.
 struct Run<'a> {
+    name: &'static str,
     lab: &'a Lab,
     story: Story,
     scene: Scene,
@@ -292,7 +317,7 @@ impl Run<'_> {
         let alive = u64::from(transitions.last().is_some_and(|last| last.harm.lost < last.harm.sent));
         let recent = ended.since(Nanos::from_ms(1_000));
         Report {
-            scenario: NAME.into(),
+            scenario: self.name.into(),
             expected: STEPS.iter().filter(|step| step.answer.is_some()).count(),
             transitions,
             steady,

@@ -9,6 +9,7 @@
 //! `lab` and `traffic` stand on their own and serve the integration tests as well.
 #![forbid(unsafe_code)]
 
+pub mod behind;
 pub mod clock;
 mod dual_wan;
 pub mod lab;
@@ -79,11 +80,23 @@ pub struct Scenario {
 }
 
 /// Every scenario there is.
-pub const SCENARIOS: &[Scenario] = &[Scenario {
-    name: dual_wan::NAME,
-    about: "two ISPs: the first loses its link, comes back, goes silent, comes back",
-    play: dual_wan::play,
-}];
+pub const SCENARIOS: &[Scenario] = &[
+    Scenario {
+        name: dual_wan::NAME,
+        about: "two ISPs: the first loses its link, comes back, goes silent, comes back",
+        play: dual_wan::play,
+    },
+    Scenario {
+        name: behind::BEHIND,
+        about: "the same seen by hosts behind a node, which is behind the router of the two ISPs",
+        play: behind::play_behind,
+    },
+    Scenario {
+        name: behind::ONE_ARM,
+        about: "the same, and the node has one port, on the wire of its hosts and of the router",
+        play: behind::play_one_arm,
+    },
+];
 
 /// Plays a scenario and prints its result; tells whether it passed. To be called early: a user without the right to make
 /// namespaces is moved into a user namespace by starting the program again.
@@ -129,6 +142,9 @@ mod tests {
     fn an_unknown_scenario_is_refused_with_the_list() {
         let options = DemoOptions { scenario: "moon".into(), seconds: None, json: false };
         let error = run(&options).unwrap_err().to_string();
-        assert_eq!(error, "no scenario is called `moon`; there are: dual-wan");
+        assert_eq!(
+            error,
+            "no scenario is called `moon`; there are: dual-wan, single-behind-firewall, single-interface"
+        );
     }
 }

@@ -41,6 +41,7 @@ pub(super) struct PortInner {
     spent: AtomicBool,
     queues_out: AtomicU16,
     rss: Option<RssRule>,
+    promiscuous: bool,
     eal: Arc<EalInner>,
     // Last: fields drop in this order, and the port's rings give their mbufs back in PortInner::drop before.
     _pool: Pool,
@@ -79,6 +80,7 @@ impl PortInner {
             spent: AtomicBool::new(false),
             queues_out: AtomicU16::new(0),
             rss: config.rss,
+            promiscuous: config.promiscuous,
             eal: Arc::clone(eal),
             _pool: config.pool.clone(),
         };
@@ -105,8 +107,17 @@ impl PortInner {
         }
         self.check("rte_eth_dev_start", code)?;
         self.started.store(true, Ordering::Release);
-        // SAFETY: as above. Virtual ports know no such mode: their refusal does not matter.
-        let _ = unsafe { ffi::rte_eth_promiscuous_disable(self.port) };
+        if self.promiscuous {
+            // SAFETY: as above.
+            let code = unsafe { ffi::rte_eth_promiscuous_enable(self.port) };
+            // Virtual ports know no such mode, and take every frame.
+            if self.vdev.is_none() || matches!(self.device, Device::Linux(_)) {
+                self.check("rte_eth_promiscuous_enable", code)?;
+            }
+        } else {
+            // SAFETY: as above. The refusal of a virtual port does not matter.
+            let _ = unsafe { ffi::rte_eth_promiscuous_disable(self.port) };
+        }
         Ok(steering::tell(self.port, &self.caps, self.queues, self.rss.as_ref()))
     }
 
@@ -170,6 +181,7 @@ impl PortInner {
         let result =
             unsafe { ffi::turnout_port_configure(self.port, config.queues, info.rx_ip, fast_free, info.rss) };
         self.check("rte_eth_dev_configure", result)?;
+        self.ask_for_mtu(config)?;
         let (mut rx_desc, mut tx_desc) = (config.rx_desc, config.tx_desc);
         // SAFETY: an open port and two writable numbers.
         let result = unsafe { ffi::turnout_port_adjust_desc(self.port, &mut rx_desc, &mut tx_desc) };
@@ -193,9 +205,40 @@ impl PortInner {
         // SAFETY: an open port and a writable address.
         self.check("rte_eth_macaddr_get", unsafe { ffi::rte_eth_macaddr_get(self.port, &mut mac) })?;
         self.mac = Mac(mac.addr_bytes);
+        self.take_mac(config.mac.filter(|mac| *mac != self.mac));
         // SAFETY: an open port and a writable number.
         let result = unsafe { ffi::rte_eth_dev_get_mtu(self.port, &mut self.mtu) };
         self.check("rte_eth_dev_get_mtu", result)
+    }
+
+    /// Longer packets than the driver carries by itself, before the queues are made for them. The MTU of a Linux interface is
+    /// the kernel's: the port keeps within it.
+    fn ask_for_mtu(&mut self, config: &PortConfig) -> Result<(), DpdkError> {
+        let mut mtu = 0;
+        // SAFETY: an open port and a writable number.
+        let result = unsafe { ffi::rte_eth_dev_get_mtu(self.port, &mut mtu) };
+        self.check("rte_eth_dev_get_mtu", result)?;
+        let Some(asked) = config.mtu.filter(|asked| *asked > mtu && !matches!(self.device, Device::Linux(_)))
+        else {
+            return Ok(());
+        };
+        // SAFETY: an open, stopped port.
+        let result = unsafe { ffi::rte_eth_dev_set_mtu(self.port, asked) };
+        self.check("rte_eth_dev_set_mtu", result)
+    }
+
+    /// Another address than its own: told to a NIC, else all frames are received. A Linux interface keeps its address, as the
+    /// kernel would not get it back.
+    fn take_mac(&mut self, mac: Option<Mac>) {
+        let Some(mac) = mac else { return };
+        let mut raw = ffi::rte_ether_addr { addr_bytes: mac.0 };
+        // SAFETY: an open, stopped port and an address, which DPDK copies.
+        let mut set = || unsafe { ffi::rte_eth_dev_default_mac_addr_set(self.port, &mut raw) } >= 0;
+        if self.vdev.is_none() && set() {
+            self.mac = mac;
+        } else {
+            self.promiscuous = true;
+        }
     }
 
     pub(super) fn link(&self) -> LinkState {

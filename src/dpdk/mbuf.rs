@@ -113,6 +113,18 @@ impl PacketBuf for Mbuf {
     }
 
     #[inline]
+    fn trim(&mut self, n: usize) -> bool {
+        let Some(left) = u16::try_from(n).ok().and_then(|n| self.data_len().checked_sub(n)) else {
+            return false;
+        };
+        // No overflow: the frame ends within buf_len, a u16, and so does what is cut from its front.
+        let off = self.data_off() + (self.data_len() - left);
+        self.set(ffi::TURNOUT_MBUF_DATA_OFF, off);
+        self.set_len(left);
+        true
+    }
+
+    #[inline]
     fn resize(&mut self, len: usize) -> bool {
         let room: u16 = self.get::<u16>(ffi::TURNOUT_MBUF_BUF_LEN) - self.data_off();
         match u16::try_from(len) {

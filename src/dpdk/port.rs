@@ -3,8 +3,8 @@
 //! A `Queue` and a `LinkProbe` hold the port: it closes when the last of them goes. `stop` is refused while queues are
 //! out, so a queue never polls a stopped port.
 //!
-//! Promiscuous mode is off for every kind of port: a router needs frames to its own MAC (and broadcast) alone. DPDK
-//! clears IFF_PROMISC of a Linux interface at start; `LinuxPort` puts it back.
+//! Promiscuous mode is off unless an interface has an address of its own that the port cannot be given: a router needs frames
+//! to its own MACs (and broadcast) alone. DPDK sets or clears IFF_PROMISC of a Linux interface at start; `LinuxPort` puts it back.
 
 use std::sync::Arc;
 

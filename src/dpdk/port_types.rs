@@ -2,6 +2,7 @@
 
 use super::pool::Pool;
 use super::steering::{RssRule, Steering};
+use crate::base::Mac;
 
 /// Where a port comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,12 +38,27 @@ pub struct PortConfig {
     pub pool: Pool,
     /// Which queue a packet belongs to; `None` leaves that to the driver.
     pub rss: Option<RssRule>,
+    /// The longest IP packet that it must carry, in bytes; `None`: the driver's. The pool's buffers must have room.
+    pub mtu: Option<u16>,
+    /// The only address that frames come to; `None`: its own.
+    pub mac: Option<Mac>,
+    /// Frames to other addresses than its own are received as well.
+    pub promiscuous: bool,
 }
 
 impl PortConfig {
     /// One queue, 1024 descriptors each way.
     pub fn new(pool: Pool) -> PortConfig {
-        PortConfig { queues: 1, rx_desc: 1024, tx_desc: 1024, pool, rss: None }
+        PortConfig {
+            queues: 1,
+            rx_desc: 1024,
+            tx_desc: 1024,
+            pool,
+            rss: None,
+            mtu: None,
+            mac: None,
+            promiscuous: false,
+        }
     }
 }
 

@@ -180,15 +180,21 @@ impl Watch {
         }
     }
 
-    /// A burst is through: what was sent of it counts; what was dropped, held or handed over does not.
+    /// A burst is through, which came now, or `since` a time before: what was sent of it counts; what was dropped, held or handed over does not.
     #[inline]
-    pub(super) fn burst<P: Ports>(&mut self, ports: &P, counters: &Counters, latency: &Latency) {
+    pub(super) fn burst<P: Ports>(
+        &mut self,
+        ports: &P,
+        since: Option<u64>,
+        counters: &Counters,
+        latency: &Latency,
+    ) {
         if self.skip > 0 {
             return;
         }
         let (now, sent) = (ports.ticks(), counters.get(Stat::Sent));
         if sent > self.sent {
-            latency.record(now.wrapping_sub(self.from), (sent - self.sent) * self.weight);
+            latency.record(now.wrapping_sub(since.unwrap_or(self.from)), (sent - self.sent) * self.weight);
         }
         (self.from, self.sent) = (now, sent);
     }

@@ -45,6 +45,8 @@ pub struct Lcore<B> {
     kills: VecDeque<Box<Kill>>,
     shown: Nanos,
     watch: Watch,
+    /// As the ports have told so far
+    strays: u64,
 }
 
 impl<B: PacketBuf> Lcore<B> {
@@ -74,6 +76,7 @@ impl<B: PacketBuf> Lcore<B> {
             kills: VecDeque::with_capacity(KILLS),
             shown: Nanos::ZERO,
             watch: Watch::new(),
+            strays: 0,
         }
     }
 
@@ -113,16 +116,18 @@ impl<B: PacketBuf> Lcore<B> {
                 let bytes = self.route(iface, &mut burst, now, true);
                 self.router.came(iface, packets, bytes);
                 self.flush(ports);
-                self.watch.burst(ports, &self.router.counters, &self.end.shared.latency);
+                let since = ports.since(iface);
+                self.watch.burst(ports, since, &self.router.counters, &self.end.shared.latency);
             }
         }
+        self.count_strays(ports.strays());
         self.router.refill(|| ports.alloc());
         let handed_in = self.handed_in(now);
         if handed_in > 0 {
             came += handed_in;
             // Not after the sweep: they have waited once.
             self.flush(ports);
-            self.watch.burst(ports, &self.router.counters, &self.end.shared.latency);
+            self.watch.burst(ports, None, &self.router.counters, &self.end.shared.latency);
         }
         self.router.expire(&self.view, now);
         self.router.reset_left(&self.view, now);
@@ -186,6 +191,17 @@ impl<B: PacketBuf> Lcore<B> {
             }
         }
         bytes
+    }
+
+    /// What the ports have dropped as it was for no interface came in all the same.
+    #[inline]
+    fn count_strays(&mut self, strays: u64) {
+        let more = strays.wrapping_sub(self.strays);
+        if more > 0 {
+            self.strays = strays;
+            self.router.counters.add(Stat::Received, more);
+            self.router.counters.drop_many(DropReason::Vlan, more);
+        }
     }
 
     /// The way of a frame that is of no flow that is known: a new one, or anything else.

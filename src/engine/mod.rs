@@ -15,6 +15,7 @@ pub mod rss;
 mod sending;
 mod shared;
 pub mod steer;
+mod trunk;
 
 pub use latency::{Latencies, Latency};
 pub use lcore::{KILLS, Lcore};
@@ -22,6 +23,7 @@ pub use rings::{
     HandOver, LcoreEnd, ManagerEnd, PROBE_LEN, SessionRow, ToManager, ToWorker, connect, hand_overs,
 };
 pub use shared::{Load, Shared, Snapshot};
+pub use trunk::{Layout, Member, Trunk};
 
 use arrayvec::ArrayVec;
 
@@ -42,6 +44,16 @@ pub trait Ports {
     /// Frames that the ports have refused so far, because they fit into no buffer.
     fn refused(&self) -> u64 {
         0
+    }
+    /// Frames so far that came to a port and were for no interface of it: received, and dropped there.
+    #[inline]
+    fn strays(&self) -> u64 {
+        0
+    }
+    /// When the burst came that an interface has just had its share of, if that was before it was asked for.
+    #[inline]
+    fn since(&self, _iface: IfaceId) -> Option<u64> {
+        None
     }
     /// A clock that never runs back, for latencies; `Latency::set_ticks_per_second` says what it counts. Read once a burst at most.
     fn ticks(&self) -> u64 {

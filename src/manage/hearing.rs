@@ -25,6 +25,11 @@ impl Manager {
                 if let Some(wan) = self.view.ifaces.get(iface.index()).and_then(|port| port.wan) {
                     self.own_frame(wan, false);
                 }
+                // The inside half of a WAN hears all that is said on its wire: of those outside it knows whom it asks for.
+                let strange = || !self.view.on_link(iface, ip) && self.neighbors.get(iface, ip).is_none();
+                if self.view.ifaces.get(iface.index()).is_some_and(|port| port.arm.is_some()) && strange() {
+                    return;
+                }
                 self.neighbors(now, |book, out| book.heard(now, iface, ip, mac, &mut |e| out.push(e)));
                 let probed = self.view.wans.iter().position(|w| w.iface == iface && w.gateway == ip);
                 if let Some(wan) = probed.filter(|_| reply) {

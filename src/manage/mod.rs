@@ -16,6 +16,7 @@ mod hearing;
 pub mod hooks;
 pub mod journal;
 mod kills;
+mod layout;
 pub mod log;
 mod neighbors;
 mod overrides;
@@ -49,6 +50,7 @@ use crate::wan::{self, Input, Wans};
 use groups::Groups;
 use hooks::Hooks;
 use journal::Journal;
+pub use layout::layout;
 pub use neighbors::CAPACITY as NEIGHBORS;
 pub use report::RowContext;
 

@@ -47,6 +47,17 @@ impl Manager {
                 ));
             }
         }
+        // By them frames are sorted before the path.
+        if profile.interfaces.iter().any(|interface| interface.arm.is_some())
+            && self.profile.nat.inside != profile.nat.inside
+        {
+            fixed.push("nat.inside (on one arm)".into());
+        }
+        for (interface, port) in profile.interfaces.iter().zip(&self.ports_info) {
+            if interface.mtu.is_some_and(|mtu| mtu > port.mtu) {
+                fixed.push(format!("interfaces.{}.mtu (above {})", interface.name, port.mtu));
+            }
+        }
         if rules::reserved(&self.profile) != rules::reserved(&profile) {
             fixed.push("forwards (other outside ports)".into());
         }

@@ -36,12 +36,13 @@ pub fn of(profile: &Profile, groups: &Groups, ports: &[PortInfo], workers: usize
     let wan_of = |i: usize| profile.wans.iter().position(|w| w.interface == i).map(|w| WanId(w as u8));
     let iface = |(i, (interface, port)): (usize, (&profile::Interface, &PortInfo))| Iface {
         name: interface.name.clone(),
-        mac: port.mac,
+        mac: interface.mac.unwrap_or(port.mac),
         mtu: interface.mtu.unwrap_or(port.mtu).min(port.mtu),
         up: true,
         addresses: interface.addresses.clone(),
         wan: wan_of(i),
         silent: rules::silent(profile, i),
+        arm: interface.arm.map(|wan| IfaceId(wan as u8)),
     };
     let ifaces: Vec<Iface> = profile.interfaces.iter().zip(ports).enumerate().map(iface).collect();
     let link = |w: &profile::Wan| WanLink {

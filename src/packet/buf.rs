@@ -16,6 +16,9 @@ pub trait PacketBuf {
     /// Makes room for `n` bytes (of any content) before the frame. False, and nothing done, without that much headroom.
     #[must_use]
     fn prepend(&mut self, n: usize) -> bool;
+    /// Cuts `n` bytes from the front, which become headroom. False, and nothing done, if the frame is shorter.
+    #[must_use]
+    fn trim(&mut self, n: usize) -> bool;
     /// Makes the frame `len` bytes long, from its start. New bytes are of any content. False, and nothing done, if
     /// the buffer ends before.
     #[must_use]
@@ -73,6 +76,15 @@ impl PacketBuf for VecBuf {
         }
         self.start -= n;
         self.len += n;
+        true
+    }
+
+    fn trim(&mut self, n: usize) -> bool {
+        if n > self.len {
+            return false;
+        }
+        self.start += n;
+        self.len -= n;
         true
     }
 

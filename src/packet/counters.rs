@@ -57,7 +57,7 @@ counters! {
         EthSource = "eth_source",
         /// An ethertype that is not routed.
         EthType = "eth_type",
-        /// A frame with a VLAN tag; VLANs are not carried yet.
+        /// A frame with a VLAN tag that no interface of the port has, or with two, or without one where every interface has one.
         Vlan = "vlan",
         /// IPv6 is not routed.
         Ipv6 = "ipv6",

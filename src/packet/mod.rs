@@ -5,6 +5,7 @@
 mod buf;
 mod counters;
 mod frame;
+pub mod tag;
 
 pub use crate::wire::checksum::Verified;
 pub use buf::{BufPool, PacketBuf, VecBuf, VecPool};

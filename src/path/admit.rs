@@ -3,14 +3,14 @@
 
 use super::View;
 use crate::base::{IfaceId, Mac};
-use crate::packet::{DropReason, Frame, PacketBuf, Transport};
+use crate::packet::{DropReason, Frame, PacketBuf, Transport, tag};
 use crate::wire::arp::Arp;
 use crate::wire::eth::{self, Eth, ethertype};
 use crate::wire::icmp::Icmp;
 use crate::wire::ipv4::{self, Ipv4, Ipv4Error, Options};
 use crate::wire::tcp::{self, Tcp};
 use crate::wire::udp::{self, Udp};
-use crate::wire::{be16, protocol};
+use crate::wire::{be16, protocol, vlan};
 
 /// What was let in.
 #[derive(Debug)]
@@ -43,7 +43,8 @@ pub fn admit<B: PacketBuf>(view: &View, ingress: IfaceId, mut buf: B) -> Result<
             return Ok(Admitted::Arp(buf, arp));
         }
         ethertype::ARP => return Err(DropReason::ArpMalformed),
-        ethertype::VLAN | ethertype::QINQ => return Err(DropReason::Vlan),
+        ethertype::VLAN => return untagged(view, ingress, buf),
+        ethertype::QINQ => return Err(DropReason::Vlan),
         ethertype::IPV6 => return Err(DropReason::Ipv6),
         _ => return Err(DropReason::EthType),
     }
@@ -72,6 +73,17 @@ pub fn admit<B: PacketBuf>(view: &View, ingress: IfaceId, mut buf: B) -> Result<
     // Padding is not part of the packet. Cutting never fails.
     let _ = buf.resize(eth::LEN + usize::from(ip.total_len));
     Ok(Admitted::Ip(Frame { buf, ingress, link_group: eth.dst.is_group(), ip, transport }))
+}
+
+/// A frame with a tag that only tells a priority is one without (IEEE 802.1Q 6.9): but not with a second tag.
+#[cold]
+fn untagged<B: PacketBuf>(view: &View, ingress: IfaceId, mut buf: B) -> Result<Admitted<B>, DropReason> {
+    let popped = vlan::read(buf.bytes()) == Some(vlan::PRIORITY) && tag::pop(&mut buf).is_some();
+    let next = Eth::parse(buf.bytes()).map(|eth| eth.ethertype);
+    if !popped || next == Some(ethertype::VLAN) {
+        return Err(DropReason::Vlan);
+    }
+    admit(view, ingress, buf)
 }
 
 #[inline(always)]

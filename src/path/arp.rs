@@ -26,9 +26,16 @@ impl<B: PacketBuf> Router<B> {
             }
             return;
         }
-        let for_us = view.answers(ingress, arp.target_ip);
+        // On one arm both halves hear what is said on the wire, and either is asked for the other's address.
+        let half = view.half(ingress);
+        let other = half.or(iface.arm);
+        let for_us = view.answers(ingress, arp.target_ip)
+            || other.is_some_and(|other| view.answers(other, arp.target_ip));
         if !probe {
             self.heard(view, ingress, arp, for_us, now);
+        }
+        if let Some(half) = half.filter(|_| !probe) {
+            self.heard(view, half, arp, for_us, now);
         }
         if !for_us {
             return self.counters.drop(DropReason::ArpNotForUs);

@@ -4,7 +4,7 @@
 use std::net::Ipv4Addr;
 
 use super::{Admitted, Class, Router, View, Way, admit, classify, env, hold};
-use crate::base::{IfaceId, Nanos, WanId};
+use crate::base::{IfaceId, Mac, Nanos, WanId};
 use crate::nat::inbound::FromOutside;
 use crate::nat::outbound::FromInside;
 use crate::nat::rewrite::{End, rewrite};
@@ -72,7 +72,11 @@ impl<B: PacketBuf> Router<B> {
     /// A frame that goes from an outside address to one comes in again by the WAN that has it.
     pub(super) fn turn_round(&mut self, view: &View, mut frame: Frame<B>, wan: WanId) -> Way {
         let ingress = view.wans[wan.index()].iface;
-        let (src, dst) = (view.ifaces[frame.ingress.index()].mac, view.ifaces[ingress.index()].mac);
+        let dst = view.ifaces[ingress.index()].mac;
+        // Some other station's: both interfaces may have one address, and nothing comes from one's own.
+        let [first @ .., last] = dst.0;
+        let [a, b, c, d, e] = first;
+        let src = Mac([a, b, c, d, e, last ^ 0x80]);
         Eth { dst, src, ethertype: ethertype::IPV4 }.emit(frame.buf.bytes_mut());
         let Ok(frame) = turn(view, ingress, frame.buf) else {
             return Err(self.ended(DropReason::Hairpin));

@@ -28,6 +28,8 @@ pub struct Iface {
     pub wan: Option<WanId>,
     /// Addresses that are translated to and for which ARP is not answered
     pub silent: Addresses,
+    /// The WAN's interface whose inside half it is: they share a wire
+    pub arm: Option<IfaceId>,
 }
 
 /// The link of a WAN.
@@ -164,10 +166,17 @@ impl View {
         }
     }
 
-    /// The router's address that it speaks from on `iface`, towards `to`.
+    /// The router's address that it speaks from on `iface`, towards `to`: one of the same wire, if there is one.
     pub fn source(&self, iface: IfaceId, to: Ipv4Addr) -> Ipv4Addr {
-        let addresses = &self.ifaces[iface.index()].addresses;
-        let near = addresses.iter().find(|a| a.contains(to)).or(addresses.first());
+        let own = &self.ifaces[iface.index()];
+        let other = own.arm.and_then(|wan| self.ifaces.get(wan.index())).map(|wan| wan.addresses.as_slice());
+        let mut all = own.addresses.iter().chain(other.unwrap_or_default());
+        let near = all.clone().find(|a| a.contains(to)).or(all.next());
         near.map_or(Ipv4Addr::UNSPECIFIED, |a| a.addr)
+    }
+
+    /// The inside half of a WAN's interface.
+    pub fn half(&self, iface: IfaceId) -> Option<IfaceId> {
+        self.ifaces.iter().position(|half| half.arm == Some(iface)).map(|at| IfaceId(at as u8))
     }
 }

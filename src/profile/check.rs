@@ -11,6 +11,7 @@ use std::mem::take;
 
 use crate::base::Ipv4Net;
 
+use super::arms;
 use super::group_types::{Group, Policy};
 use super::groups;
 use super::health::RawHealth;
@@ -26,7 +27,8 @@ use super::probes;
 use super::raw::{Raw, RawInterface, RawWan};
 use super::rule_types::{Forward, OneToOne, Rule};
 use super::rules;
-use super::types::{Interface, MAX_INTERFACES, MAX_WANS, PortSpec, Position, Profile, Route, Wan};
+use super::sharing;
+use super::types::{Interface, MAX_INTERFACES, MAX_WANS, Position, Profile, Route, Wan};
 use super::value::is_yaml_word;
 
 /// What an interface is for.
@@ -38,11 +40,12 @@ pub(super) enum Role {
 }
 
 pub(super) fn check(mut raw: Raw, report: &mut Report) -> Profile {
+    arms::split(&mut raw, report);
     let list = &raw.interfaces.list;
     if let Some(name) = &raw.name {
         judge_name(&name.value, name.at, report);
     }
-    for interface in list {
+    for interface in list.iter().filter(|interface| interface.arm.is_none()) {
         judge_name(&interface.name, interface.at, report);
     }
     for health in &raw.health {
@@ -62,9 +65,10 @@ pub(super) fn check(mut raw: Raw, report: &mut Report) -> Profile {
         let hint = "remove interfaces from here on";
         report.add(extra.at, format!("more than {MAX_INTERFACES} interfaces"), hint);
     }
-    ports(list, report);
+    sharing::check(list, report);
     let (wans, roles) = wans(&raw, report);
     let routes = networks::check(list, &roles, &raw.routes, report);
+    arms::routes(&raw, &routes, report);
     let around = around(&mut raw, &wans, &roles, &routes, report);
     let interfaces = raw.interfaces.list.into_iter().filter_map(|interface| {
         Some(Interface {
@@ -73,6 +77,9 @@ pub(super) fn check(mut raw: Raw, report: &mut Report) -> Profile {
             addresses: interface.addresses.into_iter().map(|address| address.value).collect(),
             gateway: interface.gateway.map(|gateway| gateway.value),
             mtu: interface.mtu,
+            vlan: interface.vlan.map(|vlan| vlan.value),
+            mac: interface.mac.map(|mac| mac.value),
+            arm: interface.arm,
             at: interface.at,
         })
     });
@@ -165,25 +172,6 @@ fn judge_name(name: &str, at: Position, report: &mut Report) {
     } else if is_yaml_word(name) {
         let hint = "YAML readers take this word for a bool or for nothing; choose another";
         report.add(at, format!("{} cannot be a name", show(name)), hint);
-    }
-}
-
-fn ports(list: &[RawInterface], report: &mut Report) {
-    let mut seen: HashMap<String, &RawInterface> = HashMap::new();
-    for interface in list.iter().filter(|interface| !interface.vlan_given) {
-        let Some(port) = &interface.port else { continue };
-        let device = match &port.value {
-            PortSpec::Pci(address) => address.to_ascii_lowercase(),
-            linux @ PortSpec::Linux(_) => linux.to_string(),
-            PortSpec::Vdev(device) => device.split(',').next().unwrap_or(device).to_owned(),
-        };
-        if let Some(first) = seen.get(&device) {
-            let message = format!("the port {} is already that of {}", show(&device), show(&first.name));
-            let hint = format!("see line {}; give each interface a port of its own", first.at.line);
-            report.add(port.at, message, hint);
-        } else {
-            seen.insert(device, interface);
-        }
     }
 }
 

@@ -22,6 +22,9 @@ const DEPTHS: &[(&str, usize)] = &[
 const FIXED: &[&str] = &[
     "engine",
     "interfaces.*.port",
+    "interfaces.*.vlan",
+    "interfaces.*.mac",
+    "interfaces.*.arm",
     "management",
     "nat.filtering",
     "nat.quarantine",

@@ -10,6 +10,7 @@
 //! its work is bounded by the size limit of the file.
 #![forbid(unsafe_code)]
 
+mod arms;
 mod check;
 mod diff;
 mod failover;
@@ -32,6 +33,7 @@ mod rule_types;
 mod rules;
 mod schema;
 mod settings;
+mod sharing;
 mod targets;
 #[cfg(test)]
 mod tests;

@@ -219,7 +219,11 @@ fn next_hop(
     let At { value: hop, at } = via;
     let holds = |interface: &RawInterface| interface.addresses.iter().any(|own| own.value.contains(*hop));
     let mut inside = interfaces.iter().zip(roles).enumerate().filter(|(_, (_, role))| **role != Role::Wan);
-    let Some((index, (interface, _))) = inside.clone().find(|(_, (interface, _))| holds(interface)) else {
+    // The inside half of a WAN reaches what is in the WAN's own network: it is on the same wire.
+    let wire = |half: &RawInterface| half.arm.and_then(|wan| interfaces.get(wan));
+    let near = inside.clone().find(|(_, (interface, _))| holds(interface));
+    let on_wire = || inside.clone().find(|(_, (half, _))| wire(half).is_some_and(holds));
+    let Some((index, (interface, _))) = near.or_else(on_wire) else {
         // An address that could not be read might have held it.
         if inside.all(|(_, (interface, _))| interface.addresses_known) {
             let hint = match interfaces.iter().find(|interface| holds(interface)) {
@@ -230,7 +234,8 @@ fn next_hop(
         }
         return None;
     };
-    for own in interface.addresses.iter().map(|own| own.value).filter(|own| own.contains(*hop)) {
+    let nets = interface.addresses.iter().chain(wire(interface).into_iter().flat_map(|wan| &wan.addresses));
+    for own in nets.map(|own| own.value).filter(|own| own.contains(*hop)) {
         let hint = "the next hop is another router in that network";
         if own.addr == *hop {
             report.add(*at, format!("`via` {hop} is the address of {} itself", show(&interface.name)), hint);

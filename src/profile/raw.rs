@@ -6,7 +6,7 @@
 
 use std::net::Ipv4Addr;
 
-use crate::base::Ipv4Net;
+use crate::base::{Ipv4Net, Mac};
 
 use super::failover;
 use super::forwards::{self, RawForward, RawOneToOne};
@@ -20,11 +20,13 @@ use super::pools::{self, RawPool};
 use super::rules::{self, RawRule};
 use super::schema::{INTERFACE, ROUTE, Section, TOP, WAN, entries, items};
 use super::settings;
+use super::sharing;
 use super::tree::{Node, Value};
 use super::types::{Engine, Icmp, Management, PortSpec, Position};
 use super::value::{address, boolean, integer32, network, port, text, wrong_type};
 
 /// A value and where it stands.
+#[derive(Clone)]
 pub(super) struct At<T> {
     pub(super) value: T,
     pub(super) at: Position,
@@ -62,8 +64,10 @@ pub(super) struct RawInterface {
     pub(super) name: String,
     pub(super) at: Position,
     pub(super) port: Option<At<PortSpec>>,
-    /// Means to share its port, which is reported as not supported yet.
+    /// The key is there, even if its value could not be read.
     pub(super) vlan_given: bool,
+    pub(super) vlan: Option<At<u16>>,
+    pub(super) mac: Option<At<Mac>>,
     pub(super) addresses: Vec<At<Ipv4Net>>,
     /// Every address that was given could be read.
     pub(super) addresses_known: bool,
@@ -73,6 +77,8 @@ pub(super) struct RawInterface {
     /// The key is there, even if its value could not be read.
     pub(super) gateway_given: bool,
     pub(super) mtu: Option<u16>,
+    /// The inside half of this WAN: see `arms`.
+    pub(super) arm: Option<usize>,
 }
 
 pub(super) struct RawRoute {
@@ -154,18 +160,23 @@ fn interfaces(top: &Section<'_>, report: &mut Report) -> RawInterfaces {
             at: entry.at,
             port: None,
             vlan_given: false,
+            vlan: None,
+            mac: None,
             addresses: Vec::new(),
             addresses_known: false,
             dhcp: false,
             gateway: None,
             gateway_given: false,
             mtu: None,
+            arm: None,
         };
         let what = format!("interface {}", show(&entry.key));
         let Some(section) = INTERFACE.open(&entry.node, entry.at, &what, report) else {
             return out;
         };
         out.vlan_given = section.get("vlan").is_some();
+        out.vlan = section.get("vlan").and_then(|node| sharing::vlan(node, report));
+        out.mac = section.get("mac").and_then(|node| sharing::mac(node, report));
         if let Some(node) = section.require("port", "port: \"0000:03:00.0\"", report) {
             out.port = port(node, report).map(|value| At { value, at: node.at });
         }

@@ -10,7 +10,7 @@ use std::path::PathBuf;
 
 use serde::{Serialize, Serializer};
 
-use crate::base::{Ipv4Net, Nanos};
+use crate::base::{Ipv4Net, Mac, Nanos};
 
 use super::group_types::{Group, Hook, OnFailback, OnFailover, Policy};
 use super::health_types::Health;
@@ -145,7 +145,7 @@ pub enum Idle {
     Sleep,
 }
 
-/// What an interface is made of. No two interfaces share a port.
+/// What an interface is made of. Those that share a port differ in their VLANs.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum PortSpec {
     /// A PCI address with its domain, as `0000:03:00.0`.
@@ -178,13 +178,21 @@ pub struct Interface {
     pub name: String,
     /// What it is made of.
     pub port: PortSpec,
-    /// One or more, each with its network's prefix length; addresses of hosts, never of networks.
+    /// One or more, or none on an inside half, each with its network's prefix length; addresses of hosts, never of networks.
     #[serde(serialize_with = "texts")]
     pub addresses: Vec<Ipv4Net>,
     /// The next hop; on every WAN, on no other interface, inside one of the interface's networks.
     pub gateway: Option<Ipv4Addr>,
     /// The largest IP packet in bytes, 68 to 9216 (RFC 791); `None`: what the port takes. The smaller one counts.
     pub mtu: Option<u16>,
+    /// The VLAN of its frames, 1 to 4094; `None`: they have no tag.
+    pub vlan: Option<u16>,
+    /// The address that it sends from, of one station; `None`: the port's.
+    #[serde(serialize_with = "maybe_text")]
+    pub mac: Option<Mac>,
+    /// It is the inside half of this WAN, the index of an interface, whose port, VLAN and address it has: it gets what
+    /// comes from `nat.inside`. It may have no addresses.
+    pub arm: Option<usize>,
     /// Where its name stands in the text.
     #[serde(skip)]
     pub at: Position,
@@ -193,12 +201,15 @@ pub struct Interface {
 /// Equal if they mean the same: a line that moved is no difference.
 impl PartialEq for Interface {
     fn eq(&self, other: &Interface) -> bool {
-        let Interface { name, port, addresses, gateway, mtu, at: _ } = self;
+        let Interface { name, port, addresses, gateway, mtu, vlan, mac, arm, at: _ } = self;
         *name == other.name
             && *port == other.port
             && *addresses == other.addresses
             && *gateway == other.gateway
             && *mtu == other.mtu
+            && *vlan == other.vlan
+            && *mac == other.mac
+            && *arm == other.arm
     }
 }
 
@@ -263,6 +274,13 @@ pub(super) fn nanos<S: Serializer>(span: &Nanos, to: S) -> Result<S::Ok, S::Erro
 
 pub(super) fn text<S: Serializer>(value: &impl fmt::Display, to: S) -> Result<S::Ok, S::Error> {
     to.collect_str(value)
+}
+
+fn maybe_text<S: Serializer>(value: &Option<Mac>, to: S) -> Result<S::Ok, S::Error> {
+    match value {
+        Some(value) => to.collect_str(value),
+        None => to.serialize_none(),
+    }
 }
 
 pub(super) fn texts<S: Serializer>(values: &[Ipv4Net], to: S) -> Result<S::Ok, S::Error> {

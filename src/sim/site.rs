@@ -8,13 +8,13 @@ use std::sync::Arc;
 
 use super::check;
 use super::frames::{Packet, Seen};
-use super::wire::{SimPorts, Wire};
+use super::wire::{Plug, SimPorts, Wire};
 use crate::base::{IfaceId, Mac, Nanos, WorkerId};
 use crate::engine::steer::Steer;
-use crate::engine::{Lcore, connect, hand_overs};
+use crate::engine::{Layout, Lcore, Trunk, connect, hand_overs};
 use crate::manage::log::{self, Logs};
 use crate::manage::views::{self, PortInfo};
-use crate::manage::{Manager, NEIGHBORS};
+use crate::manage::{Manager, NEIGHBORS, layout};
 use crate::nat::Nat;
 use crate::packet::{Counters, VecBuf};
 use crate::path::{HELD_FOR, Router, View};
@@ -54,14 +54,15 @@ pub struct Site {
     pub(super) manager: Manager,
     pub(super) log: Option<Logs>,
     pub(super) lcores: Vec<Lcore<VecBuf>>,
-    ports: Vec<SimPorts>,
+    ports: Vec<Trunk<SimPorts>>,
+    layout: Arc<Layout>,
     pub(super) wires: Rc<RefCell<Vec<Wire>>>,
     /// The time within a turn, which `now` stands still for
     clock: Rc<Cell<Nanos>>,
     pub(super) names: Vec<String>,
     base: Counters,
     pub(super) faults: Vec<String>,
-    queue: usize,
+    pub(super) queue: usize,
     /// IP identifications of packets that came with a wrong transport checksum, and when: they must leave with a wrong one.
     pub(super) wrong: BTreeMap<u16, Nanos>,
 }
@@ -93,7 +94,10 @@ impl Site {
         let now = Nanos::from_s(1_000_000);
         let mac = |i: usize| Mac([2, 0, 0, 0, 1, i as u8]);
         let count = profile.interfaces.len();
-        let infos: Vec<PortInfo> = (0..count).map(|i| PortInfo { mac: mac(i), mtu: 1500 }).collect();
+        let layout = Arc::new(layout(&profile));
+        let info = |i: usize| PortInfo { mac: mac(layout.port(i)), mtu: 1500 };
+        let infos: Vec<PortInfo> = (0..count).map(info).collect();
+        let plugs = Rc::new(Plug::all(&profile, &layout));
         let view = Arc::new(views::first(&profile, &infos, workers));
         let wires = Rc::new(RefCell::new((0..count).map(|_| Wire::new(workers)).collect::<Vec<_>>()));
         let clock = Rc::new(Cell::new(now));
@@ -108,7 +112,9 @@ impl Site {
             let neighbors = Neighbors::new(NEIGHBORS as u32, key);
             let router = Router::new(nat, neighbors, count, &view.icmp);
             lcores.push(Lcore::new(id, steer, view.clone(), router, lcore_end, hand_over));
-            ports.push(SimPorts { queue: w, wires: wires.clone(), clock: clock.clone() });
+            let queues =
+                SimPorts { queue: w, plugs: plugs.clone(), wires: wires.clone(), clock: clock.clone() };
+            ports.push(Trunk::new(queues, layout.clone()));
             lanes.push((w, manager_end));
         }
         let names = profile.interfaces.iter().map(|i| i.name.clone()).collect();
@@ -122,6 +128,7 @@ impl Site {
             log,
             lcores,
             ports,
+            layout,
             wires,
             clock,
             names,
@@ -171,29 +178,19 @@ impl Site {
         self.wires.borrow_mut()[iface.index()].stations.remove(&ip);
     }
 
-    /// The link goes or comes, and the manager is told.
+    /// The link goes or comes, with all interfaces of the port, and the manager is told.
     pub fn set_link(&mut self, link: &str, up: bool) {
-        let iface = self.iface(link);
-        self.wires.borrow_mut()[iface.index()].down = !up;
-        self.manager.link(self.now, iface, up);
+        let port = self.layout.port(self.iface(link).index());
+        for at in self.layout.clone().interfaces(port) {
+            self.wires.borrow_mut()[at].down = !up;
+            self.manager.link(self.now, IfaceId(at as u8), up);
+        }
         self.settle();
     }
 
     /// From now on frames in receive queue `queue` of the router: which worker sees them first.
     pub fn use_queue(&mut self, queue: usize) {
         self.queue = queue;
-    }
-
-    /// The link stays up, but nothing answers any more; or all is well again.
-    pub fn set_silent(&mut self, link: &str, silent: bool) {
-        let iface = self.iface(link);
-        self.wires.borrow_mut()[iface.index()].silent = silent;
-    }
-
-    /// So many more frames can be sent on a link, until `None` lifts the limit.
-    pub fn set_room(&mut self, link: &str, room: Option<usize>) {
-        let iface = self.iface(link);
-        self.wires.borrow_mut()[iface.index()].room = room.unwrap_or(usize::MAX);
     }
 
     /// Lets time pass, millisecond by millisecond.
@@ -237,7 +234,7 @@ impl Site {
                 self.faults.push(fault);
             }
         }
-        came > 0 || self.wires.borrow().iter().any(|w| w.to_router.iter().any(|queue| !queue.is_empty()))
+        came > 0 || self.wires.borrow().iter().any(Wire::brings)
     }
 
     /// Puts a frame on a link as it is.

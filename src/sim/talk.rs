@@ -1,4 +1,4 @@
-//! What a site says when it is asked, as the control socket would; and how slow its ports are.
+//! What a site says when it is asked, as the control socket would; and how its ports fare.
 
 use std::sync::Arc;
 
@@ -10,10 +10,32 @@ use crate::manage::log::Lines;
 use crate::manage::protocol::Request;
 use crate::manage::writer::Writer;
 use crate::manage::{Answer, journal};
+use crate::packet::VecBuf;
 use crate::path::View;
 use crate::profile;
 
 impl Site {
+    /// The link stays up, but nothing answers any more; or all is well again.
+    pub fn set_silent(&mut self, link: &str, silent: bool) {
+        let iface = self.iface(link);
+        self.wires.borrow_mut()[iface.index()].silent = silent;
+    }
+
+    /// So many more frames can be sent on a link, until `None` lifts the limit.
+    pub fn set_room(&mut self, link: &str, room: Option<usize>) {
+        let iface = self.iface(link);
+        self.wires.borrow_mut()[iface.index()].room = room.unwrap_or(usize::MAX);
+    }
+
+    /// Puts a frame on the port of a link as it is, whatever tag belongs there.
+    pub fn put_as_is(&mut self, link: &str, frame: &[u8]) {
+        let (iface, queue) = (self.iface(link), self.queue);
+        if let Some(queue) = self.wires.borrow_mut()[iface.index()].as_is.get_mut(queue) {
+            queue.push_back(VecBuf::new(frame));
+        }
+        self.settle();
+    }
+
     /// Asks the manager, as the control socket does. What is refused is an error.
     ///
     /// # Errors

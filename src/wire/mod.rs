@@ -2,7 +2,7 @@
 //!
 //! A header is read once by its `parse`, which checks lengths and gives a plain value; writing goes to arrays of known
 //! size. So nothing here panics, whatever the bytes. What a value means is not judged here but in `path::admit`.
-//! RFC 826 (ARP), RFC 1035 (DNS), RFC 791 (IPv4), RFC 792 (ICMP), RFC 768 (UDP), RFC 9293 (TCP), RFC 1624 (checksum updates).
+//! RFC 826 (ARP), RFC 1035 (DNS), RFC 791 (IPv4), RFC 792 (ICMP), RFC 768 (UDP), RFC 9293 (TCP), RFC 1624 (checksum updates), IEEE 802.1Q (VLAN tags).
 #![forbid(unsafe_code)]
 
 pub mod arp;
@@ -15,6 +15,7 @@ pub mod icmp;
 pub mod ipv4;
 pub mod tcp;
 pub mod udp;
+pub mod vlan;
 
 /// IP protocol numbers that the router knows.
 pub mod protocol {

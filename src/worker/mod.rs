@@ -19,7 +19,7 @@ use nix::time::{ClockId, clock_gettime};
 
 use crate::base::{IfaceId, Nanos};
 use crate::dpdk::{DpdkError, Eal, Mbuf, Pool, Queue, set_timer_slack_ns, tsc, tsc_hz};
-use crate::engine::{BURST, Lcore, Load, Ports};
+use crate::engine::{BURST, Lcore, Load, Ports, Trunk};
 use crate::packet::BufPool;
 
 /// Turns without a frame before a worker naps.
@@ -46,7 +46,7 @@ pub fn now() -> Nanos {
     }
 }
 
-/// A worker's queues, one pair for each interface in the profile's order, and where its own frames come from.
+/// A worker's queues, one pair for each port in the order of their first interfaces, and where its own frames come from.
 pub struct Queues {
     queues: Vec<Queue>,
     pool: Pool,
@@ -55,7 +55,7 @@ pub struct Queues {
 }
 
 impl Queues {
-    /// These queues, by `IfaceId`.
+    /// These queues, by the number of the port.
     pub fn new(queues: Vec<Queue>, pool: Pool) -> Queues {
         Queues { queues, pool, began: 0 }
     }
@@ -97,8 +97,8 @@ pub struct Worker {
     pub core: usize,
     /// Its router
     pub lcore: Lcore<Mbuf>,
-    /// Its queues
-    pub queues: Queues,
+    /// Its queues, by interface
+    pub queues: Trunk<Queues>,
     /// What it does without work
     pub idle: Idle,
     /// Set to end it
@@ -127,13 +127,14 @@ impl Worker {
         let mut clock = Clock::new(hz, tsc());
         let (mut last, mut shown, mut quiet) = (now(), Nanos::ZERO, 0u32);
         while !stop.load(Relaxed) {
-            queues.began = tsc();
-            let at = clock.at(queues.began);
+            let began = tsc();
+            queues.ports().began = began;
+            let at = clock.at(began);
             let frames = lcore.turn(&mut queues, at);
             load.total_ns += at.since(last).0;
             last = at;
             if frames > 0 {
-                let cycles = tsc().wrapping_sub(queues.began);
+                let cycles = tsc().wrapping_sub(began);
                 lcore.shared().latency.turn(cycles);
                 load.busy_cycles += cycles;
                 load.packets += frames as u64;

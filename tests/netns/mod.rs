@@ -23,7 +23,7 @@ use nix::sys::socket::{
 };
 use nix::unistd::Pid;
 use serde_json::Value;
-use turnout::demo::lab::{Inside, Lab, Netns, Router, Stop, WAN1, WAN2, privileged};
+use turnout::demo::lab::{Inside, Lab, Netns, Router, Shape, Stop, WAN1, WAN2, privileged};
 
 /// The program under test.
 pub const TURNOUT: &str = env!("CARGO_BIN_EXE_turnout");
@@ -41,6 +41,11 @@ pub struct Site {
 
 /// Waits for this test's turn and builds a lab; `None`, and the reason printed, where there are no namespaces.
 pub fn lab() -> Option<(Turn, Lab)> {
+    lab_of(Shape::DualWan)
+}
+
+/// The same, of another shape.
+pub fn lab_of(shape: Shape) -> Option<(Turn, Lab)> {
     if let Err(e) = privileged() {
         println!("skipped: {e}");
         return None;
@@ -48,7 +53,7 @@ pub fn lab() -> Option<(Turn, Lab)> {
     let path = std::env::temp_dir().join("turnout-netns-tests.lock");
     let file = OpenOptions::new().create(true).truncate(false).write(true).open(path).unwrap();
     let turn = Turn(Flock::lock(file, FlockArg::LockExclusive).map_err(|(_, e)| e).unwrap());
-    Some((turn, Lab::dual_wan().unwrap()))
+    Some((turn, Lab::build(shape).unwrap()))
 }
 
 impl Site {

@@ -18,6 +18,7 @@ mod faults;
 mod netns;
 mod privilege;
 mod router;
+mod shape;
 mod sweep;
 
 use std::fmt::Write as _;
@@ -31,6 +32,7 @@ pub use faults::{Fault, ISP_PORT};
 pub use netns::{Inside, Netns};
 pub use privilege::{privileged, reexec};
 pub use router::{Router, Stop};
+pub use shape::Shape;
 
 /// The first LAN host.
 pub const LAN1: Ipv4Addr = Ipv4Addr::new(192, 168, 10, 10);
@@ -78,9 +80,9 @@ pub enum LabError {
 pub struct Lab {
     hosts: Vec<(&'static str, Netns)>,
     dir: PathBuf,
+    shape: Shape,
 }
 
-const HOSTS: [&str; 7] = ["lan1", "lan2", "lan", "router", "isp1", "isp2", "inet"];
 static NEXT: AtomicU32 = AtomicU32::new(0);
 
 impl Lab {
@@ -89,15 +91,23 @@ impl Lab {
     /// # Errors
     /// If this process may not make namespaces, or a tool is missing (`ip`, `ethtool`, `nft`); nothing is left then.
     pub fn dual_wan() -> Result<Lab, LabError> {
+        Lab::build(Shape::DualWan)
+    }
+
+    /// Builds a lab of this shape. With a node there is a host `node` as well.
+    ///
+    /// # Errors
+    /// As `dual_wan`.
+    pub fn build(shape: Shape) -> Result<Lab, LabError> {
         netns::tools_installed()?;
         privileged()?;
         sweep::once();
         let prefix = format!("turnout-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
         let dir = std::env::temp_dir().join(&prefix);
         fs::DirBuilder::new().mode(0o700).create(&dir).map_err(|e| LabError::File(dir.clone(), e))?;
-        let hosts = HOSTS.iter().map(|h| (*h, Netns::named(&format!("{prefix}-{h}")))).collect();
+        let hosts = shape.hosts().into_iter().map(|h| (h, Netns::named(&format!("{prefix}-{h}")))).collect();
         // From here on an early return drops the lab, which removes what is there.
-        let lab = Lab { hosts, dir };
+        let lab = Lab { hosts, dir, shape };
         lab.cable()?;
         lab.configure()?;
         Ok(lab)
@@ -128,17 +138,8 @@ impl Lab {
         for (_, netns) in &self.hosts {
             let _ = writeln!(lines, "netns add {}", netns.name());
         }
-        let cables = [
-            ("lan1", "eth0", "lan", "p1"),
-            ("lan2", "eth0", "lan", "p2"),
-            ("lan", "trunk", "router", "lan0"),
-            ("isp1", ISP_PORT, "router", "isp1"),
-            ("isp2", ISP_PORT, "router", "isp2"),
-            ("isp1", "core", "inet", "isp1"),
-            ("isp2", "core", "inet", "isp2"),
-        ];
         // The kernel tells of a carrier at once where the two ends' numbers differ, else up to a second later.
-        for ((a, a_end, b, b_end), index) in cables.into_iter().zip((10..).step_by(2)) {
+        for ((a, a_end, b, b_end), index) in self.shape.cables().into_iter().zip((10..).step_by(2)) {
             let (a, b) = (self.host(a)?.name(), self.host(b)?.name());
             let _ = writeln!(
                 lines,
@@ -169,18 +170,27 @@ impl Lab {
              link set isp1 up\nlink set isp2 up\n\
              route add 203.0.113.0/29 via 10.255.1.1\nroute add 198.51.100.0/29 via 10.255.2.1\n",
         );
-        let bridge = "link add br0 type bridge forward_delay 0\nlink set p1 master br0\nlink set p2 master br0\n\
-                      link set trunk master br0\nlink set br0 up\nlink set p1 up\nlink set p2 up\nlink set trunk up\n";
-        let router = "link set lan0 up\nlink set isp1 up\nlink set isp2 up\n";
-        for (name, lines) in [
+        let mut bridge = "link add br0 type bridge forward_delay 0\n".to_owned();
+        for port in self.shape.switch() {
+            let _ = writeln!(bridge, "link set {port} master br0\nlink set {port} up");
+        }
+        bridge.push_str("link set br0 up\n");
+        let router = |host: &str| -> String {
+            self.shape.ports(host).iter().map(|port| format!("link set {port} up\n")).collect()
+        };
+        let mut all = vec![
             ("lan1", host(LAN1)),
             ("lan2", host(LAN2)),
-            ("lan", bridge.to_owned()),
-            ("router", router.to_owned()),
+            ("lan", bridge),
+            ("router", router("router")),
             ("isp1", isp("203.0.113.1", "10.255.1.1", "10.255.1.2")),
             ("isp2", isp("198.51.100.1", "10.255.2.1", "10.255.2.2")),
             ("inet", inet),
-        ] {
+        ];
+        if self.host("node").is_ok() {
+            all.push(("node", router("node")));
+        }
+        for (name, lines) in all {
             let netns = self.host(name)?;
             netns.run(move || switches(name))?.map_err(|e| {
                 LabError::Namespace(netns.name().to_owned(), format!("a kernel setting was refused: {e}"))
@@ -188,7 +198,7 @@ impl Lab {
             netns.ip(&format!("link set lo up\n{lines}"))?;
         }
         // A frame that leaves a veth with its checksum left to the hardware would reach the router unfinished.
-        for (name, port) in [("lan", "trunk"), ("isp1", ISP_PORT), ("isp2", ISP_PORT)] {
+        for (name, port) in self.shape.opposite() {
             let off = ["-K", port, "tx", "off", "tso", "off", "gso", "off", "gro", "off"];
             self.host(name)?.output("ethtool", &off, "")?;
         }

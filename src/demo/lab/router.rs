@@ -91,9 +91,26 @@ impl Lab {
     /// # Errors
     /// As `start_router`.
     pub fn start_router_from(&self, binary: &Path, profile: &str, stop: &Stop) -> Result<Router, LabError> {
-        let file = self.dir().join("profile.yaml");
-        write_profile(&self.socket(), &file, profile)?;
-        let mut command = self.host("router")?.command("setpriv");
+        self.start_router_in("router", binary, profile, stop)
+    }
+
+    /// The same on another host of the lab, with a socket of its own.
+    ///
+    /// # Errors
+    /// As `start_router`.
+    pub fn start_router_in(
+        &self,
+        host: &str,
+        binary: &Path,
+        profile: &str,
+        stop: &Stop,
+    ) -> Result<Router, LabError> {
+        let (file, socket) = match host {
+            "router" => (self.dir().join("profile.yaml"), self.socket()),
+            other => (self.dir().join(format!("{other}.yaml")), self.dir().join(format!("{other}.sock"))),
+        };
+        write_profile(&socket, &file, profile)?;
+        let mut command = self.host(host)?.command("setpriv");
         command.args(["--pdeathsig", "KILL"]).arg(binary).arg("run").arg(&file);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let said = Said::default();
@@ -121,7 +138,7 @@ impl Lab {
             Ok(Err(e)) => return Err(not_started(&e)),
             Err(e) => return Err(not_started(&e)),
         };
-        let mut router = Router { pid, profile: file, socket: self.socket(), ended, status: None, said };
+        let mut router = Router { pid, profile: file, socket, ended, status: None, said };
         router.await_ready(&ready, stop)?;
         Ok(router)
     }

@@ -107,6 +107,10 @@ fn the_examples_are_good() {
     let profile = good(include_str!("../../../dpdk-config/dual-wan.yaml"));
     assert_eq!((profile.interfaces.len(), profile.wans.len(), profile.routes.len()), (3, 2, 1));
     assert!(profile.interfaces.iter().all(|i| matches!(i.port, PortSpec::Pci(_))));
+    let profile = good(include_str!("../../../dpdk-config/single-behind-firewall.yaml"));
+    assert!(profile.interfaces.iter().all(|i| i.vlan.is_some() && i.port == profile.interfaces[0].port));
+    let profile = good(include_str!("../../../dpdk-config/single-interface.yaml"));
+    assert_eq!((profile.interfaces[1].name.as_str(), profile.interfaces[1].arm), ("dmz-inside", Some(0)));
     let profile = good(include_str!("../../../dpdk-config/veth.yaml"));
     assert_eq!(profile.wans.len(), 2);
     assert!(profile.interfaces.iter().all(|i| matches!(i.port, PortSpec::Linux(_))));

@@ -14,6 +14,7 @@ mod load;
 mod nat;
 mod pools;
 mod rules;
+mod sharing;
 mod syntax;
 mod targets;
 mod unsupported;

@@ -149,7 +149,7 @@ fn a_port_has_one_interface() {
     let text = with("linux:isp1", "0000:AB:00.0").replace("linux:isp2", "0000:ab:00.0");
     one(&text, "5:17", "`0000:ab:00.0` is already that of `isp1`", "of its own");
     let text = with("linux:isp1", "net_null0,size=64").replace("linux:isp2", "net_null0");
-    one(&text, "5:17", "`net_null0` is already that of `isp1`", "of its own");
+    one(&text, "5:17", "`net_null0` has other arguments for `isp1`", "the same way");
 }
 
 #[test]

@@ -20,8 +20,7 @@ management: { metrics: 127.0.0.1:9469 }
 
 #[test]
 fn every_key_that_is_not_built_yet_is_refused_at_its_place() {
-    let expected =
-        ["4:63: watch", "5:35: vlan", "8:12: mac", "8:38: dhcp", "10:1: cluster", "11:15: metrics"];
+    let expected = ["4:63: watch", "8:38: dhcp", "10:1: cluster", "11:15: metrics"];
     let expected: Vec<String> = expected
         .iter()
         .map(|line| {
@@ -128,10 +127,4 @@ fn keys_inside_health_are_judged_as_well() {
         assert_eq!(said(&text).len(), 1);
         assert!(said(&text)[0].ends_with(&format!("unknown key `{key}`")), "{:?}", said(&text));
     }
-}
-
-#[test]
-fn a_vlan_excuses_the_shared_port() {
-    let text = with("linux:isp2\"", "linux:isp1\", vlan: 7");
-    one(&text, "5:31", "`vlan` is not supported yet", "remove it");
 }
