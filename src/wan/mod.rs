@@ -19,6 +19,7 @@ mod book;
 mod change;
 mod config;
 mod confirm;
+pub mod dhcp;
 mod flap;
 mod gateway;
 mod groups;
