@@ -11,7 +11,7 @@ use serde_json::json;
 use super::groups::Groups;
 use super::hooks::{self, Hook, Hooks};
 use super::{Answer, Manager, rules, views};
-use crate::base::{IfaceId, Nanos, WanId};
+use crate::base::{Nanos, WanId};
 use crate::profile::{self, Profile};
 use crate::wan::Input;
 
@@ -47,6 +47,11 @@ impl Manager {
                 ));
             }
         }
+        for (old, new) in self.profile.interfaces.iter().zip(&profile.interfaces) {
+            if old.dhcp.is_some() != new.dhcp.is_some() {
+                fixed.push(format!("interfaces.{}.addresses (by DHCP, or by hand)", old.name));
+            }
+        }
         if rules::reserved(&self.profile) != rules::reserved(&profile) {
             fixed.push("forwards (other outside ports)".into());
         }
@@ -65,11 +70,9 @@ impl Manager {
 
     /// All that follows from another profile than `before`.
     fn take_up(&mut self, before: &Profile, now: Nanos) {
-        let profile = self.profile.clone();
+        let (before, profile) = (&self.leases.applied(before), self.leases.applied(&self.profile));
         self.name.clone_from(&profile.name);
         let old = self.view.clone();
-        let mut view = views::of(&profile, &self.groups, &self.ports_info, self.lanes.len());
-        (view.generation, view.lent, view.probing) = (old.generation, old.lent.clone(), old.probing.clone());
         if before.hooks != profile.hooks {
             self.rehook(now);
         }
@@ -80,7 +83,7 @@ impl Manager {
             journal.anew();
         }
         // With it the WANs' addresses: what is left from now on is left by the same view.
-        self.view = Arc::new(view);
+        self.renew_view(&profile);
         self.publish();
         for effect in effects {
             self.effect(now, now, effect);
@@ -96,15 +99,20 @@ impl Manager {
                 self.input(now, Input::Address { wan });
             }
         }
-        for iface in 0..self.view.ifaces.len() {
-            if self.view.ifaces[iface].addresses != old.ifaces[iface].addresses {
-                self.announce_addresses(IfaceId(iface as u8));
-            }
-        }
+        self.announce_changed(&old);
         let probes = views::probes(&profile);
         if probes != views::probes(before) {
             self.change_probes(probes);
         }
+        self.reconfigure_leases(now);
+    }
+
+    /// The view of a profile, in the place of the present one: to be published.
+    pub(super) fn renew_view(&mut self, profile: &Profile) {
+        let mut view = views::of(profile, &self.groups, &self.ports_info, self.lanes.len());
+        let old = &self.view;
+        (view.generation, view.lent, view.probing) = (old.generation, old.lent.clone(), old.probing.clone());
+        self.view = Arc::new(view);
     }
 
     fn rehook(&mut self, now: Nanos) {

@@ -8,6 +8,7 @@ use std::rc::Rc;
 use arrayvec::ArrayVec;
 
 use super::internet::Internet;
+use super::leases::LeaseServer;
 use crate::base::{IfaceId, Mac, Nanos};
 use crate::engine::{BURST, Ports};
 use crate::packet::VecBuf;
@@ -35,6 +36,8 @@ pub(super) struct Wire {
     pub(super) send_takes: Nanos,
     /// Who answers more than ARP
     pub(super) internet: Internet,
+    /// Who gives addresses
+    pub(super) leases: Option<LeaseServer>,
     /// What is on its way to the router, and when it arrives
     later: Vec<(Nanos, Vec<u8>)>,
 }
@@ -73,6 +76,10 @@ impl Wire {
                 Nanos::ZERO => self.bring(&answer),
                 delay => self.later.push((now + delay, answer)),
             }
+        }
+        if let Some(answer) = self.leases.as_mut().filter(|_| !dead).and_then(|server| server.answer(&frame))
+        {
+            self.bring(&answer);
         }
         self.sent.push(frame);
     }

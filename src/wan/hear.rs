@@ -1,6 +1,6 @@
 //! What one WAN takes in besides time: its link, its BFD session, silence, and what becomes of probes.
 //!
-//! A lost link ends all rounds and forgets all rows; one that comes begins anew. Replies are judged when they come, losses at a
+//! A lost link, or a lost lease, ends all rounds and forgets all rows; one that comes begins anew. Replies are judged when they come, losses at a
 //! tick. While a silent WAN is found out about, an answer of one that decides clears it.
 
 use super::book::Book;
@@ -20,15 +20,42 @@ impl Wan {
         self.link_since = Some(now);
         out(Effect::Link { wan: self.id, up });
         if !up {
-            self.gateway.stop();
-            self.targets.stop();
-            self.by_gateway.clear();
-            self.by_targets.clear();
-            self.mute_rounds = 0;
+            self.hush();
             self.change(now, State::Down, Reason::LinkLost, book, out);
+        } else if !self.leased {
+            self.change(now, State::Down, Reason::NoLease, book, out);
         } else if was == Some(false) {
             self.gateway.start(now);
             self.targets.start(now);
+        }
+    }
+
+    /// Nobody is asked any more, and nothing counts of what was.
+    pub(super) fn hush(&mut self) {
+        self.gateway.stop();
+        self.targets.stop();
+        self.by_gateway.clear();
+        self.by_targets.clear();
+        self.mute_rounds = 0;
+    }
+
+    /// It has an address from now on, or has none any more. With its first one it is as at the start: one good round is enough.
+    pub(super) fn lease(&mut self, now: Nanos, held: bool, book: &Book, out: &mut impl FnMut(Effect)) {
+        if !self.health.dhcp || std::mem::replace(&mut self.leased, held) == held {
+            return;
+        }
+        let first = self.gateway_ok.is_none() && self.status.last_ok.is_none();
+        self.gateway_ok = None;
+        if !held {
+            self.hush();
+            let reason = if self.status.link == Some(false) { Reason::LinkLost } else { Reason::NoLease };
+            self.change(now, State::Down, reason, book, out);
+        } else if self.status.link != Some(false) {
+            self.gateway.start(now);
+            self.targets.start(now);
+            if first {
+                self.change(now, State::Probing, Reason::Start, book, out);
+            }
         }
     }
 
@@ -76,8 +103,8 @@ impl Wan {
         book: &mut Book,
         out: &mut impl FnMut(Effect),
     ) -> Option<usize> {
-        // a reply from before the link went
-        if self.status.link == Some(false) {
+        // a reply from before the link went, or the lease
+        if self.status.link == Some(false) || !self.leased {
             return None;
         }
         let mut lifted = None;

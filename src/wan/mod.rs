@@ -120,6 +120,14 @@ impl Wans {
             Input::Tick => self.wans.iter_mut().for_each(|wan| wan.tick(now, book, out)),
             Input::Admin { wan, admin, force } => self.set_admin(wan, admin, force, out)?,
             Input::Address { wan } => self.groups.iter_mut().for_each(|group| group.readdress(wan, out)),
+            Input::Lease { wan, held } => {
+                if !held {
+                    self.groups.iter_mut().for_each(|group| group.readdress(wan, out));
+                }
+                if let Some(wan) = self.wans.get_mut(wan.index()) {
+                    wan.lease(now, held, book, out);
+                }
+            }
             Input::Link { wan, up } => {
                 if let Some(wan) = self.wans.get_mut(wan.index()) {
                     wan.link(now, up, book, out);

@@ -12,7 +12,7 @@
 
 pub mod bfd;
 pub mod names;
-mod packets;
+pub(super) mod packets;
 mod target;
 mod tcp;
 mod types;
@@ -95,7 +95,11 @@ impl Probes {
             let mut targets: Vec<Ipv4Addr> = wan.targets.iter().flat_map(Target::addresses).collect();
             targets.sort_unstable();
             targets.dedup();
-            Probed { targets, bfd: wan.bfd.as_ref().map(|side| side.session.config().peer) }
+            Probed {
+                targets,
+                bfd: wan.bfd.as_ref().map(|side| side.session.config().peer),
+                ..Probed::default()
+            }
         };
         Probing { secret: self.secret, wans: self.wans.iter().map(probed).collect() }
     }
