@@ -53,6 +53,14 @@ fn addresses(site: &mut Site) -> Vec<(Value, Value, Value)> {
     events.iter().map(|e| (e["from"].clone(), e["to"].clone(), e["cause"].clone())).collect()
 }
 
+/// Lets time pass; each frame is judged by the address of its moment.
+fn watched(site: &mut Site, ms: u64) {
+    for _ in 0..ms {
+        site.run_ms(1);
+        site.take_all();
+    }
+}
+
 #[test]
 fn rfc_2131_a_wan_comes_up_by_its_lease() {
     let mut site = started(&profile(), server(3600), 2000);
@@ -138,13 +146,13 @@ fn rfc_2131_a_lease_that_runs_out_is_a_failover_and_another_one_is_a_return() {
     );
     assert_eq!(wan(&mut site)["state"], "up", "it is good to the end");
     site.take_all();
-    site.run_ms(1000);
+    watched(&mut site, 1000);
     let shown = wan(&mut site);
     assert_eq!((shown["state"].as_str(), shown["reason"].as_str()), (Some("down"), Some("no lease")));
     let failovers = site.events("failover");
     assert_eq!((failovers.len(), failovers[0]["cause"].as_str()), (1, Some("no lease")));
     assert_eq!(addresses(&mut site)[1], ("203.0.113.2".into(), Value::Null, "the lease has expired".into()));
-    assert_eq!(site.ask(Request::Why).unwrap()["changes"][0]["cause"], "no lease");
+    assert_eq!(site.ask(Request::Why).unwrap()[0]["cause"], "no lease");
     site.run_ms(1000);
     assert_eq!(site.moved("sessions_reset"), 1, "what is bound to the address is told");
     site.take_all();
@@ -163,7 +171,7 @@ fn rfc_2131_a_nak_takes_the_address_back_at_once_and_the_next_one_is_another_add
     let mut site = leased(100);
     let (_, x) = udp_out(&mut site, (H1, 5000), (E1, 80)).unwrap();
     site.lease_server("isp1", |server| server.gives = NEW);
-    site.run_coarse(60, 10);
+    watched(&mut site, 60_000);
     let told = addresses(&mut site);
     assert_eq!(told[1].2, "203.0.113.6 refuses the address");
     assert_eq!((&told[2].0, &told[2].1), (&Value::Null, &"203.0.113.3".into()));
@@ -283,7 +291,7 @@ fn rfc_2131_what_servers_say_to_others_is_not_heard() {
         site.put_raw("isp1", &packet.frame(Mac([2, 0, 0, 0, 9, 9]), Mac::BROADCAST));
         site.run_ms(1);
     }
-    assert!((150..200).contains(&site.moved("drop_answer_limit")), "{}", site.moved("drop_answer_limit"));
+    assert!((200..290).contains(&site.moved("drop_answer_limit")), "{}", site.moved("drop_answer_limit"));
     assert_eq!(wan(&mut site)["dhcp"]["state"], "bound");
     site.take_all();
     site.finish(&["drop_broadcast", "drop_answer_limit"]).unwrap();
@@ -316,4 +324,20 @@ fn another_profile_keeps_the_lease_or_gives_it_up_and_by_hand_needs_a_restart() 
     site.take_all();
     assert_eq!(udp_out(&mut site, (H1, 5000), (E1, 80)).unwrap().0, "isp2");
     site.finish(&and(&[&OPENED, &["mappings_moved", "sessions_moved"]])).unwrap();
+}
+
+#[test]
+fn every_decision_about_leases_is_the_same_when_it_is_decided_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut site = started(&profile(), LeaseServer { dead: true, ..server(60) }, 500);
+    let writer = site.keep_journal(dir.path()).unwrap();
+    for (dead, gives) in [(false, P1), (true, P1), (false, NEW), (false, P1)] {
+        site.lease_server("isp1", |server| (server.dead, server.gives) = (dead, gives));
+        site.run_coarse(130, 10);
+    }
+    assert!(addresses(&mut site).len() >= 5, "{:?}", addresses(&mut site));
+    drop(writer);
+    let again = turnout::manage::journal::replay::replay(dir.path()).unwrap();
+    assert_eq!((again.differ, again.lost), (0, 0), "{again}");
+    assert!(again.decisions > 20, "{again}");
 }

@@ -40,9 +40,16 @@ impl Wan {
     }
 
     /// It has an address from now on, or has none any more. With its first one it is as at the start: one good round is enough.
-    pub(super) fn lease(&mut self, now: Nanos, held: bool, book: &Book, out: &mut impl FnMut(Effect)) {
+    /// Gives whether that is news.
+    pub(super) fn lease(
+        &mut self,
+        now: Nanos,
+        held: bool,
+        book: &Book,
+        out: &mut impl FnMut(Effect),
+    ) -> bool {
         if !self.health.dhcp || std::mem::replace(&mut self.leased, held) == held {
-            return;
+            return false;
         }
         let first = self.gateway_ok.is_none() && self.status.last_ok.is_none();
         self.gateway_ok = None;
@@ -57,6 +64,7 @@ impl Wan {
                 self.change(now, State::Probing, Reason::Start, book, out);
             }
         }
+        true
     }
 
     pub(super) fn bfd(&mut self, now: Nanos, says: BfdSays, book: &Book, out: &mut impl FnMut(Effect)) {

@@ -43,6 +43,8 @@ mod tests_bfd;
 #[cfg(test)]
 mod tests_groups;
 #[cfg(test)]
+mod tests_lease;
+#[cfg(test)]
 mod tests_referee;
 #[cfg(test)]
 mod tests_rig;
@@ -121,11 +123,10 @@ impl Wans {
             Input::Admin { wan, admin, force } => self.set_admin(wan, admin, force, out)?,
             Input::Address { wan } => self.groups.iter_mut().for_each(|group| group.readdress(wan, out)),
             Input::Lease { wan, held } => {
-                if !held {
-                    self.groups.iter_mut().for_each(|group| group.readdress(wan, out));
-                }
-                if let Some(wan) = self.wans.get_mut(wan.index()) {
-                    wan.lease(now, held, book, out);
+                let id = wan;
+                let Some(wan) = self.wans.get_mut(wan.index()) else { return Ok(()) };
+                if wan.lease(now, held, book, out) && !held {
+                    self.groups.iter_mut().for_each(|group| group.disown(id));
                 }
             }
             Input::Link { wan, up } => {

@@ -71,6 +71,10 @@ impl Referee {
                 self.witness[wan.index()].answers = 0;
                 self.witness[wan.index()].rounds.clear();
             }
+            Input::Lease { wan, held: false } if self.config.wans[wan.index()].dhcp => {
+                self.witness[wan.index()].answers = 0;
+                self.witness[wan.index()].rounds.clear();
+            }
             _ => {}
         }
         Before {
@@ -186,7 +190,8 @@ impl Referee {
             let id = WanId(wan as u8);
             let (old, new) = (was.bonds[wan], group.bonds[wan]);
             let next = |epoch: u8| if epoch == 255 { 1 } else { epoch + 1 };
-            let addressed = before.input == Input::Address { wan: id };
+            let leased = before.input == Input::Lease { wan: id, held: false };
+            let addressed = leased || before.input == Input::Address { wan: id };
             let gone = wans.get(id).state == State::Down || wans.get(id).admin == Admin::Down;
             let drained = matches!(was.standings[wan], Standing::Draining { until } if now >= until)
                 || group.standings[wan] == Standing::Left && !gone;
