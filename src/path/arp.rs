@@ -21,7 +21,8 @@ impl<B: PacketBuf> Router<B> {
         if !arp.sender_mac.is_unicast() || !(probe || near()) {
             return self.counters.drop(DropReason::ArpMalformed);
         }
-        if view.owns(ingress, arp.sender_ip) {
+        // A WAN without an address has 0.0.0.0, which is nobody's.
+        if !probe && view.owns(ingress, arp.sender_ip) {
             self.counters.add(Stat::Local, 1);
             if arp.sender_mac != iface.mac {
                 self.counters.add(Stat::ArpConflicts, 1);

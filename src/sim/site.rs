@@ -195,12 +195,6 @@ impl Site {
         self.wires.borrow_mut()[iface.index()].silent = silent;
     }
 
-    /// So many more frames can be sent on a link, until `None` lifts the limit.
-    pub fn set_room(&mut self, link: &str, room: Option<usize>) {
-        let iface = self.iface(link);
-        self.wires.borrow_mut()[iface.index()].room = room.unwrap_or(usize::MAX);
-    }
-
     /// Lets time pass, millisecond by millisecond.
     pub fn run_ms(&mut self, ms: u64) {
         for _ in 0..ms {

@@ -14,6 +14,12 @@ use crate::path::View;
 use crate::profile;
 
 impl Site {
+    /// So many more frames can be sent on a link, until `None` lifts the limit.
+    pub fn set_room(&mut self, link: &str, room: Option<usize>) {
+        let iface = self.iface(link);
+        self.wires.borrow_mut()[iface.index()].room = room.unwrap_or(usize::MAX);
+    }
+
     /// Asks the manager, as the control socket does. What is refused is an error.
     ///
     /// # Errors

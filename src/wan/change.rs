@@ -55,11 +55,11 @@ impl Wan {
         if health == self.health {
             return;
         }
-        let Wan { id, status, link_since, gateway_ok, leased, .. } = self.clone();
+        let Wan { id, status, link_since, gateway_ok, leased, fresh, .. } = self.clone();
         let flaps = status.flaps;
         *self = Wan::new(id, health, book, now);
         (self.status, self.link_since, self.gateway_ok) = (status, link_since, gateway_ok);
-        self.leased = leased || !self.health.dhcp;
+        (self.leased, self.fresh) = (leased || !self.health.dhcp, fresh);
         (self.status.misses, self.status.bad_rounds, self.status.successes) = (0, 0, 0);
         (self.status.flaps, self.status.confirming) = (flaps, false);
         if self.status.link == Some(false) || !self.leased {

@@ -51,16 +51,16 @@ impl Wan {
         if !self.health.dhcp || std::mem::replace(&mut self.leased, held) == held {
             return false;
         }
-        let first = self.gateway_ok.is_none() && self.status.last_ok.is_none();
-        self.gateway_ok = None;
         if !held {
             self.hush();
             let reason = if self.status.link == Some(false) { Reason::LinkLost } else { Reason::NoLease };
             self.change(now, State::Down, reason, book, out);
         } else if self.status.link != Some(false) {
+            // Who answered an address of before is not known to answer this one.
+            self.gateway_ok = None;
             self.gateway.start(now);
             self.targets.start(now);
-            if first {
+            if std::mem::take(&mut self.fresh) {
                 self.change(now, State::Probing, Reason::Start, book, out);
             }
         }

@@ -56,6 +56,9 @@ pub(super) struct Wan {
     /// It has an address.
     #[serde(default = "leased")]
     pub(super) leased: bool,
+    /// It has had no lease yet.
+    #[serde(default)]
+    pub(super) fresh: bool,
     pub(super) status: WanStatus,
 }
 
@@ -75,6 +78,7 @@ impl Wan {
             gateway_ok: None,
             bfd_lost: false,
             leased: !health.dhcp,
+            fresh: health.dhcp,
             status: WanStatus { since: now, ..WanStatus::default() },
             health,
         };

@@ -157,7 +157,9 @@ impl Referee {
             _ => {}
         }
         if change.to == State::Down {
-            (seen.answers, seen.down_since) = (0, now);
+            // rounds that are not over are judged yet, with the answers they have
+            let open = seen.rounds.iter().filter(|row| now < row.1 + health.timeout);
+            (seen.answers, seen.down_since) = (open.map(|row| row.2.len() as u32).sum(), now);
             seen.confirming = None;
         }
         if change.to == State::Degraded {

@@ -54,5 +54,5 @@ fn names_and_servers_are_judged() {
     one(&key("reject_from: []"), "5:69", "`reject_from` is empty", "192.168.100.1");
     one(&key("reject_from: [10.0.0.1, modem]"), "5:80", "is not an IPv4 address", "four numbers");
     one(&key("reject_from: 127.0.0.1"), "5:69", "127.0.0.1 is no server", "own address");
-    one(&key("rejects: 10.0.0.1"), "5:56", "unknown key `rejects`", "`reject_from`");
+    one(&key("hostnam: edge-1"), "5:56", "unknown key `hostnam`", "`hostname`");
 }

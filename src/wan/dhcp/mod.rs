@@ -12,6 +12,7 @@ mod client;
 mod lease;
 mod message;
 mod timing;
+mod types;
 
 #[cfg(test)]
 mod tests;
@@ -20,9 +21,10 @@ mod tests_rig;
 #[cfg(test)]
 mod tests_sim;
 
-pub use client::{Client, Out, Phase, Said, Send};
+pub use client::Client;
 pub use lease::{Lease, Refusal};
 pub use message::{Answer, Ask, Asking, Message, Route};
+pub use types::{Out, Phase, Said, Send};
 
 use std::net::Ipv4Addr;
 
