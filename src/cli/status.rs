@@ -195,6 +195,9 @@ fn show_wans(answer: &Value, screen: &mut Screen) -> Result<(), Error> {
         for line in live_tcp(wan).iter().flat_map(|text| wrap(&format!("  {text}"), 4)) {
             screen.line(&line)?;
         }
+        for line in lease(&wan["dhcp"]).iter().flat_map(|line| wrap(line, 4)) {
+            screen.line(&line)?;
+        }
         if let Some(up) = wan["bfd"].as_bool() {
             screen.line(if up { "  bfd session up" } else { "  bfd session down" })?;
         }
@@ -209,6 +212,30 @@ fn show_wans(answer: &Value, screen: &mut Screen) -> Result<(), Error> {
         screen.line("* new sessions go there")?;
     }
     Ok(())
+}
+
+/// What DHCP has brought, and what is wrong with it.
+fn lease(dhcp: &Value) -> Option<String> {
+    dhcp.as_object()?;
+    let mut line = format!("  dhcp {}", text(dhcp, "state"));
+    if dhcp["address"].is_string() {
+        line += &format!(": {} of {}", text(dhcp, "address"), text(dhcp, "server"));
+        line += &match number(dhcp, "lease_s") {
+            Some(left) => format!(", {} left", seconds(left)),
+            None => ", for ever".to_owned(),
+        };
+        let dns: Vec<&str> = rows(&dhcp["dns"]).iter().filter_map(Value::as_str).collect();
+        if !dns.is_empty() {
+            line += &format!(", dns {}", dns.join(" "));
+        }
+        if let Some(mtu) = number(dhcp, "mtu") {
+            line += &format!(", mtu {mtu}");
+        }
+    }
+    if let Some(trouble) = dhcp["trouble"].as_str() {
+        line += &format!("; {trouble}");
+    }
+    Some(line)
 }
 
 /// How long a WAN that answers again is still held back.
@@ -279,6 +306,20 @@ pub(super) mod tests {
         has("  icmp 1.1.1.1: 1.2 ms, 3 % lost");
         has("  icmp 9.9.9.9: 4 lost in a row");
         has("  tcp 198.51.100.7:443: mute, never answered, does not count");
+    }
+
+    #[test]
+    fn a_wan_shows_its_lease() {
+        let mut wans = json!([{ "name": "isp2", "state": "up", "reason": "gateway answers", "dhcp": {
+            "state": "bound", "address": "198.51.100.7/24", "gateway": "198.51.100.1", "server": "198.51.100.2",
+            "lease_s": 3580, "renew_s": 1700, "dns": ["198.51.100.1"], "mtu": 1492, "trouble": null } }]);
+        let has = |wans: &Value, line: &str| {
+            let lines = printed(wans, show_wans);
+            assert!(lines.iter().any(|l| l == line), "{line:?} in {lines:#?}");
+        };
+        has(&wans, "  dhcp bound: 198.51.100.7/24 of 198.51.100.2, 59m40s left, dns 198.51.100.1,");
+        wans[0]["dhcp"] = json!({ "state": "selecting", "address": null, "lease_s": null, "trouble": "no DHCP server answers" });
+        has(&wans, "  dhcp selecting; no DHCP server answers");
     }
 
     #[test]

@@ -8,7 +8,7 @@ use super::probing::GATEWAY;
 use super::{Manager, ODD_EVERY, ODD_MOST, neighbors};
 use crate::base::{IfaceId, Mac, Nanos, WanId};
 use crate::engine::{PROBE_LEN, ToManager, ToWorker};
-use crate::path::Notice;
+use crate::path::{Notice, View};
 use crate::wan::{Input, Probe};
 use crate::wire::arp::Arp;
 
@@ -47,6 +47,7 @@ impl Manager {
                     self.event(now, "nat_full", fields);
                 }
             }
+            ToManager::Notice(Notice::Conflict { iface, ip, .. }) if self.lease_conflict(now, iface, ip) => {}
             ToManager::Notice(Notice::Conflict { iface, ip, mac }) => {
                 self.odd(now, iface, ip, "conflict", mac, None);
             }
@@ -149,6 +150,16 @@ impl Manager {
         // Of many the first: the others are found when they are asked for.
         for address in own.chain(others.take(ANNOUNCED)) {
             self.send(iface, Arp::announcement(port.mac, address), None);
+        }
+    }
+
+    /// The same, where they are others than in `old`.
+    pub(super) fn announce_changed(&mut self, old: &View) {
+        let new = self.view.clone();
+        for (at, (new, old)) in new.ifaces.iter().zip(&old.ifaces).enumerate() {
+            if new.addresses != old.addresses {
+                self.announce_addresses(IfaceId(at as u8));
+            }
         }
     }
 

@@ -17,6 +17,7 @@ pub mod hooks;
 pub mod journal;
 mod kills;
 mod layout;
+mod leases;
 pub mod log;
 mod neighbors;
 mod overrides;
@@ -134,6 +135,7 @@ pub struct Manager {
     neighbors: neighbors::Neighbors,
     ports: ports::Ports,
     probed: probing::Probed,
+    leases: leases::Leases,
     events: events::Events,
     announcements: Vec<Announcement>,
     neighbors_due: Nanos,
@@ -193,6 +195,7 @@ impl Manager {
             neighbors: neighbors::Neighbors::default(),
             ports: ports::Ports::new(count, view.lent.clone()),
             probed: probing::Probed::default(),
+            leases: leases::Leases::of(profile, ports, now),
             events: events::Events::default(),
             announcements: Vec::new(),
             neighbors_due: now,
@@ -230,6 +233,7 @@ impl Manager {
         let generation = self.view.generation;
         if let Some(wan) = wan {
             self.input(now, Input::Link { wan, up });
+            self.lease_link(now, wan, up);
         }
         // Unless that has just been part of a transaction.
         if self.view.generation == generation && self.view.ifaces[iface.index()].up != up {
@@ -251,6 +255,7 @@ impl Manager {
             }
         }
         self.hear_frames(now);
+        self.lease_tick(now);
         self.reports(now);
         self.sense(now);
         if now >= self.wans.next_deadline() {
@@ -316,7 +321,8 @@ impl Manager {
 
     /// Whether every WAN has been judged and every worker has the view: `ready`.
     pub fn settled(&self) -> bool {
-        let known = self.wans.iter().all(|(_, s)| s.state != wan::State::Probing || s.link == Some(false));
+        let judged = |s: &wan::WanStatus| s.state != wan::State::Probing && s.reason != wan::Reason::NoLease;
+        let known = self.wans.iter().all(|(_, s)| judged(s) || s.link == Some(false));
         known && self.lanes.iter().all(|lane| lane.taken >= self.view.generation)
     }
 

@@ -43,13 +43,18 @@ pub(super) struct Probed {
 }
 
 /// How a packet to an address leaves by a WAN: straight, if it is on the WAN's link, else by the WAN's gateway.
-fn way(view: &View, book: &neighbors::Neighbors, wan: WanId, to: Ipv4Addr) -> Option<Way> {
+pub(super) fn way(view: &View, book: &neighbors::Neighbors, wan: WanId, to: Ipv4Addr) -> Option<Way> {
     let link = view.wans.get(wan.index())?;
     let port = view.ifaces.get(link.iface.index())?;
     let next_hop = if view.on_link(link.iface, to) { to } else { link.gateway };
     let known = book.get(link.iface, next_hop);
+    let src = view.source(link.iface, next_hop);
+    // Without an address nobody can be asked.
+    if src.is_unspecified() {
+        return None;
+    }
     Some(Way {
-        src: view.source(link.iface, next_hop),
+        src,
         mac: port.mac,
         mtu: port.mtu,
         next_hop,
@@ -62,6 +67,7 @@ impl Manager {
     /// From now on these are the targets, by `WanId`. `seed` must be secret.
     pub fn set_probes(&mut self, wans: Vec<WanProbes>, resolver: Option<Resolver>, seed: u64) {
         self.probed.probes = Probes::new(resolver, seed);
+        self.leases.stir(seed);
         self.change_probes(wans);
     }
 
@@ -86,6 +92,9 @@ impl Manager {
             for _ in 0..self.lanes[lane].end.frames.from_worker.slots() {
                 let Ok(came) = self.lanes[lane].end.frames.from_worker.pop() else { break };
                 self.own_frame(came.wan, false);
+                if self.lease_frame(now, came.wan, came.frame.bytes()) {
+                    continue;
+                }
                 self.probes(|p, _, out| p.heard(now, came.wan, came.frame.bytes(), came.at, out), now);
             }
         }
@@ -146,7 +155,7 @@ impl Manager {
         }
     }
 
-    fn output(&mut self, now: Nanos, output: Output) {
+    pub(super) fn output(&mut self, now: Nanos, output: Output) {
         match output {
             Output::Send(wan, frame, tag) => {
                 self.own_frame(wan, true);
@@ -225,8 +234,9 @@ impl Manager {
         lane.is_none_or(|lane| lane.end.to_worker.push(ToWorker::Repeat { wan, repeat }).is_ok())
     }
 
-    fn probing_changed(&mut self) {
-        let probing = self.probed.probes.probing();
+    pub(super) fn probing_changed(&mut self) {
+        let mut probing = self.probed.probes.probing();
+        self.leases.mark(&mut probing);
         if *self.probed.probing != probing {
             self.probed.probing = Arc::new(probing);
             self.publish();

@@ -11,7 +11,7 @@ use serde_json::json;
 use super::groups::Groups;
 use super::hooks::{self, Hook, Hooks};
 use super::{Answer, Manager, rules, views};
-use crate::base::{IfaceId, Nanos, WanId};
+use crate::base::{Nanos, WanId};
 use crate::profile::{self, Profile};
 use crate::wan::Input;
 
@@ -53,6 +53,11 @@ impl Manager {
         {
             fixed.push("nat.inside (on one arm)".into());
         }
+        for (old, new) in self.profile.interfaces.iter().zip(&profile.interfaces) {
+            if old.dhcp.is_some() != new.dhcp.is_some() {
+                fixed.push(format!("interfaces.{}.addresses (by DHCP, or by hand)", old.name));
+            }
+        }
         for (interface, port) in profile.interfaces.iter().zip(&self.ports_info) {
             if interface.mtu.is_some_and(|mtu| mtu > port.mtu) {
                 fixed.push(format!("interfaces.{}.mtu (above {})", interface.name, port.mtu));
@@ -75,11 +80,9 @@ impl Manager {
 
     /// All that follows from another profile than `before`.
     fn take_up(&mut self, before: &Profile, now: Nanos) {
-        let profile = self.profile.clone();
+        let (before, profile) = (&self.leases.applied(before), self.leases.applied(&self.profile));
         self.name.clone_from(&profile.name);
         let old = self.view.clone();
-        let mut view = views::of(&profile, &self.groups, &self.ports_info, self.lanes.len());
-        (view.generation, view.lent, view.probing) = (old.generation, old.lent.clone(), old.probing.clone());
         if before.hooks != profile.hooks {
             self.rehook(now);
         }
@@ -90,7 +93,7 @@ impl Manager {
             journal.anew();
         }
         // With it the WANs' addresses: what is left from now on is left by the same view.
-        self.view = Arc::new(view);
+        self.renew_view(&profile);
         self.publish();
         for effect in effects {
             self.effect(now, now, effect);
@@ -106,15 +109,20 @@ impl Manager {
                 self.input(now, Input::Address { wan });
             }
         }
-        for iface in 0..self.view.ifaces.len() {
-            if self.view.ifaces[iface].addresses != old.ifaces[iface].addresses {
-                self.announce_addresses(IfaceId(iface as u8));
-            }
-        }
+        self.announce_changed(&old);
         let probes = views::probes(&profile);
         if probes != views::probes(before) {
             self.change_probes(probes);
         }
+        self.reconfigure_leases(now);
+    }
+
+    /// The view of a profile, in the place of the present one: to be published.
+    pub(super) fn renew_view(&mut self, profile: &Profile) {
+        let mut view = views::of(profile, &self.groups, &self.ports_info, self.lanes.len());
+        let old = &self.view;
+        (view.generation, view.lent, view.probing) = (old.generation, old.lent.clone(), old.probing.clone());
+        self.view = Arc::new(view);
     }
 
     fn rehook(&mut self, now: Nanos) {

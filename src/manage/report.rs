@@ -35,6 +35,11 @@ impl Gauge {
     }
 }
 
+/// An address, unless there is none.
+fn known(ip: Ipv4Addr) -> Option<Ipv4Addr> {
+    (!ip.is_unspecified()).then_some(ip)
+}
+
 impl Manager {
     /// The sum over the workers.
     pub fn totals(&self) -> Snapshot {
@@ -115,8 +120,9 @@ impl Manager {
                 "admin": status.admin,
                 "link": status.link.unwrap_or(false),
                 "carrying": status.carrying,
-                "address": self.view.source(link.iface, link.gateway),
-                "gateway": link.gateway,
+                "address": known(self.view.source(link.iface, link.gateway)),
+                "gateway": known(link.gateway),
+                "dhcp": self.leases.json(id, now),
                 "rtt_us": status.rtt_us,
                 "jitter_us": status.jitter_us,
                 "loss_percent": status.loss_percent,

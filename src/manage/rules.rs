@@ -10,6 +10,7 @@ use crate::path::answers::{BFD_PORT, OWN_PORTS};
 use crate::profile::{self, Profile};
 use crate::table::lent::CLASSES;
 use crate::table::ports::Quarantine;
+use crate::wan::dhcp::CLIENT_PORT;
 use crate::wire::protocol;
 
 /// The rules of a profile with these groups.
@@ -110,6 +111,9 @@ pub fn reserved(profile: &Profile) -> Vec<Reserved> {
         let each = [protocol::UDP, protocol::TCP, protocol::ICMP].map(|p| (wan, p, first, last));
         each.into_iter().chain([(wan, protocol::UDP, BFD_PORT, BFD_PORT)])
     });
+    let leased =
+        (0..profile.wans.len()).filter(|wan| profile.interfaces[profile.wans[*wan].interface].dhcp.is_some());
+    let own = own.chain(leased.map(|wan| (WanId(wan as u8), protocol::UDP, CLIENT_PORT, CLIENT_PORT)));
     let all = forwards.into_iter().chain(own).filter(|(wan, ..)| translated(wan));
     all.map(|(wan, protocol, first, last)| (wan, 0, protocol, first, last)).collect()
 }

@@ -182,6 +182,7 @@ pub fn config(profile: &Profile, groups: &Groups) -> wan::Config {
             }),
             passive: *passive,
             metered: w.metered,
+            dhcp: profile.interfaces[w.interface].dhcp.is_some(),
         }
     };
     wan::Config { wans: profile.wans.iter().map(health).collect(), groups: groups.list().to_vec() }

@@ -6,6 +6,8 @@
 //! - An answer is what comes by that WAN, to its main address and such a port, from an address that is probed there; an echo
 //!   reply must carry the secret besides. Everything else goes on as if there were no probes, to a forward for instance.
 //! - It is asked before the source is judged: a probed address may lie behind the inside as well, and is on this WAN all the same.
+//! - A DHCP server's messages to this client come to whichever address; they are told by the WAN, by their ports and the client's Ethernet
+//!   address in them (`lease`). Those to others end like any other broadcast.
 //! - Each kind of answer has its own rate on each WAN: a flood of one drowns neither the others nor another WAN's.
 //!
 //! RFC 5881 5 (TTL 255), RFC 5508 4.1 (what an ICMP error tells of).
@@ -18,18 +20,23 @@ use super::{Limit, Router, View};
 use crate::base::{Nanos, WanId};
 use crate::packet::{DropReason, Frame, PacketBuf, Stat, Transport, Verdict};
 use crate::wire::icmp::{self, kind};
+use crate::wire::udp;
 
 /// Ports of UDP and TCP, and echo identifiers, from which the router's own probes speak.
 pub const OWN_PORTS: RangeInclusive<u16> = 0xffc0..=0xffff;
 /// Where a BFD neighbour sends to (RFC 5881 4).
 pub const BFD_PORT: u16 = 3784;
+/// From where and to where a DHCP server answers (RFC 2131 4.1).
+const LEASE_PORTS: (u16, u16) = (67, 68);
+/// Where a client's Ethernet address stands in its message (RFC 2131 2).
+const LEASE_MAC: std::ops::Range<usize> = 28..34;
 /// The only TTL that has crossed no router.
 pub const BFD_TTL: u8 = 255;
 
 /// Answers of one kind a second that one worker takes from one WAN.
 const ANSWERS: u32 = 1000;
-/// And ICMP errors about probes.
-const ERRORS: u32 = 100;
+/// And ICMP errors about probes, and messages of DHCP servers.
+const RARE: u32 = 100;
 
 /// What a WAN's answers come from.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -38,6 +45,10 @@ pub struct Probed {
     pub targets: Vec<Ipv4Addr>,
     /// The BFD neighbour, on the link
     pub bfd: Option<Ipv4Addr>,
+    /// The WAN's address comes by DHCP
+    pub dhcp: bool,
+    /// An address that it was granted, while ARP is asked whether somebody has it (RFC 5227 2.1)
+    pub claim: Option<Ipv4Addr>,
 }
 
 /// What the router probes. Nothing by default.
@@ -62,6 +73,8 @@ pub enum Kind {
     Bfd,
     /// An ICMP error about a probe
     Error,
+    /// What a DHCP server says to this client
+    Lease,
 }
 
 /// An answer, for the management thread.
@@ -76,22 +89,26 @@ pub struct Answer<B> {
 }
 
 /// The rates of one interface, by kind.
-pub(super) type Limits = [Limit; 5];
+pub(super) type Limits = [Limit; 6];
 
 /// Full ones.
 pub(super) fn limits() -> Limits {
-    [Kind::Echo, Kind::Udp, Kind::Tcp, Kind::Bfd, Kind::Error]
-        .map(|kind| Limit::new(if kind == Kind::Error { ERRORS } else { ANSWERS }))
+    let rare = |kind| matches!(kind, Kind::Error | Kind::Lease);
+    [Kind::Echo, Kind::Udp, Kind::Tcp, Kind::Bfd, Kind::Error, Kind::Lease]
+        .map(|kind| Limit::new(if rare(kind) { RARE } else { ANSWERS }))
 }
 
 /// Which kind of answer a packet is that came in by `wan`. `None`: it is nothing of the router's own.
 #[inline]
 pub(super) fn answer<B: PacketBuf>(view: &View, frame: &Frame<B>, wan: WanId) -> Option<Kind> {
     let probed = view.probing.wans.get(wan.index())?;
-    if probed.targets.is_empty() && probed.bfd.is_none() {
+    if probed.targets.is_empty() && probed.bfd.is_none() && !probed.dhcp {
         return None;
     }
     match frame.transport {
+        Transport::Udp { src, dst } if (src, dst) == LEASE_PORTS => {
+            return lease(view, frame).map(|(_, kind)| kind);
+        }
         Transport::Udp { dst: BFD_PORT, .. } => {}
         Transport::Udp { dst, .. } if OWN_PORTS.contains(&dst) => {}
         Transport::Tcp(tcp) if OWN_PORTS.contains(&tcp.dst) => {}
@@ -123,6 +140,18 @@ pub(super) fn answer<B: PacketBuf>(view: &View, frame: &Frame<B>, wan: WanId) ->
         }
         Transport::Other => None,
     }
+}
+
+/// Whether a packet is what a DHCP server says to this client: by the WAN that asks, to its Ethernet address in the message. To which IP
+/// address says nothing: to the one that is offered, to all, to the one that it has (RFC 2131 4.1).
+#[cold]
+pub(super) fn lease<B: PacketBuf>(view: &View, frame: &Frame<B>) -> Option<(WanId, Kind)> {
+    let port = view.ifaces.get(frame.ingress.index())?;
+    let wan = port.wan.filter(|wan| view.probing.wans.get(wan.index()).is_some_and(|probed| probed.dhcp))?;
+    let Transport::Udp { src, dst } = frame.transport else { return None };
+    let client = frame.buf.bytes().get(frame.l4() + udp::LEN..)?.get(LEASE_MAC)?;
+    let its = (src, dst) == LEASE_PORTS && !frame.ip.is_fragment() && client == port.mac.0;
+    its.then_some((wan, Kind::Lease))
 }
 
 impl<B: PacketBuf> Router<B> {

@@ -2,6 +2,8 @@
 //! management thread, which keeps the neighbours. A station that did not ask for the router only changes an entry that
 //! exists (RFC 826 reception).
 
+use std::net::Ipv4Addr;
+
 use super::{Notice, Router, View};
 use crate::base::{IfaceId, Nanos};
 use crate::packet::{DropReason, PacketBuf, Stat};
@@ -12,10 +14,15 @@ impl<B: PacketBuf> Router<B> {
     pub(super) fn arp(&mut self, view: &View, ingress: IfaceId, mut buf: B, arp: &Arp, now: Nanos) {
         let iface = &view.ifaces[ingress.index()];
         let probe = arp.sender_ip.is_unspecified();
-        if !arp.sender_mac.is_unicast() || !(probe || view.on_link(ingress, arp.sender_ip)) {
+        if arp.sender_mac.is_unicast() && self.claimed(view, ingress, arp, now) {
+            return;
+        }
+        let near = || view.on_link(ingress, arp.sender_ip) || is_gateway(view, ingress, arp.sender_ip);
+        if !arp.sender_mac.is_unicast() || !(probe || near()) {
             return self.counters.drop(DropReason::ArpMalformed);
         }
-        if view.owns(ingress, arp.sender_ip) {
+        // A WAN without an address has 0.0.0.0, which is nobody's.
+        if !probe && view.owns(ingress, arp.sender_ip) {
             self.counters.add(Stat::Local, 1);
             if arp.sender_mac != iface.mac {
                 self.counters.add(Stat::ArpConflicts, 1);
@@ -55,10 +62,27 @@ impl<B: PacketBuf> Router<B> {
         }
     }
 
+    /// Whether somebody has the address, or is about to take it, that a WAN was granted and does not use yet (RFC 5227 2.1.1).
+    fn claimed(&mut self, view: &View, ingress: IfaceId, arp: &Arp, now: Nanos) -> bool {
+        let Some(wan) = view.ifaces[ingress.index()].wan else { return false };
+        let Some(claim) = view.probing.wans.get(wan.index()).and_then(|probed| probed.claim) else {
+            return false;
+        };
+        let probes = arp.sender_ip.is_unspecified() && arp.target_ip == claim;
+        if arp.sender_ip != claim && !probes {
+            return false;
+        }
+        self.counters.add(Stat::Local, 1);
+        if self.chatter.take(now) {
+            self.notices.push(Notice::Conflict { iface: ingress, ip: claim, mac: arp.sender_mac });
+        }
+        true
+    }
+
     /// Tells what is news: an answer of a gateway always (it is a probe's), anything else if it changes the table.
     fn heard(&mut self, view: &View, iface: IfaceId, arp: &Arp, for_us: bool, now: Nanos) {
         let (ip, mac, reply) = (arp.sender_ip, arp.sender_mac, arp.op == Op::Reply && for_us);
-        let gateway = view.wans.iter().any(|w| w.iface == iface && w.gateway == ip);
+        let gateway = is_gateway(view, iface, ip);
         let news = match self.neighbors.find(iface, ip) {
             Some(known) => known.mac() != mac || (known.state() == State::Stale && for_us) || reply,
             None => for_us,
@@ -72,4 +96,9 @@ impl<B: PacketBuf> Router<B> {
             self.notices.push(Notice::Heard { iface, ip, mac, reply, at: now });
         }
     }
+}
+
+/// A WAN's gateway may be outside the network of its address.
+fn is_gateway(view: &View, iface: IfaceId, ip: Ipv4Addr) -> bool {
+    view.wans.iter().any(|w| w.iface == iface && w.gateway == ip)
 }

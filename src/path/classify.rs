@@ -5,7 +5,7 @@
 use std::net::Ipv4Addr;
 
 use super::View;
-use super::answers::{self, answer};
+use super::answers::{self, answer, lease};
 use super::places::{Kind, Place};
 use super::quoted::{about, quotes, unhandled};
 use crate::base::{IfaceId, WanId};
@@ -82,13 +82,13 @@ pub enum Class {
 pub fn classify<B: PacketBuf>(view: &View, frame: &Frame<B>) -> Result<Class, DropReason> {
     let (src, dst) = (view.place(frame.ip.src), view.place(frame.ip.dst));
     match dst.kind {
-        Kind::Broadcast => return Err(DropReason::Broadcast),
+        Kind::Broadcast => return leased(view, frame).ok_or(DropReason::Broadcast),
         Kind::Multicast => return Err(DropReason::Multicast),
         Kind::Martian => return Err(DropReason::MartianDestination),
         Kind::Unicast => {}
     }
     if frame.link_group {
-        return Err(DropReason::LinkBroadcast);
+        return leased(view, frame).ok_or(DropReason::LinkBroadcast);
     }
     match src.kind {
         Kind::Martian | Kind::Multicast => return Err(DropReason::MartianSource),
@@ -104,6 +104,12 @@ pub fn classify<B: PacketBuf>(view: &View, frame: &Frame<B>) -> Result<Class, Dr
         Some(wan) => from_outside(view, frame, wan, (src, dst)),
         None => from_inside(view, frame, src, dst),
     }
+}
+
+/// What a DHCP server says to this client is for it, however it is sent.
+#[cold]
+fn leased<B: PacketBuf>(view: &View, frame: &Frame<B>) -> Option<Class> {
+    lease(view, frame).map(|(wan, kind)| Class::Answer { wan, kind })
 }
 
 fn from_outside<B: PacketBuf>(

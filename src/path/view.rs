@@ -22,7 +22,7 @@ pub struct Iface {
     pub mtu: u16,
     /// Its link is there
     pub up: bool,
-    /// The router's addresses, each with its network
+    /// The router's addresses, each with its network; none while it has no lease
     pub addresses: Vec<Ipv4Net>,
     /// Which WAN it is; inside interfaces are none
     pub wan: Option<WanId>,
@@ -37,7 +37,7 @@ pub struct Iface {
 pub struct WanLink {
     /// Its interface
     pub iface: IfaceId,
-    /// The next hop of what is not on the link
+    /// The next hop of what is not on the link; 0.0.0.0 while the WAN has no lease, and then it is not fit
     pub gateway: Ipv4Addr,
 }
 

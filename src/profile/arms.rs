@@ -8,6 +8,7 @@
 use crate::base::Ipv4Net;
 
 use super::mistake::{Report, show};
+use super::dhcp::RawDhcp;
 use super::raw::{At, Raw, RawInterface, RawRoute};
 use super::types::Route;
 
@@ -63,7 +64,7 @@ pub(super) fn split(raw: &mut Raw, report: &mut Report) {
             mac: wan.mac.clone(),
             addresses,
             addresses_known: wan.addresses_known,
-            dhcp: false,
+            dhcp: RawDhcp::default(),
             gateway: None,
             gateway_given: false,
             mtu: wan.mtu,

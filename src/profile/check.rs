@@ -76,6 +76,7 @@ pub(super) fn check(mut raw: Raw, report: &mut Report) -> Profile {
             port: interface.port?.value,
             addresses: interface.addresses.into_iter().map(|address| address.value).collect(),
             gateway: interface.gateway.map(|gateway| gateway.value),
+            dhcp: interface.dhcp.dhcp(),
             mtu: interface.mtu,
             vlan: interface.vlan.map(|vlan| vlan.value),
             mac: interface.mac.map(|mac| mac.value),

@@ -2,7 +2,7 @@
 //!
 //! Text comes in, a typed `Profile` comes out, or `Mistakes`: all of them at once, each with its line, its column
 //! and what to do. Three steps: `tree` (YAML to nodes with positions); `raw` with `settings`, `health`, `targets`,
-//! `groups`, `policy`, `failover`, `nat`, `rules`, `forwards`, `pools` (nodes to values, by the key tables of `schema`,
+//! `groups`, `policy`, `failover`, `nat`, `rules`, `forwards`, `pools`, `dhcp` (nodes to values, by the key tables of `schema`,
 //! in the words of `value` and `vocabulary`); `check` with `networks`, `outside` and `probes` (the rules between values).
 //!
 //! Invariants: nothing in a file is ever ignored; what is wrong, unknown or not built yet is a mistake. A `Profile`
@@ -12,6 +12,7 @@
 
 mod arms;
 mod check;
+mod dhcp;
 mod diff;
 mod failover;
 mod forwards;
@@ -58,8 +59,8 @@ pub use nat_types::{
 };
 pub use rule_types::{Action, Forward, Match, OneToOne, Pool, PoolArp, Rule, To, WhenDown};
 pub use types::{
-    DEFAULT_JOURNAL, DEFAULT_SOCKET, Engine, Hugepages, Icmp, Idle, Interface, MAX_INTERFACES, MAX_WANS,
-    Management, PortSpec, Position, Profile, Route, Wan,
+    DEFAULT_JOURNAL, DEFAULT_SOCKET, Dhcp, Engine, Hugepages, Icmp, Idle, Interface, MAX_INTERFACES,
+    MAX_WANS, Management, PortSpec, Position, Profile, Route, Wan,
 };
 
 use mistake::Report;

@@ -9,6 +9,7 @@ use std::net::Ipv4Addr;
 use crate::base::Ipv4Net;
 
 use super::check::Role;
+use super::dhcp;
 use super::mistake::{Report, show};
 use super::raw::{At, RawInterface, RawRoute};
 use super::types::{MAX_INTERFACES, Route};
@@ -26,6 +27,7 @@ pub(super) fn check(
     for (interface, role) in interfaces.iter().zip(roles) {
         addresses(interface, report);
         gateway(interface, *role, report);
+        dhcp::check(interface, *role, report);
         if let Some(extra) = interface.addresses.get(MAX_ADDRESSES) {
             let hint = "remove addresses from here on";
             report.add(extra.at, format!("more than {MAX_ADDRESSES} addresses"), hint);
@@ -126,7 +128,7 @@ fn overlaps(list: &[RawInterface], roles: &[Role], report: &mut Report) {
 
 fn gateway(interface: &RawInterface, role: Role, report: &mut Report) {
     let name = show(&interface.name);
-    if role == Role::Wan && !interface.gateway_given && !interface.dhcp {
+    if role == Role::Wan && !interface.gateway_given && interface.dhcp.wanted.is_none() {
         let example = interface.addresses.first().map_or(Ipv4Addr::new(192, 0, 2, 1), |first| {
             let host = Ipv4Addr::from_bits(first.value.network().to_bits().wrapping_add(1));
             if host == first.value.addr { first.value.last() } else { host }

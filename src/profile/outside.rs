@@ -161,6 +161,16 @@ pub(super) fn one_to_one(
     let mut out = Vec::new();
     for RawOneToOne { at, wan, outside, inside, when_down } in list {
         let wan = wan.and_then(|name| names.wan(&name, report));
+        let named = wan.and_then(|wan| pools.get(wan)).map(|(name, _)| *name);
+        let leased = |interface: &&RawInterface| {
+            Some(interface.name.as_str()) == named && interface.dhcp.wanted.is_some()
+        };
+        if let Some(interface) = ground.interfaces.iter().find(leased) {
+            let message =
+                format!("an outside address of {}, whose address comes by DHCP", show(&interface.name));
+            report.add(at, message, "remove it; the leased address is the only one there");
+            continue;
+        }
         if let Some(outside) = &outside {
             match outsides.get(&outside.value) {
                 Some(line) => {

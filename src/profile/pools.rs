@@ -7,7 +7,7 @@
 use std::net::Ipv4Addr;
 
 use super::check::Role;
-use super::mistake::Report;
+use super::mistake::{Report, show};
 use super::networks::{no_host, whole};
 use super::raw::{At, RawInterface};
 use super::rule_types::{Pool, PoolArp};
@@ -71,6 +71,13 @@ pub(super) fn check(
     report: &mut Report,
 ) {
     for (interface, pools) in wans {
+        if let Some(leased) = interfaces.get(*interface).filter(|interface| interface.dhcp.wanted.is_some())
+            && let Some(range) = pools.iter().flat_map(|pool| &pool.ranges).next()
+        {
+            let message = format!("the pool of {}, whose address comes by DHCP", show(&leased.name));
+            report.add(range.at, message, "remove it; the leased address is the only one there");
+            continue;
+        }
         let mut room = MAX_POOL;
         for range in pools.iter().flat_map(|pool| &pool.ranges) {
             let Some(left) = room.checked_sub(size(range.value)) else {

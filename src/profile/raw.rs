@@ -8,6 +8,7 @@ use std::net::Ipv4Addr;
 
 use crate::base::{Ipv4Net, Mac};
 
+use super::dhcp::{self, RawDhcp};
 use super::failover;
 use super::forwards::{self, RawForward, RawOneToOne};
 use super::group_types::{Hook, OnFailback, OnFailover};
@@ -71,8 +72,8 @@ pub(super) struct RawInterface {
     pub(super) addresses: Vec<At<Ipv4Net>>,
     /// Every address that was given could be read.
     pub(super) addresses_known: bool,
-    /// Asked for DHCP, which would bring the gateway.
-    pub(super) dhcp: bool,
+    /// Asked for DHCP, which brings address and gateway.
+    pub(super) dhcp: RawDhcp,
     pub(super) gateway: Option<At<Ipv4Addr>>,
     /// The key is there, even if its value could not be read.
     pub(super) gateway_given: bool,
@@ -164,7 +165,7 @@ fn interfaces(top: &Section<'_>, report: &mut Report) -> RawInterfaces {
             mac: None,
             addresses: Vec::new(),
             addresses_known: false,
-            dhcp: false,
+            dhcp: RawDhcp::default(),
             gateway: None,
             gateway_given: false,
             mtu: None,
@@ -183,6 +184,7 @@ fn interfaces(top: &Section<'_>, report: &mut Report) -> RawInterfaces {
         if let Some(node) = section.require("addresses", "addresses: [192.0.2.1/24]", report) {
             addresses(node, &mut out, report);
         }
+        dhcp::read(&section, &mut out.dhcp, report);
         if let Some(node) = section.get("gateway") {
             out.gateway_given = true;
             out.gateway = address(node, "`gateway`", report).map(|value| At { value, at: node.at });
@@ -200,9 +202,7 @@ fn addresses(node: &Node, out: &mut RawInterface, report: &mut Report) {
     let example = "addresses: [192.0.2.1/24]";
     match &node.value {
         Value::Plain(text) | Value::Quoted(text) if text == "dhcp" => {
-            out.dhcp = true;
-            let hint = format!("give the address by hand, as `{example}`");
-            report.add(node.at, "`addresses: dhcp` is not supported yet", hint);
+            out.dhcp.wanted = Some(node.at);
         }
         Value::Plain(text) | Value::Quoted(text) if text.parse::<Ipv4Net>().is_ok() => {
             let hint = format!("put it into brackets: `addresses: [{text}]`");

@@ -41,7 +41,8 @@ pub(super) const TOP: Keys = Keys {
 pub(super) const ENGINE: Keys =
     Keys { built: &["workers", "manager", "sessions", "hugepages", "idle", "eal"], later: &[] };
 pub(super) const INTERFACE: Keys =
-    Keys { built: &["port", "vlan", "addresses", "gateway", "mtu", "mac"], later: &["dhcp", "watch"] };
+    Keys { built: &["port", "vlan", "addresses", "gateway", "mtu", "mac", "dhcp"], later: &["watch"] };
+pub(super) const DHCP: Keys = Keys { built: &["hostname", "reject_from"], later: &[] };
 pub(super) const ROUTE: Keys = Keys { built: &["to", "via"], later: &[] };
 pub(super) const WAN: Keys = Keys { built: &["health", "pool", "metered"], later: &[] };
 pub(super) const HEALTH: Keys =

@@ -178,11 +178,14 @@ pub struct Interface {
     pub name: String,
     /// What it is made of.
     pub port: PortSpec,
-    /// One or more, or none on an inside half, each with its network's prefix length; addresses of hosts, never of networks.
+    /// One or more, or none on an inside half and with `dhcp`, each with its network's prefix length; addresses of hosts, never of
+    /// networks.
     #[serde(serialize_with = "texts")]
     pub addresses: Vec<Ipv4Net>,
-    /// The next hop; on every WAN, on no other interface, inside one of the interface's networks.
+    /// The next hop; on every WAN, on no other interface, inside one of the interface's networks. With `dhcp` the lease brings it.
     pub gateway: Option<Ipv4Addr>,
+    /// A WAN whose address comes by DHCP.
+    pub dhcp: Option<Dhcp>,
     /// The largest IP packet in bytes, 68 to 9216 (RFC 791); `None`: what the port takes. The smaller one counts.
     pub mtu: Option<u16>,
     /// The VLAN of its frames, 1 to 4094; `None`: they have no tag.
@@ -201,16 +204,26 @@ pub struct Interface {
 /// Equal if they mean the same: a line that moved is no difference.
 impl PartialEq for Interface {
     fn eq(&self, other: &Interface) -> bool {
-        let Interface { name, port, addresses, gateway, mtu, vlan, mac, arm, at: _ } = self;
+        let Interface { name, port, addresses, gateway, dhcp, mtu, vlan, mac, arm, at: _ } = self;
         *name == other.name
             && *port == other.port
             && *addresses == other.addresses
             && *gateway == other.gateway
+            && *dhcp == other.dhcp
             && *mtu == other.mtu
             && *vlan == other.vlan
             && *mac == other.mac
             && *arm == other.arm
     }
+}
+
+/// How a WAN asks for its address.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Dhcp {
+    /// What servers are told as its name; letters, digits, `-` and dots, at most 63.
+    pub hostname: Option<String>,
+    /// Servers that are not listened to; at most 64.
+    pub reject_from: Vec<Ipv4Addr>,
 }
 
 /// A network behind an inside router.

@@ -50,7 +50,9 @@ pub(super) fn sent(view: &View, iface: IfaceId, frame: &[u8], was_right: bool) -
             dst: seen.ip.dst,
             dst_port: seen.dst().1,
         };
-        if !view.owns(iface, seen.ip.src) && !view.rules.statics.plain(iface, &t) {
+        // Who has no address asks for one from 0.0.0.0 (RFC 2131 4.1).
+        let asks = seen.ip.src.is_unspecified() && (seen.src().1, seen.dst().1) == (68, 67);
+        if !asks && !view.owns(iface, seen.ip.src) && !view.rules.statics.plain(iface, &t) {
             return Some(format!("X-2: {} left by {}", seen.ip.src, port.name));
         }
         let inside = |ip| view.routes.find(ip).is_some();

@@ -10,10 +10,12 @@ pub mod bulk;
 mod check;
 pub mod frames;
 pub mod internet;
+mod leases;
 mod site;
 mod talk;
 pub mod traffic;
 mod wire;
 
 pub use frames::{Packet, Seen};
+pub use leases::{LeaseAsked, LeaseServer};
 pub use site::{DUAL_WAN, Site};

@@ -78,10 +78,15 @@ impl Site {
         for i in 0..site.names.len() {
             site.manager.link(site.now, IfaceId(i as u8), true);
         }
-        site.run_ms(1000);
-        site.take_all();
-        site.base = site.counters();
+        site.begin(1000);
         Ok(site)
+    }
+
+    /// So much later the test begins: what was sent till then is gone, and counters count from here.
+    pub fn begin(&mut self, ms: u64) {
+        self.run_ms(ms);
+        self.take_all();
+        self.base = self.counters();
     }
 
     /// A site at the moment of its start: no link is known yet.

@@ -8,6 +8,7 @@ use std::rc::Rc;
 use arrayvec::ArrayVec;
 
 use super::internet::Internet;
+use super::leases::LeaseServer;
 use crate::base::{IfaceId, Ipv4Net, Mac, Nanos};
 use crate::engine::{BURST, Layout, Ports};
 use crate::packet::{PacketBuf, VecBuf};
@@ -39,6 +40,8 @@ pub(super) struct Wire {
     pub(super) send_takes: Nanos,
     /// Who answers more than ARP
     pub(super) internet: Internet,
+    /// Who gives addresses
+    pub(super) leases: Option<LeaseServer>,
     /// What is on its way to the router, and when it arrives
     later: Vec<(Nanos, Vec<u8>)>,
 }
@@ -78,6 +81,11 @@ impl Wire {
                 Nanos::ZERO => self.bring(&answer),
                 delay => self.later.push((now + delay, answer)),
             }
+        }
+        if let Some(answer) = self.leases.as_mut().filter(|_| !dead).and_then(|server| server.answer(&frame))
+        {
+            // Not at once: what was sent until then is judged by the address of then.
+            self.later.push((now + Nanos::from_ms(1), answer));
         }
         self.sent.push(frame);
     }

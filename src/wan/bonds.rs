@@ -36,6 +36,9 @@ pub(super) struct Tie {
     drained: bool,
     /// When TCP is to be reset.
     tcp_due: Option<Nanos>,
+    /// The WAN has just lost its address.
+    #[serde(default)]
+    disowned: bool,
 }
 
 impl Tie {
@@ -62,6 +65,11 @@ impl Tie {
             Standing::Left if !self.drained && !wan.gone => Standing::Kept,
             other => other,
         };
+        if std::mem::take(&mut self.disowned) {
+            self.leave(failover);
+            self.bond.tcp = next(self.bond.tcp);
+            (self.left, self.drained, self.tcp_due) = (true, false, None);
+        }
         if wan.carries || !somewhere {
             return;
         }
@@ -91,6 +99,11 @@ impl Tie {
         self.standing = standing;
         self.bond.tcp = next(self.bond.tcp);
         self.tcp_due = None;
+    }
+
+    /// The WAN has lost its address: nothing can stay, somewhere to go or not.
+    pub(super) fn disown(&mut self) {
+        self.disowned = true;
     }
 
     fn leave(&mut self, failover: &OnFailover) {

@@ -59,14 +59,18 @@ impl Wan {
         if health == self.health {
             return;
         }
-        let Wan { id, status, link_since, gateway_ok, .. } = self.clone();
+        let Wan { id, status, link_since, gateway_ok, leased, fresh, .. } = self.clone();
         *self = Wan::new(id, health, book, now);
         (self.status, self.link_since, self.gateway_ok) = (status, link_since, gateway_ok);
+        (self.leased, self.fresh) = (leased || !self.health.dhcp, fresh);
         (self.status.misses, self.status.bad_rounds, self.status.successes) = (0, 0, 0);
         self.status.confirming = false;
-        if self.status.link == Some(false) {
-            self.gateway.stop();
-            self.targets.stop();
+        if self.status.link == Some(false) || !self.leased {
+            self.hush();
+        } else if self.health.dhcp {
+            // Made anew it was without a lease.
+            self.gateway.start(now);
+            self.targets.start(now);
         }
     }
 }

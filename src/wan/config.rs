@@ -56,6 +56,9 @@ pub struct Health {
     pub passive: bool,
     /// It costs by the byte: as a standby it is asked rarely.
     pub metered: bool,
+    /// It has an address only as long as it has a lease.
+    #[serde(default)]
+    pub dhcp: bool,
 }
 
 impl Default for Health {
@@ -74,6 +77,7 @@ impl Default for Health {
             degraded: None,
             passive: false,
             metered: false,
+            dhcp: false,
         }
     }
 }

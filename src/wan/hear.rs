@@ -1,6 +1,6 @@
 //! What one WAN takes in besides time: its link, its BFD session, silence, and what becomes of probes.
 //!
-//! A lost link ends all rounds and forgets all rows; one that comes begins anew. Replies are judged when they come, losses at a
+//! A lost link, or a lost lease, ends all rounds and forgets all rows; one that comes begins anew. Replies are judged when they come, losses at a
 //! tick. While a silent WAN is found out about, an answer of one that decides clears it.
 
 use super::book::Book;
@@ -20,16 +20,51 @@ impl Wan {
         self.link_since = Some(now);
         out(Effect::Link { wan: self.id, up });
         if !up {
-            self.gateway.stop();
-            self.targets.stop();
-            self.by_gateway.clear();
-            self.by_targets.clear();
-            self.mute_rounds = 0;
+            self.hush();
             self.change(now, State::Down, Reason::LinkLost, book, out);
+        } else if !self.leased {
+            self.change(now, State::Down, Reason::NoLease, book, out);
         } else if was == Some(false) {
             self.gateway.start(now);
             self.targets.start(now);
         }
+    }
+
+    /// Nobody is asked any more, and nothing counts of what was.
+    pub(super) fn hush(&mut self) {
+        self.gateway.stop();
+        self.targets.stop();
+        self.by_gateway.clear();
+        self.by_targets.clear();
+        self.mute_rounds = 0;
+    }
+
+    /// It has an address from now on, or has none any more. With its first one it is as at the start: one good round is enough.
+    /// Gives whether that is news.
+    pub(super) fn lease(
+        &mut self,
+        now: Nanos,
+        held: bool,
+        book: &Book,
+        out: &mut impl FnMut(Effect),
+    ) -> bool {
+        if !self.health.dhcp || std::mem::replace(&mut self.leased, held) == held {
+            return false;
+        }
+        if !held {
+            self.hush();
+            let reason = if self.status.link == Some(false) { Reason::LinkLost } else { Reason::NoLease };
+            self.change(now, State::Down, reason, book, out);
+        } else if self.status.link != Some(false) {
+            // Who answered an address of before is not known to answer this one.
+            self.gateway_ok = None;
+            self.gateway.start(now);
+            self.targets.start(now);
+            if std::mem::take(&mut self.fresh) {
+                self.change(now, State::Probing, Reason::Start, book, out);
+            }
+        }
+        true
     }
 
     pub(super) fn bfd(&mut self, now: Nanos, says: BfdSays, book: &Book, out: &mut impl FnMut(Effect)) {
@@ -76,8 +111,8 @@ impl Wan {
         book: &mut Book,
         out: &mut impl FnMut(Effect),
     ) -> Option<usize> {
-        // a reply from before the link went
-        if self.status.link == Some(false) {
+        // a reply from before the link went, or the lease
+        if self.status.link == Some(false) || !self.leased {
             return None;
         }
         let mut lifted = None;

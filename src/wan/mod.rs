@@ -19,6 +19,7 @@ mod book;
 mod change;
 mod config;
 mod confirm;
+pub mod dhcp;
 mod flap;
 mod gateway;
 mod groups;
@@ -42,6 +43,8 @@ mod tests;
 mod tests_bfd;
 #[cfg(test)]
 mod tests_groups;
+#[cfg(test)]
+mod tests_lease;
 #[cfg(test)]
 mod tests_referee;
 #[cfg(test)]
@@ -127,6 +130,14 @@ impl Wans {
             Input::Address { wan } => {
                 self.groups.iter_mut().for_each(|group| group.readdress(wan, out));
                 self.outside.readdress(wan, out);
+            }
+            Input::Lease { wan, held } => {
+                let id = wan;
+                let Some(wan) = self.wans.get_mut(wan.index()) else { return Ok(()) };
+                if wan.lease(now, held, book, out) && !held {
+                    self.groups.iter_mut().for_each(|group| group.disown(id));
+                    self.outside.disown(id);
+                }
             }
             Input::Link { wan, up } => {
                 if let Some(wan) = self.wans.get_mut(wan.index()) {

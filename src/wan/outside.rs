@@ -66,6 +66,11 @@ impl Outside {
         self.show();
     }
 
+    /// A WAN has lost its address: it is left in this step, wherever there is to go.
+    pub(super) fn disown(&mut self, wan: WanId) {
+        self.ties.iter_mut().skip(wan.index()).take(1).for_each(Tie::disown);
+    }
+
     /// TCP that is on `wan` is not left yet, though the rest is.
     pub(super) fn holds(&self, wan: WanId) -> bool {
         self.ties.get(wan.index()).is_some_and(Tie::holds)

@@ -35,6 +35,8 @@ pub enum Reason {
     Start,
     /// The link is gone.
     LinkLost,
+    /// It has no address: DHCP has brought no lease, or the last one is over.
+    NoLease,
     /// `failures` probes of the gateway in a row were lost.
     GatewaySilent,
     /// In `failures` rounds in a row too few targets answered.
@@ -66,6 +68,7 @@ impl fmt::Display for Reason {
         f.write_str(match self {
             Reason::Start => "no answer yet",
             Reason::LinkLost => "link lost",
+            Reason::NoLease => "no lease",
             Reason::GatewaySilent => "gateway silent",
             Reason::TargetsSilent => "targets silent",
             Reason::Silent => "traffic and probes silent",

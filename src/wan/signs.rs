@@ -48,7 +48,10 @@ impl Wan {
 
     /// The gateway has answered since the link came.
     pub(super) fn reachable(&self) -> bool {
-        self.status.link == Some(true) && self.gateway_ok.is_some() && self.gateway_ok >= self.link_since
+        self.leased
+            && self.status.link == Some(true)
+            && self.gateway_ok.is_some()
+            && self.gateway_ok >= self.link_since
     }
 
     /// The gateway is not silent.
@@ -67,6 +70,7 @@ impl Wan {
         let row = |probe, value, threshold, unit| vec![Evidence::new(self.id, probe, value, threshold, unit)];
         match reason {
             Reason::LinkLost => row("link", 0, 1, ""),
+            Reason::NoLease => row("lease", 0, 1, ""),
             Reason::Bfd => row("bfd", 0, 1, ""),
             Reason::GatewaySilent => row("gateway", self.by_gateway.bad.into(), failures, "probes"),
             Reason::CannotSend => row("gateway", self.by_gateway.unsent.into(), UNSENT.into(), "unsent"),

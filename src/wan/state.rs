@@ -32,6 +32,11 @@ pub(super) const UNSENT: u32 = 20;
 /// A metered standby asks its targets this often.
 const RARELY: Nanos = Nanos::from_s(10);
 
+/// Of journals from before there were leases.
+fn leased() -> bool {
+    true
+}
+
 /// One WAN.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Wan {
@@ -48,13 +53,19 @@ pub(super) struct Wan {
     pub(super) link_since: Option<Nanos>,
     pub(super) gateway_ok: Option<Nanos>,
     pub(super) bfd_lost: bool,
+    /// It has an address.
+    #[serde(default = "leased")]
+    pub(super) leased: bool,
+    /// It has had no lease yet.
+    #[serde(default)]
+    pub(super) fresh: bool,
     pub(super) status: WanStatus,
 }
 
 impl Wan {
     pub(super) fn new(id: WanId, health: Health, book: &mut Book, now: Nanos) -> Wan {
         let window = health.degraded.map_or(Nanos::from_s(30), |degraded| degraded.window);
-        Wan {
+        let mut wan = Wan {
             id,
             gateway: Gateway::new(health.arp_every, window, now),
             targets: Targets::new(&health, book, window, now),
@@ -66,9 +77,16 @@ impl Wan {
             link_since: None,
             gateway_ok: None,
             bfd_lost: false,
+            leased: !health.dhcp,
+            fresh: health.dhcp,
             status: WanStatus { since: now, ..WanStatus::default() },
             health,
+        };
+        if !wan.leased {
+            wan.hush();
+            (wan.status.state, wan.status.reason) = (State::Down, Reason::NoLease);
         }
+        wan
     }
 
     pub(super) fn due(&self) -> Nanos {
@@ -246,7 +264,7 @@ impl Wan {
             self.by_targets.doubt();
             self.confirm = None;
             self.flap.down(now);
-        } else if !from.is_up() {
+        } else if to.is_up() && !from.is_up() {
             self.flap.up(now, from == State::Down);
             self.gateway.meter.start(now);
             self.targets.start_meters(now);

@@ -71,6 +71,10 @@ impl Referee {
                 self.witness[wan.index()].answers = 0;
                 self.witness[wan.index()].rounds.clear();
             }
+            Input::Lease { wan, held: false } if self.config.wans[wan.index()].dhcp => {
+                self.witness[wan.index()].answers = 0;
+                self.witness[wan.index()].rounds.clear();
+            }
             _ => {}
         }
         Before {
@@ -153,7 +157,9 @@ impl Referee {
             _ => {}
         }
         if change.to == State::Down {
-            (seen.answers, seen.down_since) = (0, now);
+            // rounds that are not over are judged yet, with the answers they have
+            let open = seen.rounds.iter().filter(|row| now < row.1 + health.timeout);
+            (seen.answers, seen.down_since) = (open.map(|row| row.2.len() as u32).sum(), now);
             seen.confirming = None;
         }
         if change.to == State::Degraded {
@@ -186,7 +192,8 @@ impl Referee {
             let id = WanId(wan as u8);
             let (old, new) = (was.bonds[wan], group.bonds[wan]);
             let next = |epoch: u8| if epoch == 255 { 1 } else { epoch + 1 };
-            let addressed = before.input == Input::Address { wan: id };
+            let leased = before.input == Input::Lease { wan: id, held: false };
+            let addressed = leased || before.input == Input::Address { wan: id };
             let gone = wans.get(id).state == State::Down || wans.get(id).admin == Admin::Down;
             let drained = matches!(was.standings[wan], Standing::Draining { until } if now >= until)
                 || group.standings[wan] == Standing::Left && !gone;

@@ -54,6 +54,7 @@ fn health(rng: &mut SmallRng) -> Health {
         degraded: (rng.random_range(0..3) == 0).then_some(degraded),
         passive: rng.random(),
         metered: rng.random_range(0..3) == 0,
+        dhcp: rng.random_range(0..4) == 0,
     }
 }
 
@@ -143,7 +144,7 @@ impl Sim {
     fn weather(&mut self) {
         let wan = self.wan();
         let loss = &mut self.loss[wan.index()];
-        match self.rng.random_range(0..16) {
+        match self.rng.random_range(0..18) {
             0..=1 => loss.0 = 1000,
             2..=3 => loss.1 = 1000,
             4..=6 => *loss = (0, 0),
@@ -171,6 +172,10 @@ impl Sim {
                     self.step(Input::Admin { wan, admin, force });
                 }
             },
+            16..=17 => {
+                let held = self.rng.random_range(0..4) > 0;
+                self.step(Input::Lease { wan, held });
+            }
             _ => {}
         }
     }
@@ -241,6 +246,7 @@ fn x10_x11_x14_x15_hold_in_thousands_of_storms() {
     }
     let all = [
         "LinkLost",
+        "NoLease",
         "GatewaySilent",
         "TargetsSilent",
         "Silent",
@@ -276,6 +282,8 @@ fn a_standbys_troubles_change_nothing_for_the_active_one() {
         let mut rng = SmallRng::seed_from_u64(seed);
         let count = rng.random_range(2..=4);
         let mut wans: Vec<Health> = (0..count).map(|_| health(&mut rng)).collect();
+        // who has no lease does not begin
+        wans.iter_mut().for_each(|health| health.dhcp = false);
         // what the first one answers is in time and even
         (wans[0].timeout, wans[0].degraded) = (Nanos::from_ms(500), None);
         let groups = (0..3).map(|_| {

@@ -92,6 +92,13 @@ pub enum Input {
         /// Which WAN.
         wan: WanId,
     },
+    /// A WAN whose address comes by DHCP has a lease, or has none any more: then everything on it is left, TCP at once.
+    Lease {
+        /// Which WAN.
+        wan: WanId,
+        /// Whether it has one.
+        held: bool,
+    },
     /// The address of a WAN has changed: everything on it is left, TCP at once.
     Address {
         /// Which WAN.
@@ -167,7 +174,7 @@ pub enum Effect {
 pub struct Evidence {
     /// On which WAN.
     pub wan: WanId,
-    /// `link gateway icmp tcp dns http bfd loss latency jitter silence`
+    /// `link lease gateway icmp tcp dns http bfd loss latency jitter silence`
     pub probe: Cow<'static, str>,
     /// Whom it was measured at, as the operator wrote it; empty if that is clear.
     pub target: String,

@@ -64,6 +64,11 @@ impl Site {
         Some(Site { router, lab, _turn: turn })
     }
 
+    /// One that was built and started by parts.
+    pub fn of(router: Router, lab: Lab, turn: Turn) -> Site {
+        Site { router, lab, _turn: turn }
+    }
+
     pub fn host(&self, name: &str) -> &Netns {
         self.lab.host(name).unwrap()
     }

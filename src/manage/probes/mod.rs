@@ -92,7 +92,11 @@ impl Probes {
             let mut targets: Vec<Ipv4Addr> = wan.targets.iter().flat_map(Target::addresses).collect();
             targets.sort_unstable();
             targets.dedup();
-            Probed { targets, bfd: wan.bfd.as_ref().map(|side| side.session.config().peer) }
+            Probed {
+                targets,
+                bfd: wan.bfd.as_ref().map(|side| side.session.config().peer),
+                ..Probed::default()
+            }
         };
         Probing { secret: self.secret, wans: self.wans.iter().map(probed).collect() }
     }

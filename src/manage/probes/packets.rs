@@ -79,7 +79,13 @@ pub(in crate::manage) fn datagram(src: Ipv4Addr, dst: Ipv4Addr, ports: (u16, u16
 }
 
 /// A datagram.
-pub(super) fn udp(way: &Way, mac: Mac, to: Ipv4Addr, ports: (u16, u16), data: &[u8]) -> Vec<u8> {
+pub(in crate::manage) fn udp(
+    way: &Way,
+    mac: Mac,
+    to: Ipv4Addr,
+    ports: (u16, u16),
+    data: &[u8],
+) -> Vec<u8> {
     frame((way.mac, mac), (way.src, to), protocol::UDP, TTL, &datagram(way.src, to, ports, data))
 }
 
@@ -90,17 +96,17 @@ pub(super) fn udp_on_link(way: &Way, mac: Mac, to: Ipv4Addr, ports: (u16, u16), 
 
 /// A packet that came in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Heard<'a> {
-    pub(super) from_mac: Mac,
-    pub(super) src: Ipv4Addr,
-    pub(super) dst: Ipv4Addr,
-    pub(super) ttl: u8,
-    pub(super) what: What<'a>,
+pub(in crate::manage) struct Heard<'a> {
+    pub(in crate::manage) from_mac: Mac,
+    pub(in crate::manage) src: Ipv4Addr,
+    pub(in crate::manage) dst: Ipv4Addr,
+    pub(in crate::manage) ttl: u8,
+    pub(in crate::manage) what: What<'a>,
 }
 
 /// What is in it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum What<'a> {
+pub(in crate::manage) enum What<'a> {
     EchoReply {
         id: u16,
         seq: u16,
@@ -118,16 +124,16 @@ pub(super) enum What<'a> {
 
 /// An ICMP error, about a packet that the router has sent from port (or identifier) `port`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Error {
-    pub(super) kind: u8,
-    pub(super) code: u8,
-    pub(super) protocol: u8,
-    pub(super) to: Ipv4Addr,
-    pub(super) port: u16,
+pub(in crate::manage) struct Error {
+    pub(in crate::manage) kind: u8,
+    pub(in crate::manage) code: u8,
+    pub(in crate::manage) protocol: u8,
+    pub(in crate::manage) to: Ipv4Addr,
+    pub(in crate::manage) port: u16,
 }
 
 /// Reads a frame. `None`: it is nothing that answers a probe, or not whole.
-pub(super) fn read(frame: &[u8]) -> Option<Heard<'_>> {
+pub(in crate::manage) fn read(frame: &[u8]) -> Option<Heard<'_>> {
     let eth = Eth::parse(frame).filter(|e| e.ethertype == ethertype::IPV4)?;
     let packet = frame.get(eth::LEN..)?;
     let ip = Ipv4::parse(packet).ok().filter(|ip| !ip.is_fragment())?;

@@ -12,7 +12,7 @@ interfaces:
   phones: { port: "0000:05:00.1", vlan: 12, addresses: [172.16.1.1/24] }
   fibre: { port: "0000:05:00.2", addresses: [192.0.2.10/28], gateway: 192.0.2.1, mtu: 1492 }
   cable: { port: "0000:05:00.3", addresses: [198.51.100.9/29], gateway: 198.51.100.14,
-           mac: "02:00:00:00:00:01", dhcp: { hostname: site-7 } }
+           mac: "02:00:00:00:00:01" }
 wans: [fibre, cable]
 cluster: { preferred: a }
 management: { metrics: 127.0.0.1:9469 }
@@ -20,7 +20,7 @@ management: { metrics: 127.0.0.1:9469 }
 
 #[test]
 fn every_key_that_is_not_built_yet_is_refused_at_its_place() {
-    let expected = ["4:63: watch", "8:38: dhcp", "10:1: cluster", "11:15: metrics"];
+    let expected = ["4:63: watch", "10:1: cluster", "11:15: metrics"];
     let expected: Vec<String> = expected
         .iter()
         .map(|line| {
@@ -57,13 +57,6 @@ fn every_key_that_is_not_built_yet_is_refused_at_its_place() {
         &MANAGEMENT,
     ];
     assert_eq!(tables.iter().map(|keys| keys.later.len()).sum::<usize>(), expected.len());
-}
-
-#[test]
-fn dhcp_is_not_supported_yet() {
-    let text = with("[198.51.100.2/29], gateway: 198.51.100.1", "dhcp, gateway: 198.51.100.1");
-    one(&text, "5:42", "`addresses: dhcp` is not supported yet", "addresses: [");
-    one(&with("[198.51.100.2/29], gateway: 198.51.100.1", "dhcp"), "5:42", "not supported yet", "by hand");
 }
 
 #[test]
