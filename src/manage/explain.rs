@@ -130,7 +130,11 @@ impl Manager {
                     None,
                 ));
             }
-            Class::ToldInside { .. } | Class::ToldOutside { .. } | Class::Answer { .. } | Class::Rest => {
+            Class::ToldInside { .. }
+            | Class::ToldOutside { .. }
+            | Class::Answer { .. }
+            | Class::FromHost { .. }
+            | Class::Rest => {
                 return Err("only packets that could begin a flow are explained".into());
             }
         };

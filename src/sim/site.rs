@@ -10,6 +10,7 @@ use super::check;
 use super::frames::{Packet, Seen};
 use super::wire::{SimPorts, Wire};
 use crate::base::{IfaceId, Mac, Nanos, WorkerId};
+use crate::engine::host::HostRings;
 use crate::engine::steer::Steer;
 use crate::engine::{Lcore, connect, hand_overs};
 use crate::manage::log::{self, Logs};
@@ -62,6 +63,7 @@ pub struct Site {
     base: Counters,
     pub(super) faults: Vec<String>,
     queue: usize,
+    pub(super) host: Vec<HostRings>,
     /// IP identifications of packets that came with a wrong transport checksum, and when: they must leave with a wrong one.
     pub(super) wrong: BTreeMap<u16, Nanos>,
 }
@@ -128,6 +130,7 @@ impl Site {
             base,
             faults,
             queue: 0,
+            host: Vec::new(),
             wrong: BTreeMap::new(),
         };
         for (i, interface) in profile.interfaces.iter().enumerate() {
