@@ -16,9 +16,11 @@ use turnout::dpdk::{
     DpdkError, Eal, EalConfig, Hugepages, LinkSource, LinkWatcher, LinuxPort, Mbuf, Pool, Port, PortConfig,
     PortSource, RssRule,
 };
+use turnout::engine::host::HostEnd;
 use turnout::engine::rss::{self, Role};
 use turnout::engine::steer::Steer;
 use turnout::engine::{Lcore, ManagerEnd, connect, hand_overs};
+use turnout::host;
 use turnout::manage::control::{Control, Question};
 use turnout::manage::hooks::Hooks;
 use turnout::manage::journal;
@@ -42,10 +44,11 @@ const DESCRIPTORS: u16 = 1024;
 const GRACE: Nanos = Nanos::from_s(3);
 /// `ready` is said after so long, even if a WAN has not been judged.
 const READY: Nanos = Nanos::from_ms(1500);
-/// Workers without `engine.workers`, at most: Linux ports and many NICs have no more queues.
-const DEFAULT_WORKERS: usize = 16;
 /// How long the management thread waits for a question.
 const BEAT: Duration = Duration::from_millis(1);
+
+mod cores;
+use cores::Cores;
 
 type Failure = Box<dyn std::error::Error>;
 /// The workers' threads. They end with this, whatever else fails, before the ports that they poll.
@@ -70,28 +73,6 @@ impl Drop for Workers {
 }
 
 type WorkerThread = JoinHandle<Result<(), DpdkError>>;
-
-/// Which cores do what.
-struct Cores {
-    manager: usize,
-    workers: Vec<usize>,
-}
-
-impl Cores {
-    /// As the profile says; else every allowed core works but the manager's, which is the first one that is not given to a worker.
-    fn choose(profile: &Profile) -> Cores {
-        let allowed: Vec<usize> =
-            core_affinity::get_core_ids().unwrap_or_default().iter().map(|c| c.id).collect();
-        let first = allowed.first().copied().unwrap_or(0);
-        let taken = profile.engine.workers.as_deref().unwrap_or_default();
-        let free = allowed.iter().copied().find(|core| !taken.contains(core));
-        let manager = profile.engine.manager.or(free).unwrap_or(first);
-        let others =
-            || allowed.iter().copied().filter(|core| *core != manager).take(DEFAULT_WORKERS).collect();
-        let workers = profile.engine.workers.clone().unwrap_or_else(others);
-        Cores { manager, workers: if workers.is_empty() { vec![manager] } else { workers } }
-    }
-}
 
 fn source(spec: &PortSpec) -> PortSource {
     match spec {
@@ -200,7 +181,9 @@ fn serve(
     let view = Arc::new(views::first(profile, &infos, workers));
     // Declared after the ports: dropped before them.
     let mut started = Workers { threads: Vec::new(), ending: Arc::new(AtomicBool::new(false)), log: None };
-    let lanes = start_workers(profile, cores, eal, &view, &mut ports, &pool, &mut started)?;
+    let mut host = host::start(&view, workers, now)?;
+    let ends = std::mem::take(&mut host.ends);
+    let lanes = start_workers(profile, cores, eal, &view, (&mut ports, &pool), ends, &mut started)?;
     let link = |(i, port): (usize, &Port)| match claimed[i].as_ref() {
         Some(linux) => (PortId(i as u16), LinkSource::Linux(linux.ifindex())),
         None => (PortId(i as u16), LinkSource::Ask(port.link_probe())),
@@ -220,6 +203,7 @@ fn serve(
     if let Some(hooks) = Hooks::start(wanted_hooks(profile))? {
         manager.call_hooks(hooks);
     }
+    manager.hear_host(host.reports, host.views);
     manager.restore(&control.overrides(), now());
     let result =
         tell_events(&mut manager).and_then(|()| control.listen(path).map_err(Failure::from)).and_then(
@@ -227,6 +211,7 @@ fn serve(
         );
     info!("stopping");
     drop(started);
+    drop(host.host);
     for port in &mut ports {
         port.stop()?;
     }
@@ -238,8 +223,8 @@ fn start_workers(
     cores: &Cores,
     eal: &Eal,
     view: &Arc<View>,
-    ports: &mut [Port],
-    pool: &Pool,
+    (ports, pool): (&mut [Port], &Pool),
+    ends: Vec<HostEnd>,
     started: &mut Workers,
 ) -> Result<Vec<(usize, ManagerEnd)>, Failure> {
     let workers = cores.workers.len();
@@ -257,7 +242,7 @@ fn start_workers(
             share.push(queue);
         }
     }
-    let mut lanes = Vec::new();
+    let (mut lanes, mut ends) = (Vec::new(), ends.into_iter());
     let mut routers = routers(profile, cores, steer, view)?;
     let nats = routers.iter_mut().map(|router| &mut router.nat);
     started.log = log::connect(profile, nats).map(|log| log.start(now)).transpose()?;
@@ -266,7 +251,10 @@ fn start_workers(
     for (w, (((queues, hand_over), core), router)) in each {
         let id = WorkerId(w as u8);
         let (manager_end, lcore_end) = connect(profile.interfaces.len(), profile.wans.len());
-        let lcore = Lcore::new(id, steer, view.clone(), router, lcore_end, hand_over);
+        let mut lcore = Lcore::new(id, steer, view.clone(), router, lcore_end, hand_over);
+        if let Some(end) = ends.next() {
+            lcore.attach(end);
+        }
         let queues = Queues::new(queues, pool.clone());
         let worker =
             Worker { eal: eal.share(), core: *core, lcore, queues, idle, stop: started.ending.clone() };

@@ -14,6 +14,7 @@ mod files;
 pub mod groups;
 mod hearing;
 pub mod hooks;
+mod host;
 pub mod journal;
 pub mod log;
 mod neighbors;
@@ -140,6 +141,7 @@ pub struct Manager {
     writers: Vec<Writing>,
     journal: Option<Journal>,
     hooks: Option<Hooks>,
+    host: Option<host::Hosting>,
     /// What time it is within a step; without one a step takes none
     clock: Option<fn() -> Nanos>,
     /// Overrides taken so far.
@@ -195,6 +197,7 @@ impl Manager {
             writers: Vec::new(),
             journal: None,
             hooks: None,
+            host: None,
             clock: None,
             orders: 0,
             inquiries: 0,
@@ -240,6 +243,7 @@ impl Manager {
         }
         self.hear_frames(now);
         self.reports(now);
+        self.host_reports(now);
         self.sense(now);
         if now >= self.wans.next_deadline() {
             self.input(now, Input::Tick);

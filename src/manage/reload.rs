@@ -48,7 +48,7 @@ impl Manager {
             }
         }
         if rules::reserved(&self.profile) != rules::reserved(&profile) {
-            fixed.push("forwards (other outside ports)".into());
+            fixed.push("forwards or firewall to self (other outside ports)".into());
         }
         if !fixed.is_empty() {
             return Err(format!("nothing was changed: this needs a restart: {}", fixed.join(", ")));
@@ -70,6 +70,7 @@ impl Manager {
         let old = self.view.clone();
         let mut view = views::of(&profile, &self.groups, &self.ports_info, self.lanes.len());
         (view.generation, view.lent, view.probing) = (old.generation, old.lent.clone(), old.probing.clone());
+        self.add_routes(&mut view);
         if before.hooks != profile.hooks {
             self.rehook(now);
         }

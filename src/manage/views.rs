@@ -56,14 +56,6 @@ pub fn of(profile: &Profile, groups: &Groups, ports: &[PortInfo], workers: usize
         let addresses = rules::pool(w).unwrap_or_else(|| Addresses::one(address));
         Uplink { addresses, ..Uplink::default() }
     };
-    let connected = ifaces.iter().enumerate().filter(|(_, i)| i.wan.is_none()).flat_map(|(n, i)| {
-        i.addresses.iter().map(move |net| Route { net: *net, iface: IfaceId(n as u8), via: None })
-    });
-    let fixed = profile.routes.iter().map(|r| Route {
-        net: r.to,
-        iface: IfaceId(r.interface as u8),
-        via: Some(r.via),
-    });
     View {
         generation: Generation(0),
         wans: profile.wans.iter().map(link).collect(),
@@ -74,7 +66,7 @@ pub fn of(profile: &Profile, groups: &Groups, ports: &[PortInfo], workers: usize
                 groups.list().len().max(1)
             ],
         },
-        routes: Routes::new(connected.chain(fixed).collect()),
+        routes: Routes::new(routes(profile, &ifaces)),
         rules: Arc::new(rules::rules(profile, groups)),
         internal: rules::internal(profile),
         clamp: rules::clamp(profile),
@@ -86,6 +78,19 @@ pub fn of(profile: &Profile, groups: &Groups, ports: &[PortInfo], workers: usize
         probing: Arc::default(),
     }
     .indexed()
+}
+
+/// The inside networks, and what the profile says is behind them.
+pub fn routes(profile: &Profile, ifaces: &[Iface]) -> Vec<Route> {
+    let connected = ifaces.iter().enumerate().filter(|(_, i)| i.wan.is_none()).flat_map(|(n, i)| {
+        i.addresses.iter().map(move |net| Route { net: *net, iface: IfaceId(n as u8), via: None })
+    });
+    let fixed = profile.routes.iter().map(|r| Route {
+        net: r.to,
+        iface: IfaceId(r.interface as u8),
+        via: Some(r.via),
+    });
+    connected.chain(fixed).collect()
 }
 
 /// A group, as the NAT sees it.
