@@ -6,7 +6,10 @@ mod common;
 use common::*;
 
 use std::net::Ipv4Addr;
+use turnout::base::IfaceId;
 use turnout::base::Mac;
+use turnout::manage::Answer;
+use turnout::table::routes::Route;
 use turnout::wire::arp::{Arp, Op};
 
 const ALL: Ipv4Addr = Ipv4Addr::BROADCAST;
@@ -333,4 +336,57 @@ fn a_flood_at_the_router_is_held_to_its_rate_and_a_full_ring_to_its_room() {
     // Nor does it touch what is forwarded.
     assert!(udp_out(&mut site, (H1, 5000), (E1, 80)).is_some());
     site.finish(&and(&[&OPENED, &["to_host", "drop_host_full", "drop_host_limit"]])).unwrap();
+}
+
+#[test]
+fn routes_of_the_hosts_kernel_are_followed_and_withdrawn_and_the_profiles_come_first() {
+    let far = |last: u8| Ipv4Addr::new(10, 77, 0, last);
+    let route = |net: &str, via| Route { net: net.parse().unwrap(), iface: IfaceId(0), via: Some(via) };
+    each("routes: [{ to: 10.77.0.128/25, via: 192.168.10.11 }]\n", |mut site| {
+        let to = |site: &mut Site, dst| {
+            let out = site.send("lan", &Packet::udp((H1, 5), (dst, 6), b"x"));
+            (out.len() == 1).then(|| (out[0].0.clone(), out[0].1.eth.dst.0[5]))
+        };
+        assert!(to(&mut site, far(1)).is_some_and(|(link, _)| link == "isp1"), "no route");
+        let both = vec![route("10.77.0.128/25", H1), route("10.77.0.0/24", H2)];
+        site.host_routes(both.clone(), 3);
+        assert_eq!(to(&mut site, far(1)), Some(("lan".into(), 11)));
+        assert_eq!(to(&mut site, far(200)), Some(("lan".into(), 11)), "the profile's");
+        // From there as well: it is no spoofed source any more.
+        assert!(site.pass("lan", &Packet::udp((far(1), 5), (E1, 80), b"x")).is_some());
+        // Through a failover and a reload they stay, and go when they are withdrawn.
+        site.set_link("isp2", false);
+        assert_eq!(to(&mut site, far(1)), Some(("lan".into(), 11)));
+        site.reload(&(DUAL_WAN.replace("192.168.10.1/24", "192.168.10.1/24, 172.16.0.1/24")), None).unwrap();
+        assert_eq!(site.host_told().len(), 1, "an address has come");
+        assert_eq!(to(&mut site, far(1)), Some(("lan".into(), 11)));
+        assert_eq!(to(&mut site, far(200)), Some(("lan".into(), 10)), "the profile's is gone");
+        site.host_routes(vec![], 0);
+        assert!(to(&mut site, far(1)).is_some_and(|(link, _)| link == "isp1"));
+        let told = site.events("route");
+        assert_eq!(told.len(), 2, "{told:?}");
+        assert_eq!(told[0]["added"][0], "10.77.0.128/25 via 192.168.10.10 dev lan");
+        assert_eq!((&told[0]["not_followed"], &told[1]["followed"]), (&3.into(), &0.into()));
+        assert_eq!(told[1]["withdrawn"].as_array().unwrap().len(), 2);
+    });
+}
+
+#[test]
+fn a_port_that_a_rule_opens_to_the_host_is_nobody_elses() {
+    let port = 40_000;
+    let mine = |rule: &str| {
+        let mut site = Site::new(&(unlimited(200_000, "") + rule), 1).unwrap();
+        site.attach_host();
+        meet(&mut site);
+        // All of the pool: was it among them?
+        let flows = (0..64_512u32).map(|n| Packet::udp((H1, 1024 + n as u16), (E1, 80), b"x"));
+        let out = flood(&mut site, "lan", flows);
+        assert!(out.len() > 60_000, "{}", out.len());
+        out.iter().filter(|(_, seen)| seen.src() == (P1, port)).count()
+    };
+    assert_eq!(mine(""), 1);
+    let rule = |more: &str| format!("firewall: [{{ to: self, {more}, action: accept }}]\n");
+    assert_eq!(mine(&rule("in: isp1, protocol: [udp], port: 40000")), 0);
+    assert_eq!(mine(&rule("port: [22, 40000]")), 0);
+    assert_eq!(mine(&rule("in: isp2, protocol: [udp], port: 40000")), 1);
 }

@@ -62,7 +62,8 @@ impl Tap {
             *to = from as c_char;
         }
         let flags = (libc::IFF_TAP | libc::IFF_NO_PI | libc::IFF_TUN_EXCL) as libc::c_short;
-        let mut request = libc::ifreq { ifr_name, ifr_ifru: libc::__c_anonymous_ifr_ifru { ifru_flags: flags } };
+        let mut request =
+            libc::ifreq { ifr_name, ifr_ifru: libc::__c_anonymous_ifr_ifru { ifru_flags: flags } };
         // SAFETY: the descriptor is open, TUNSETIFF reads and writes one ifreq, which lives until the call returns; the
         // name in it ends with a zero, as it is shorter than its field.
         let done = unsafe { libc::ioctl(file.as_raw_fd(), libc::TUNSETIFF, &raw mut request) };

@@ -113,6 +113,9 @@ impl Manager {
                 self.tell_firewall(&view, ingress, &tuple, true, &mut tale);
                 let judged = view.rules.firewall.judge(ingress, &tuple, true, Action::Accept);
                 return done(match judged {
+                    Ok(()) if self.host.is_some() => {
+                        tale.end(false, "for the router itself, or the host under it", None, None)
+                    }
                     Ok(()) => tale.end(false, "for the router itself", None, None),
                     Err(reason) => tale.dropped(reason),
                 });

@@ -8,9 +8,9 @@ use std::sync::Arc;
 
 use super::check;
 use super::frames::{Packet, Seen};
+use super::host::Under;
 use super::wire::{SimPorts, Wire};
 use crate::base::{IfaceId, Mac, Nanos, WorkerId};
-use crate::engine::host::HostRings;
 use crate::engine::steer::Steer;
 use crate::engine::{Lcore, connect, hand_overs};
 use crate::manage::log::{self, Logs};
@@ -63,7 +63,7 @@ pub struct Site {
     base: Counters,
     pub(super) faults: Vec<String>,
     queue: usize,
-    pub(super) host: Vec<HostRings>,
+    pub(super) host: Under,
     /// IP identifications of packets that came with a wrong transport checksum, and when: they must leave with a wrong one.
     pub(super) wrong: BTreeMap<u16, Nanos>,
 }
@@ -130,7 +130,7 @@ impl Site {
             base,
             faults,
             queue: 0,
-            host: Vec::new(),
+            host: Under::default(),
             wrong: BTreeMap::new(),
         };
         for (i, interface) in profile.interfaces.iter().enumerate() {
