@@ -8,7 +8,6 @@ use common::*;
 use std::net::Ipv4Addr;
 use turnout::base::IfaceId;
 use turnout::base::Mac;
-use turnout::manage::Answer;
 use turnout::table::routes::Route;
 use turnout::wire::arp::{Arp, Op};
 

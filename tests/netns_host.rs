@@ -5,8 +5,10 @@
 
 mod netns;
 
+use std::fs::Permissions;
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::os::fd::AsRawFd;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -94,6 +96,15 @@ fn a_service_of_the_host_is_reached_from_inside_and_from_a_wan_only_where_a_rule
         .run(|| std::net::TcpStream::connect((LAN, 99)).map_err(|e| e.kind()).map(drop))
         .unwrap();
     assert_eq!(refused, Err(std::io::ErrorKind::ConnectionRefused));
+    // Another address, while it runs; and a device that somebody takes away takes nobody along.
+    let more = (usual() + rule).replace("[192.168.10.1/24]", "[192.168.10.1/24, 172.16.0.1/24]");
+    site.router.reload(&more).unwrap();
+    let has = |address: &str| links(site.host("router")).contains(address);
+    assert!(eventually(Duration::from_secs(3), || has("172.16.0.1/24")), "{:#?}", site.events());
+    let refused = |e: &serde_json::Value| e["kind"] == "host" && e["error"].is_string();
+    assert!(!site.events().iter().any(refused), "{:#?}", site.events());
+    site.host("router").ip("link del t-isp2").unwrap();
+    assert!(eventually(Duration::from_secs(3), || site.events().iter().any(refused)));
     // The host asks who its neighbours are, by itself.
     assert!(site.pings("router", LAN1) && site.pings("router", [203, 0, 113, 1].into()));
     assert!(site.router.stop().unwrap().success(), "{}", site.router.said());
@@ -226,7 +237,10 @@ fn dnsmasq_on_the_host_serves_the_lan_and_is_no_open_resolver() {
 /// Daemons of FRR in a host, with these lines for bgpd.
 fn frr(site: &Site, host: &str, daemons: &[&str], bgp: &str) -> Vec<Daemon> {
     let folder = site.lab.dir().join(format!("frr-{host}"));
+    // They run as a user of their own, who has to get at their folder.
+    std::fs::set_permissions(site.lab.dir(), Permissions::from_mode(0o711)).unwrap();
     std::fs::create_dir(&folder).unwrap();
+    std::fs::set_permissions(&folder, Permissions::from_mode(0o777)).unwrap();
     std::fs::write(folder.join("zebra.conf"), "hostname zebra\n").unwrap();
     std::fs::write(folder.join("bgpd.conf"), bgp).unwrap();
     let start = |name: &&str| {
@@ -237,7 +251,7 @@ fn frr(site: &Site, host: &str, daemons: &[&str], bgp: &str) -> Vec<Daemon> {
             command.arg(option).arg(folder.join(file));
         }
         command.arg("--vty_socket").arg(&folder);
-        command.args(["-A", "127.0.0.1", "-P", "0", "-u", "root", "-g", "root"]);
+        command.args(["-A", "127.0.0.1", "-P", "0"]);
         let daemon = Daemon::start(command);
         assert!(eventually(Duration::from_secs(5), || folder.join(format!("{name}.vty")).exists()), "{name}");
         daemon

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeSet;
 use std::io;
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use crossbeam_channel::Sender;
@@ -23,6 +24,8 @@ const ROUTES: usize = 1024;
 #[derive(Debug)]
 pub(super) struct Devices {
     taps: Vec<Option<Tap>>,
+    /// The source of the host's way out, which goes with it
+    out: Option<Ipv4Addr>,
 }
 
 /// Tells what is missing. With no room for it nobody listens.
@@ -54,11 +57,11 @@ impl Devices {
                 Err(e) => {
                     // What one device is refused, all are.
                     trouble(tell, name, &format!("no host path: /dev/net/tun: {e}"));
-                    return Devices { taps: Vec::new() };
+                    return Devices { taps: Vec::new(), out: None };
                 }
             });
         }
-        Devices { taps }
+        Devices { taps, out: None }
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -67,16 +70,19 @@ impl Devices {
 
     /// Sets the devices up as the interfaces are now, the first inside one as the host's way out.
     pub(super) fn configure(&mut self, view: &Arc<View>, tell: &Sender<HostReport>) {
-        let mut out = false;
+        let mut first = true;
         for (port, tap) in view.ifaces.iter().zip(&mut self.taps) {
             let Some(tap) = tap else { continue };
             let inside = port.wan.is_none();
             let config =
                 TapConfig { mac: port.mac, mtu: port.mtu, addresses: port.addresses.clone(), arp: inside };
             let mut done = tap.configure(&config);
-            if let (true, false, Ok(()), Some(address)) = (inside, out, &done, port.addresses.first()) {
-                out = true;
+            let stands = self.out.is_some_and(|out| port.addresses.iter().any(|a| a.addr == out));
+            if let (true, Ok(()), false, Some(address)) =
+                (inside && std::mem::take(&mut first), &done, stands, port.addresses.first())
+            {
                 done = tap.lead_out(port.mac, address.addr);
+                self.out = Some(address.addr);
             }
             let device = done.map(|()| tap.name().to_owned()).map_err(|e| e.to_string());
             // As above.
@@ -90,6 +96,14 @@ impl Devices {
 
     pub(super) fn iter(&self) -> impl Iterator<Item = (IfaceId, &Tap)> {
         self.taps.iter().enumerate().filter_map(|(at, tap)| Some((iface(at), tap.as_ref()?)))
+    }
+
+    /// A device was taken away, by whoever may.
+    pub(super) fn gone(&mut self, view: &View, gone: IfaceId, tell: &Sender<HostReport>) {
+        if let (Some(tap), Some(port)) = (self.taps.get_mut(gone.index()), view.ifaces.get(gone.index())) {
+            *tap = None;
+            trouble(tell, &port.name, "the device was removed; the next start makes it again");
+        }
     }
 
     /// The numbers of the devices inside.

@@ -10,6 +10,7 @@
 
 mod devices;
 
+use std::io::ErrorKind;
 use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -157,13 +158,20 @@ impl Keeper {
 
     /// What the host sends. Nothing is read for which there may be no room.
     fn take(&mut self) -> usize {
-        let (mut moved, mut bytes) = (0, [0; FRAME_LEN]);
+        let (mut moved, mut bytes, mut gone) = (0, [0; FRAME_LEN], None);
         for (iface, tap) in self.devices.iter() {
             for _ in 0..AT_ONCE {
                 if self.rings.iter().any(|rings| rings.to_worker.slots() == 0) {
                     return moved;
                 }
-                let Ok(length) = tap.read(&mut bytes) else { break };
+                let length = match tap.read(&mut bytes) {
+                    Ok(length) => length,
+                    Err(e) => {
+                        let none = matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted);
+                        gone = gone.or((!none).then_some(iface));
+                        break;
+                    }
+                };
                 moved += 1;
                 let frame = bytes.get(..length).unwrap_or_default();
                 let worker = self.steer.of_host(frame).index();
@@ -172,6 +180,9 @@ impl Keeper {
                     let _ = rings.to_worker.push(HostFrame { iface, frame });
                 }
             }
+        }
+        if let Some(iface) = gone {
+            self.devices.gone(&self.view, iface, &self.tell);
         }
         moved
     }
