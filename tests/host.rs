@@ -386,6 +386,6 @@ fn a_port_that_a_rule_opens_to_the_host_is_nobody_elses() {
     assert_eq!(mine(""), 1);
     let rule = |more: &str| format!("firewall: [{{ to: self, {more}, action: accept }}]\n");
     assert_eq!(mine(&rule("in: isp1, protocol: [udp], port: 40000")), 0);
-    assert_eq!(mine(&rule("port: [22, 40000]")), 0);
+    assert_eq!(mine(&rule("protocol: [tcp, udp], port: [22, 40000]")), 0);
     assert_eq!(mine(&rule("in: isp2, protocol: [udp], port: 40000")), 1);
 }
