@@ -15,6 +15,7 @@
 //! | `engine` | a worker's turn, steering, rings; no DPDK |
 //! | `dpdk` | ports, queues, mbufs; all unsafe code |
 //! | `worker` | the pinned thread |
+//! | `host` | the Linux host under the router: its devices and their thread |
 //! | `manage` | the management thread and its helpers |
 //! | `cli` | the commands |
 //! | `demo`, `bench` | `turnout demo`, `turnout bench` |
@@ -28,6 +29,8 @@ pub mod demo;
 #[cfg(feature = "dpdk")]
 pub mod dpdk;
 pub mod engine;
+#[cfg(feature = "dpdk")]
+pub mod host;
 pub mod manage;
 pub mod nat;
 pub mod packet;

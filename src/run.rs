@@ -2,6 +2,7 @@
 //! order, whatever fails: values drop, none is leaked. The main thread becomes the management thread.
 #![forbid(unsafe_code)]
 
+mod cores;
 mod ports;
 
 use std::io::Write;
@@ -12,11 +13,14 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use core_affinity::CoreId;
+use cores::Cores;
 use tracing::{error, info, warn};
 use turnout::base::{IfaceId, Nanos, PortId, WorkerId};
 use turnout::dpdk::{DpdkError, Eal, EalConfig, Hugepages, LinkWatcher, LinuxPort, Mbuf, Pool, Port};
+use turnout::engine::host::HostEnd;
 use turnout::engine::steer::Steer;
 use turnout::engine::{Layout, Lcore, ManagerEnd, Trunk, connect, hand_overs};
+use turnout::host;
 use turnout::manage::control::{Control, Question};
 use turnout::manage::hooks::Hooks;
 use turnout::manage::journal;
@@ -38,10 +42,9 @@ use turnout::worker::{Idle, Queues, Worker, now};
 const GRACE: Nanos = Nanos::from_s(3);
 /// `ready` is said after so long, even if a WAN has not been judged.
 const READY: Nanos = Nanos::from_ms(1500);
-/// Workers without `engine.workers`, at most: Linux ports and many NICs have no more queues.
-const DEFAULT_WORKERS: usize = 16;
 /// How long the management thread waits for a question.
 const BEAT: Duration = Duration::from_millis(1);
+
 
 type Failure = Box<dyn std::error::Error>;
 /// The workers' threads. They end with this, whatever else fails, before the ports that they poll.
@@ -67,25 +70,6 @@ impl Drop for Workers {
 
 type WorkerThread = JoinHandle<Result<(), DpdkError>>;
 
-/// Which cores do what.
-struct Cores {
-    manager: usize,
-    workers: Vec<usize>,
-}
-
-impl Cores {
-    /// As the profile says; else every allowed core works but the manager's, which is the first one that is not given to a worker.
-    fn choose(profile: &Profile) -> Cores {
-        let allowed: Vec<usize> =
-            core_affinity::get_core_ids().unwrap_or_default().iter().map(|c| c.id).collect();
-        let first = allowed.first().copied().unwrap_or(0);
-        let taken = profile.engine.workers.as_deref().unwrap_or_default();
-        let free = allowed.iter().copied().find(|core| !taken.contains(core));
-        let manager = profile.engine.manager.or(free).unwrap_or(first);
-        let others =
-            || allowed.iter().copied().filter(|core| *core != manager).take(DEFAULT_WORKERS).collect();
-        let workers = profile.engine.workers.clone().unwrap_or_else(others);
-        Cores { manager, workers: if workers.is_empty() { vec![manager] } else { workers } }
     }
 }
 
@@ -158,7 +142,10 @@ fn serve(
     let view = Arc::new(views::first(profile, &infos, workers));
     // Declared after the ports: dropped before them.
     let mut started = Workers { threads: Vec::new(), ending: Arc::new(AtomicBool::new(false)), log: None };
-    let lanes = start_workers((profile, layout), cores, eal, &view, &mut ports, &pool, &mut started)?;
+    let mut host = host::start(&view, workers, now)?;
+    let ends = std::mem::take(&mut host.ends);
+    let ports_and_pool = (ports.as_mut_slice(), &pool);
+    let lanes = start_workers((profile, layout), cores, eal, &view, ports_and_pool, ends, &mut started)?;
     let links = ports::watch(&ports, claimed)?;
     let mut manager = Manager::new(profile, &infos, view, lanes, now());
     manager.read_clock(now);
@@ -174,6 +161,7 @@ fn serve(
     if let Some(hooks) = Hooks::start(wanted_hooks(profile))? {
         manager.call_hooks(hooks);
     }
+    manager.hear_host(host.reports, host.views);
     manager.restore(&control.overrides(), now());
     let result = tell_events(&mut manager)
         .and_then(|()| control.listen(path).map_err(Failure::from))
@@ -182,6 +170,7 @@ fn serve(
         });
     info!("stopping");
     drop(started);
+    drop(host.host);
     for port in &mut ports {
         port.stop()?;
     }
@@ -193,8 +182,8 @@ fn start_workers(
     cores: &Cores,
     eal: &Eal,
     view: &Arc<View>,
-    ports: &mut [Port],
-    pool: &Pool,
+    (ports, pool): (&mut [Port], &Pool),
+    ends: Vec<HostEnd>,
     started: &mut Workers,
 ) -> Result<Vec<(usize, ManagerEnd)>, Failure> {
     let workers = cores.workers.len();
@@ -212,7 +201,7 @@ fn start_workers(
             share.push(queue);
         }
     }
-    let mut lanes = Vec::new();
+    let (mut lanes, mut ends) = (Vec::new(), ends.into_iter());
     let mut routers = routers(profile, cores, steer, view)?;
     let nats = routers.iter_mut().map(|router| &mut router.nat);
     started.log = log::connect(profile, nats).map(|log| log.start(now)).transpose()?;
@@ -221,7 +210,10 @@ fn start_workers(
     for (w, (((queues, hand_over), core), router)) in each {
         let id = WorkerId(w as u8);
         let (manager_end, lcore_end) = connect(profile.interfaces.len(), profile.wans.len());
-        let lcore = Lcore::new(id, steer, view.clone(), router, lcore_end, hand_over);
+        let mut lcore = Lcore::new(id, steer, view.clone(), router, lcore_end, hand_over);
+        if let Some(end) = ends.next() {
+            lcore.attach(end);
+        }
         let queues = Trunk::new(Queues::new(queues, pool.clone()), layout.clone());
         let worker =
             Worker { eal: eal.share(), core: *core, lcore, queues, idle, stop: started.ending.clone() };

@@ -20,6 +20,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("path", &["nat", "table", "packet", "wire", "base"]),
     ("engine", &["path", "nat", "table", "packet", "wire", "base"]),
     ("worker", &["engine", "dpdk", "path", "nat", "table", "packet", "wire", "base"]),
+    ("host", &["engine", "dpdk", "path", "table", "base"]),
     ("dpdk", &["table::store", "packet", "base"]),
     ("wan", &["wire", "base"]),
     ("cluster", &["wire", "base"]),

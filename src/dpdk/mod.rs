@@ -13,6 +13,7 @@
 //! | `find`, `af_packet` | from a port's name to DPDK's number; the driver of Linux ports and its limits |
 //! | `linux` (`_error`, `_state`), `command` | a Linux interface, taken from the kernel and given back |
 //! | `link`, `carrier` | link up and down, in milliseconds |
+//! | `tap`, `kernel_routes` | the devices of the Linux host under the router, and its kernel's routes by them |
 //! | `time`, `simd` | the cycle counter, timer slack; vector instructions |
 //!
 //! It uses of this crate `base` and `packet` alone.
@@ -26,6 +27,7 @@ mod eal;
 mod error;
 mod ffi;
 mod find;
+mod kernel_routes;
 mod link;
 mod linux;
 mod linux_error;
@@ -37,11 +39,13 @@ mod port_types;
 mod queue;
 pub mod simd;
 mod steering;
+mod tap;
 mod time;
 
 pub use carrier::CarrierWatch;
 pub use eal::{Eal, EalConfig, Hugepages, LcoreGuard};
 pub use error::DpdkError;
+pub use kernel_routes::{KernelRoute, RouteWatch};
 pub use link::{LinkSource, LinkWatcher};
 pub use linux::LinuxPort;
 pub use linux_error::LinuxError;
@@ -52,4 +56,5 @@ pub use port::{LinkProbe, Port};
 pub use port_types::{Caps, LinkState, PortConfig, PortSource, PortStats};
 pub use queue::{BURST, Queue, QueueStats, TxBatch};
 pub use steering::{RssRule, Steering, soft_rss};
+pub use tap::{Tap, TapConfig};
 pub use time::{set_timer_slack_ns, tsc, tsc_hz};

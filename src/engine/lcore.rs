@@ -6,6 +6,7 @@ use std::sync::Arc;
 use arrayvec::ArrayVec;
 use rtrb::Producer;
 
+use super::host::HostEnd;
 use super::latency::Watch;
 use super::rings::{HandOver, LcoreEnd, SessionRow, ToManager, ToWorker};
 use super::sending::Repeats;
@@ -39,6 +40,7 @@ pub struct Lcore<B> {
     pub(super) hand_over: HandOver<B>,
     pub(super) interfaces: usize,
     pub(super) repeats: Repeats,
+    pub(super) host: Option<HostEnd>,
     /// Where to, and from which slot on: each in its turn.
     listings: VecDeque<(Producer<SessionRow>, u32)>,
     /// One after the other
@@ -72,6 +74,7 @@ impl<B: PacketBuf> Lcore<B> {
             hand_over,
             interfaces,
             repeats,
+            host: None,
             listings,
             kills: VecDeque::with_capacity(KILLS),
             shown: Nanos::ZERO,
@@ -122,7 +125,7 @@ impl<B: PacketBuf> Lcore<B> {
         }
         self.count_strays(ports.strays());
         self.router.refill(|| ports.alloc());
-        let handed_in = self.handed_in(now);
+        let handed_in = self.handed_in(now) + self.host_in(ports, now);
         if handed_in > 0 {
             came += handed_in;
             // Not after the sweep: they have waited once.
@@ -238,6 +241,9 @@ impl<B: PacketBuf> Lcore<B> {
         self.transmit(ports);
         if !self.router.answers.is_empty() {
             self.tell_answers();
+        }
+        if self.router.host.as_ref().is_some_and(|door| !door.waiting.is_empty()) {
+            self.give_host();
         }
         for notice in self.router.notices.drain(..) {
             if self.end.to_manager.push(ToManager::Notice(notice)).is_err() {

@@ -7,6 +7,7 @@
 
 pub mod frames;
 mod handing;
+pub mod host;
 pub mod inquiry;
 mod latency;
 mod lcore;

@@ -13,6 +13,7 @@ use crate::base::{WanId, WorkerId};
 use crate::packet::{Frame, PacketBuf, Tuple};
 use crate::path::{Class, View};
 use crate::wire::ipv4::Ipv4;
+use crate::wire::{eth, protocol};
 
 /// The rule for a number of workers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,6 +57,16 @@ impl Steer {
         self.owners[(mixed >> 57) as usize]
     }
 
+    /// Who gets a frame from the host under the router: by its addresses alone, so that the fragments of a datagram stay
+    /// together. What is no IPv4 goes anywhere.
+    pub fn of_host(&self, frame: &[u8]) -> WorkerId {
+        let Some(ip) = frame.get(eth::LEN..).and_then(|packet| packet.first_chunk()).map(Ipv4::read) else {
+            return WorkerId(0);
+        };
+        let ports = matches!(ip.protocol, protocol::UDP | protocol::TCP | protocol::ICMP);
+        self.host(if ports { ip.src } else { ip.dst })
+    }
+
     /// The owner of a classified packet. `None`: whoever has it.
     #[inline(always)]
     pub fn owner<B: PacketBuf>(&self, view: &View, frame: &Frame<B>, class: Class) -> Option<WorkerId> {
@@ -66,6 +77,7 @@ impl Steer {
             // Both ways to the same one.
             Class::Inside { .. } if view.internal => Some(self.host(frame.ip.src.min(frame.ip.dst))),
             Class::Own | Class::Answer { .. } | Class::Inside { .. } | Class::Rest => None,
+            Class::FromHost { .. } => None,
             // Without ports nothing that comes from outside tells the host.
             Class::Outbound { .. } | Class::Hairpin { .. } if frame.portless().is_some() => {
                 Some(self.host(frame.ip.dst))

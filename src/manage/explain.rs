@@ -111,6 +111,9 @@ impl Manager {
                 self.tell_firewall(&view, ingress, &tuple, true, &mut tale);
                 let judged = view.rules.firewall.judge(ingress, &tuple, true, Action::Accept);
                 return done(match judged {
+                    Ok(()) if self.host.is_some() => {
+                        tale.end(false, "for the router itself, or the host under it", None, None)
+                    }
                     Ok(()) => tale.end(false, "for the router itself", None, None),
                     Err(reason) => tale.dropped(reason),
                 });
@@ -128,7 +131,11 @@ impl Manager {
                     None,
                 ));
             }
-            Class::ToldInside { .. } | Class::ToldOutside { .. } | Class::Answer { .. } | Class::Rest => {
+            Class::ToldInside { .. }
+            | Class::ToldOutside { .. }
+            | Class::Answer { .. }
+            | Class::FromHost { .. }
+            | Class::Rest => {
                 return Err("only packets that could begin a flow are explained".into());
             }
         };

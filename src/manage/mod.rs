@@ -14,6 +14,7 @@ mod files;
 pub mod groups;
 mod hearing;
 pub mod hooks;
+mod host;
 pub mod journal;
 mod kills;
 mod layout;
@@ -151,6 +152,7 @@ pub struct Manager {
     writers: Vec<Writing>,
     journal: Option<Journal>,
     hooks: Option<Hooks>,
+    host: Option<host::Hosting>,
     /// What time it is within a step; without one a step takes none
     clock: Option<fn() -> Nanos>,
     /// Overrides taken so far.
@@ -209,6 +211,7 @@ impl Manager {
             writers: Vec::new(),
             journal: None,
             hooks: None,
+            host: None,
             clock: None,
             orders: 0,
             inquiries: 0,
@@ -257,6 +260,7 @@ impl Manager {
         self.hear_frames(now);
         self.lease_tick(now);
         self.reports(now);
+        self.host_reports(now);
         self.sense(now);
         if now >= self.wans.next_deadline() {
             self.input(now, Input::Tick);

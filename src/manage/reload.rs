@@ -64,7 +64,7 @@ impl Manager {
             }
         }
         if rules::reserved(&self.profile) != rules::reserved(&profile) {
-            fixed.push("forwards (other outside ports)".into());
+            fixed.push("forwards or firewall to self (other outside ports)".into());
         }
         if !fixed.is_empty() {
             return Err(format!("nothing was changed: this needs a restart: {}", fixed.join(", ")));
@@ -122,6 +122,7 @@ impl Manager {
         let mut view = views::of(profile, &self.groups, &self.ports_info, self.lanes.len());
         let old = &self.view;
         (view.generation, view.lent, view.probing) = (old.generation, old.lent.clone(), old.probing.clone());
+        self.add_routes(&mut view);
         self.view = Arc::new(view);
     }
 

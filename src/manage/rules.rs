@@ -13,6 +13,9 @@ use crate::table::ports::Quarantine;
 use crate::wan::dhcp::CLIENT_PORT;
 use crate::wire::protocol;
 
+/// Ports that a rule may take out of a WAN's pool for the host.
+const HOSTED: u32 = 1024;
+
 /// The rules of a profile with these groups.
 pub fn rules(profile: &Profile, groups: &Groups) -> Rules {
     let nat = &profile.nat;
@@ -101,7 +104,8 @@ pub fn quarantine(profile: &Profile) -> Quarantine {
     Quarantine { rest: profile.nat.quarantine.time, most: profile.nat.quarantine.ports }
 }
 
-/// The ports that are never given out on a WAN's own address, where that is translated to: forwards' and the router's own.
+/// The ports that are never given out on a WAN's own address, where that is translated to: forwards', the router's own, and those
+/// by which the firewall lets others speak to the host.
 pub fn reserved(profile: &Profile) -> Vec<Reserved> {
     let forwards = statics(profile).forwarded().collect::<Vec<_>>();
     let translated = |wan: &WanId| profile.wans.get(wan.index()).is_some_and(|wan| wan.pool.is_empty());
@@ -114,8 +118,29 @@ pub fn reserved(profile: &Profile) -> Vec<Reserved> {
     let leased =
         (0..profile.wans.len()).filter(|wan| profile.interfaces[profile.wans[*wan].interface].dhcp.is_some());
     let own = own.chain(leased.map(|wan| (WanId(wan as u8), protocol::UDP, CLIENT_PORT, CLIENT_PORT)));
-    let all = forwards.into_iter().chain(own).filter(|(wan, ..)| translated(wan));
+    let all = forwards.into_iter().chain(own).chain(hosted(profile)).filter(|(wan, ..)| translated(wan));
     all.map(|(wan, protocol, first, last)| (wan, 0, protocol, first, last)).collect()
+}
+
+/// The ports of WANs that the firewall opens to the host, rule by rule. Those of a rule for more than `HOSTED` of them stay with
+/// the translation: what it has given out comes first there.
+fn hosted(profile: &Profile) -> Vec<(WanId, u8, u16, u16)> {
+    let opens = |rule: &&profile::Rule| {
+        let ports: u32 =
+            rule.when.ports.iter().map(|(first, last)| u32::from(last.saturating_sub(*first)) + 1).sum();
+        rule.action == profile::Action::Accept && rule.when.to == profile::To::Own && ports <= HOSTED
+    };
+    let mut all = Vec::new();
+    for when in profile.firewall.iter().filter(opens).map(|rule| &rule.when) {
+        let meant = |wan: &profile::Wan| when.interface.is_none_or(|at| at == wan.interface);
+        for (at, _) in profile.wans.iter().enumerate().filter(|(_, wan)| meant(wan)) {
+            let named = |p: &u8| when.protocols.is_empty() || when.protocols.contains(p);
+            for p in [protocol::UDP, protocol::TCP].into_iter().filter(named) {
+                all.extend(when.ports.iter().map(|(first, last)| (WanId(at as u8), p, *first, *last)));
+            }
+        }
+    }
+    all
 }
 
 fn share(share: profile::Share) -> rules::Share {

@@ -116,6 +116,7 @@ impl Manager {
         self.view = Arc::new(next);
         self.lanes.iter_mut().for_each(|lane| lane.behind = true);
         self.push_views();
+        self.tell_host();
     }
 
     pub(super) fn push_views(&mut self) {

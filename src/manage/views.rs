@@ -57,14 +57,6 @@ pub fn of(profile: &Profile, groups: &Groups, ports: &[PortInfo], workers: usize
         let addresses = rules::pool(w).unwrap_or_else(|| Addresses::one(address));
         Uplink { addresses, ..Uplink::default() }
     };
-    let connected = ifaces.iter().enumerate().filter(|(_, i)| i.wan.is_none()).flat_map(|(n, i)| {
-        i.addresses.iter().map(move |net| Route { net: *net, iface: IfaceId(n as u8), via: None })
-    });
-    let fixed = profile.routes.iter().map(|r| Route {
-        net: r.to,
-        iface: IfaceId(r.interface as u8),
-        via: Some(r.via),
-    });
     View {
         generation: Generation(0),
         wans: profile.wans.iter().map(link).collect(),
@@ -76,7 +68,7 @@ pub fn of(profile: &Profile, groups: &Groups, ports: &[PortInfo], workers: usize
             ],
             outside: vec![Bond::default(); profile.wans.len()],
         },
-        routes: Routes::new(connected.chain(fixed).collect()),
+        routes: Routes::new(routes(profile, &ifaces)),
         rules: Arc::new(rules::rules(profile, groups)),
         internal: rules::internal(profile),
         clamp: rules::clamp(profile),
@@ -88,6 +80,19 @@ pub fn of(profile: &Profile, groups: &Groups, ports: &[PortInfo], workers: usize
         probing: Arc::default(),
     }
     .indexed()
+}
+
+/// The inside networks, and what the profile says is behind them.
+pub fn routes(profile: &Profile, ifaces: &[Iface]) -> Vec<Route> {
+    let connected = ifaces.iter().enumerate().filter(|(_, i)| i.wan.is_none()).flat_map(|(n, i)| {
+        i.addresses.iter().map(move |net| Route { net: *net, iface: IfaceId(n as u8), via: None })
+    });
+    let fixed = profile.routes.iter().map(|r| Route {
+        net: r.to,
+        iface: IfaceId(r.interface as u8),
+        via: Some(r.via),
+    });
+    connected.chain(fixed).collect()
 }
 
 /// A group, as the NAT sees it.

@@ -179,6 +179,12 @@ counters! {
         NeighborHold = "neighbor_hold",
         /// For one of the router's own probes, beyond the rate at which a worker takes such from a WAN.
         AnswerLimit = "answer_limit",
+        /// For the host under the router, beyond the rate at which a worker gives it packets from an interface.
+        HostLimit = "host_limit",
+        /// For the host under the router, whose ring is full: it does not keep up.
+        HostFull = "host_full",
+        /// From the host under the router, and nothing that it may send there: no ARP request, no IPv4 packet from one of its addresses.
+        HostStray = "host_stray",
         /// The ring to the packet's owner is full.
         HandOverFull = "hand_over_full",
         /// The way out has no link: queued there it would come out late.
@@ -207,6 +213,10 @@ counters! {
         HandedOut = "handed_out",
         /// Packets got from other workers.
         HandedIn = "handed_in",
+        /// Packets given to the host under the router.
+        ToHost = "to_host",
+        /// Packets got from the host under the router.
+        FromHost = "from_host",
         /// Sessions made.
         SessionsCreated = "sessions_created",
         /// Sessions ended by their timer.
@@ -345,9 +355,10 @@ impl Counters {
     /// What came and what became of it; the two are equal at every burst boundary.
     pub fn balance(&self) -> (u64, u64) {
         let came = self.get(Stat::Received) + self.get(Stat::Originated) + self.get(Stat::HandedIn);
-        let came = came + self.get(Stat::FragmentsMade);
+        let came = came + self.get(Stat::FragmentsMade) + self.get(Stat::FromHost);
         let went =
             self.get(Stat::Sent) + self.get(Stat::Local) + self.get(Stat::Held) + self.get(Stat::HandedOut);
+        let went = went + self.get(Stat::ToHost);
         (came, went + self.dropped_in_all())
     }
 }
@@ -373,7 +384,7 @@ mod tests {
     fn the_page_of_counters_has_a_row_for_each_and_no_other() {
         let mut page = String::from(
             "# Counters\n\nEvery packet that goes no further is counted under its reason; `turnout counters` shows them.\n\n\
-             At every burst boundary: `rx_packets + originated + fragments_made + handed_in` = `tx_packets + local + held + handed_out` + all drops.\n",
+             At every burst boundary: `rx_packets + originated + fragments_made + handed_in + from_host` = `tx_packets + local + held + handed_out + to_host` + all drops.\n",
         );
         let rows = |title: &str, rows: Vec<(&str, &str)>| {
             let rows: String = rows.iter().map(|(n, m)| format!("| `{n}` | {} |\n", m.trim())).collect();

@@ -47,6 +47,11 @@ impl<B: PacketBuf> Router<B> {
         if !for_us {
             return self.counters.drop(DropReason::ArpNotForUs);
         }
+        if arp.op == Op::Reply && self.host.is_some() && iface.wan.is_none() {
+            // The host has neighbours of its own, whom it asks by itself.
+            self.give(ingress, true, buf, now);
+            return;
+        }
         self.counters.add(Stat::Local, 1);
         if arp.op == Op::Request && buf.resize(arp::FRAME_LEN) {
             let reply = Arp {

@@ -70,6 +70,11 @@ pub enum Class {
         /// As above
         about: Tuple,
     },
+    /// From the host under the router, by an address of its own on a WAN, as it is
+    FromHost {
+        /// The WAN
+        wan: WanId,
+    },
     /// Where the first fragment of its datagram goes
     Rest,
 }
@@ -190,6 +195,15 @@ fn from_inside<B: PacketBuf>(
     if let Some(route) = dst.inside {
         return Ok(Class::Inside { egress: route.iface, next_hop: route.via.unwrap_or(frame.ip.dst) });
     }
+    outward(view, frame, dst.pin)
+}
+
+/// To a WAN, as far as its protocol is translated.
+pub(super) fn outward<B: PacketBuf>(
+    view: &View,
+    frame: &Frame<B>,
+    pin: Option<WanId>,
+) -> Result<Class, DropReason> {
     if frame.ip.fragment_offset != 0 {
         return Ok(Class::Rest);
     }
@@ -206,7 +220,7 @@ fn from_inside<B: PacketBuf>(
     if view.wans.is_empty() {
         return Err(DropReason::NoRoute);
     }
-    Ok(Class::Outbound { pin: dst.pin })
+    Ok(Class::Outbound { pin })
 }
 
 /// Where a packet goes that has become one from outside, having left by an outside address: in again, as from `wan`.

@@ -194,7 +194,11 @@ impl<B: PacketBuf> Router<B> {
         // An error that is cut off cannot be judged, and what turns is not followed.
         let followed = matches!(
             class,
-            Class::Own | Class::Inside { .. } | Class::Outbound { .. } | Class::Inbound { .. }
+            Class::Own
+                | Class::Inside { .. }
+                | Class::Outbound { .. }
+                | Class::Inbound { .. }
+                | Class::FromHost { .. }
         );
         let (verdict, course) = if !followed {
             (self.ended(DropReason::FragmentRefused), Course::Ends)
@@ -204,7 +208,7 @@ impl<B: PacketBuf> Router<B> {
             self.fragments.trace = Trace::Open;
             let verdict = self.forward(view, frame, class, now);
             let course = match (verdict, std::mem::take(&mut self.fragments.trace)) {
-                (Verdict::Sent | Verdict::Held, Trace::Found(trail)) => Course::Goes(trail),
+                (Verdict::Sent | Verdict::Held | Verdict::Local, Trace::Found(trail)) => Course::Goes(trail),
                 _ => Course::Ends,
             };
             (verdict, course)

@@ -1,9 +1,10 @@
-//! What is for the router itself: echoes are answered (RFC 1812 4.3.3.6), resets are made, everything else is refused.
+//! What is for the router itself: echoes are answered (RFC 1812 4.3.3.6); everything else is the host's (`host`), or without one
+//! refused.
 
 use std::net::Ipv4Addr;
 
 use super::quoted::{quotes, unhandled};
-use super::{Router, View};
+use super::{Router, View, host};
 use crate::base::Nanos;
 use crate::packet::{DropReason, Frame, PacketBuf, Stat, Transport, Verdict};
 use crate::wire::checksum::{self, Delta};
@@ -19,6 +20,7 @@ impl<B: PacketBuf> Router<B> {
     pub(super) fn local(&mut self, view: &View, frame: Frame<B>, now: Nanos) -> Verdict {
         match frame.transport {
             Transport::Icmp(icmp) if icmp.kind == kind::ECHO_REQUEST => self.echo(view, frame, now),
+            _ if self.host.is_some() && host::is_for(&frame.transport) => self.to_host(view, frame, now),
             // About an answer of the router's: nothing to be done.
             Transport::Icmp(icmp) if quotes(icmp.kind) => self.ended(DropReason::IcmpErrorLocal),
             Transport::Icmp(icmp) => self.ended(unhandled(icmp.kind)),

@@ -17,6 +17,7 @@ mod fragments;
 mod gate;
 mod gather;
 mod hold;
+mod host;
 mod limit;
 mod local;
 mod notice;
@@ -51,6 +52,7 @@ pub use admit::{Admitted, admit};
 pub use clamp::Clamp;
 pub use classify::{Class, classify};
 pub use hold::{HELD_FOR, Hold};
+pub use host::HostDoor;
 pub use limit::Limit;
 pub use notice::Notice;
 pub use places::{Kind, Place, Places};
@@ -116,6 +118,10 @@ pub struct Router<B> {
     /// By interface
     answer_limits: Vec<answers::Limits>,
     fragments: Box<Fragments<B>>,
+    /// Where the host under the router takes in what is its business; `None`: there is none, the router refuses it
+    pub host: Option<Box<HostDoor<B>>>,
+    /// The packet on its way is the host's
+    by_host: bool,
 }
 
 /// Notices a second that there is no room for more sessions.
@@ -151,6 +157,8 @@ impl<B: PacketBuf> Router<B> {
             gateways: vec![Limit::new(GATEWAY_REPLIES); interfaces],
             answer_limits: vec![answers::limits(); interfaces],
             fragments,
+            host: None,
+            by_host: false,
         }
     }
 
@@ -205,6 +213,9 @@ impl<B: PacketBuf> Router<B> {
                 Err(DropReason::NoRoute) => {
                     self.refuse(view, frame, DropReason::NoRoute, now);
                 }
+                Err(reason @ (DropReason::Broadcast | DropReason::Multicast)) => {
+                    self.to_many(view, frame, reason, now);
+                }
                 Err(reason) => self.counters.drop(reason),
             },
             Ok(Admitted::Arp(buf, arp)) => {
@@ -228,6 +239,7 @@ impl<B: PacketBuf> Router<B> {
                 self.told_inside(view, frame, wan, &about, hairpin, now)
             }
             Class::ToldOutside { about } => self.told_outside(view, frame, &about, now),
+            Class::FromHost { wan } => self.leave_as_it_is(view, frame, wan, now),
             // `follow` has its way.
             Class::Rest => Err(self.ended(DropReason::FragmentRefused)),
         };

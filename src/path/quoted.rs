@@ -180,8 +180,9 @@ impl<B: PacketBuf> Router<B> {
         let to = found.map_err(|reason| self.ended(reason))?;
         // Once for both halves of a hairpin.
         let frame = if hairpin { frame } else { self.age(view, frame, now)? };
-        let Some(route) = view.routes.find(to.addr) else { return Err(self.ended(DropReason::NoRoute)) };
-        let (egress, next_hop) = (route.iface, route.via.unwrap_or(to.addr));
+        let Some((egress, next_hop)) = view.inward(to.addr) else {
+            return Err(self.ended(DropReason::NoRoute));
+        };
         let mut frame = self.fit(view, frame, egress, now)?;
         translate(&mut frame, End::Source, (to.addr, to.port), to.addr);
         Ok(self.tell(view, frame, (egress, next_hop), now))

@@ -54,6 +54,9 @@ impl<B: PacketBuf> Router<B> {
     pub(super) fn wait(&mut self, view: &View, mut held: Held<B>, now: Nanos) -> Verdict {
         let (iface, ip) = (held.egress, held.next_hop);
         self.trace(view, iface, ip, &mut held.buf);
+        if self.host.is_some() && view.main(iface, ip) {
+            return self.deliver(view, iface, held.buf, now);
+        }
         let (pushed_out, ask) = self.hold.push(held);
         if pushed_out {
             self.counters.drop(DropReason::NeighborHold);

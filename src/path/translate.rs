@@ -123,8 +123,9 @@ impl<B: PacketBuf> Router<B> {
         };
         // Not before: what nobody inside has asked for is not even told that its TTL ran out. Once for both halves of a hairpin.
         let mut frame = if hairpin { frame } else { self.age(view, frame, now)? };
-        let Some(route) = view.routes.find(to.addr) else { return Err(self.ended(DropReason::NoRoute)) };
-        let (egress, next_hop) = (route.iface, route.via.unwrap_or(to.addr));
+        let Some((egress, next_hop)) = view.inward(to.addr) else {
+            return Err(self.ended(DropReason::NoRoute));
+        };
         self.clamp(view, &mut frame, egress);
         let frame = self.fit(view, frame, egress, now)?;
         if hairpin {
@@ -144,7 +145,8 @@ impl<B: PacketBuf> Router<B> {
     ) -> Verdict {
         let ingress = frame.ingress;
         let (verdict, hop) = self.rewritten(view, frame, end, to, way, now);
-        if let (Verdict::Sent, Some(hop)) = (verdict, hop) {
+        // What has the host's address and comes from a wire must never be taken for the host's.
+        if let (Verdict::Sent, Some(hop), false) = (verdict, hop, self.by_host) {
             let side = if end == End::Source { INSIDE } else { OUTSIDE };
             self.nat.establish(to.slot, side, (hop, ingress), self.stamp, &view.uplinks);
         }

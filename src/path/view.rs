@@ -166,6 +166,14 @@ impl View {
         }
     }
 
+    /// The way to an address inside: the way out and the next hop. An address of the router's own is its own next hop.
+    pub fn inward(&self, to: Ipv4Addr) -> Option<(IfaceId, Ipv4Addr)> {
+        match self.routes.find(to) {
+            Some(route) => Some((route.iface, route.via.unwrap_or(to))),
+            None => self.own(to).map(|iface| (iface, to)),
+        }
+    }
+
     /// The router's address that it speaks from on `iface`, towards `to`: one of the same wire, if there is one.
     pub fn source(&self, iface: IfaceId, to: Ipv4Addr) -> Ipv4Addr {
         let own = &self.ifaces[iface.index()];

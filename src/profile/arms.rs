@@ -7,8 +7,8 @@
 
 use crate::base::Ipv4Net;
 
-use super::mistake::{Report, show};
 use super::dhcp::RawDhcp;
+use super::mistake::{Report, show};
 use super::raw::{At, Raw, RawInterface, RawRoute};
 use super::types::Route;
 

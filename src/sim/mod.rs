@@ -9,6 +9,7 @@
 pub mod bulk;
 mod check;
 pub mod frames;
+mod host;
 pub mod internet;
 mod leases;
 mod site;

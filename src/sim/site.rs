@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use super::check;
 use super::frames::{Packet, Seen};
+use super::host::Under;
 use super::wire::{Plug, SimPorts, Wire};
 use crate::base::{IfaceId, Mac, Nanos, WorkerId};
 use crate::engine::steer::Steer;
@@ -63,6 +64,7 @@ pub struct Site {
     base: Counters,
     pub(super) faults: Vec<String>,
     pub(super) queue: usize,
+    pub(super) host: Under,
     /// IP identifications of packets that came with a wrong transport checksum, and when: they must leave with a wrong one.
     pub(super) wrong: BTreeMap<u16, Nanos>,
 }
@@ -140,6 +142,7 @@ impl Site {
             base,
             faults,
             queue: 0,
+            host: Under::default(),
             wrong: BTreeMap::new(),
         };
         for (i, interface) in profile.interfaces.iter().enumerate() {

@@ -79,13 +79,7 @@ pub(in crate::manage) fn datagram(src: Ipv4Addr, dst: Ipv4Addr, ports: (u16, u16
 }
 
 /// A datagram.
-pub(in crate::manage) fn udp(
-    way: &Way,
-    mac: Mac,
-    to: Ipv4Addr,
-    ports: (u16, u16),
-    data: &[u8],
-) -> Vec<u8> {
+pub(in crate::manage) fn udp(way: &Way, mac: Mac, to: Ipv4Addr, ports: (u16, u16), data: &[u8]) -> Vec<u8> {
     frame((way.mac, mac), (way.src, to), protocol::UDP, TTL, &datagram(way.src, to, ports, data))
 }
 

@@ -1,0 +1,131 @@
+//! The host's devices: which there are, how they are set up, and what the kernel's routes by them mean to the router.
+//!
+//! Followed are routes to networks behind an inside interface, whose next hop is on its link; of several to the same network that
+//! with the lowest metric. The default route is not: where the internet is the router knows by itself.
+
+use std::collections::BTreeSet;
+use std::io;
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+
+use crossbeam_channel::Sender;
+
+use super::iface;
+use crate::base::{IfaceId, Ipv4Net};
+use crate::dpdk::{KernelRoute, Tap, TapConfig};
+use crate::engine::host::HostReport;
+use crate::path::View;
+use crate::table::routes::Route;
+
+/// Routes that are followed, at most: every view has them all.
+const ROUTES: usize = 1024;
+
+/// The devices, by interface.
+#[derive(Debug)]
+pub(super) struct Devices {
+    taps: Vec<Option<Tap>>,
+    /// The source of the host's way out, which goes with it
+    out: Option<Ipv4Addr>,
+}
+
+/// Tells what is missing. With no room for it nobody listens.
+pub(super) fn trouble(tell: &Sender<HostReport>, interface: &str, text: &str) {
+    let _ = tell.try_send(HostReport::Device { interface: interface.into(), device: Err(text.into()) });
+}
+
+impl Devices {
+    /// Makes a device for each interface, as far as that goes.
+    pub(super) fn open(view: &View, tell: &Sender<HostReport>) -> Devices {
+        let mut taps = Vec::new();
+        for port in &view.ifaces {
+            let name = port.name.as_str();
+            let other = format!("t-{name}");
+            let opened = match Tap::open(name) {
+                Err(e) if e.kind() == io::ErrorKind::AddrInUse => Tap::open(&other),
+                opened => opened,
+            };
+            taps.push(match opened {
+                Ok(tap) => Some(tap),
+                Err(e) if e.kind() == io::ErrorKind::AddrInUse => {
+                    trouble(tell, name, &format!("the names {name} and {other} are taken"));
+                    None
+                }
+                Err(e) if e.kind() == io::ErrorKind::InvalidInput => {
+                    trouble(tell, name, &e.to_string());
+                    None
+                }
+                Err(e) => {
+                    // What one device is refused, all are.
+                    trouble(tell, name, &format!("no host path: /dev/net/tun: {e}"));
+                    return Devices { taps: Vec::new(), out: None };
+                }
+            });
+        }
+        Devices { taps, out: None }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.taps.iter().all(Option::is_none)
+    }
+
+    /// Sets the devices up as the interfaces are now, the first inside one as the host's way out.
+    pub(super) fn configure(&mut self, view: &Arc<View>, tell: &Sender<HostReport>) {
+        let mut first = true;
+        for (port, tap) in view.ifaces.iter().zip(&mut self.taps) {
+            let Some(tap) = tap else { continue };
+            let inside = port.wan.is_none();
+            let config =
+                TapConfig { mac: port.mac, mtu: port.mtu, addresses: port.addresses.clone(), arp: inside };
+            let mut done = tap.configure(&config);
+            let stands = self.out.is_some_and(|out| port.addresses.iter().any(|a| a.addr == out));
+            if let (true, Ok(()), false, Some(address)) =
+                (inside && std::mem::take(&mut first), &done, stands, port.addresses.first())
+            {
+                done = tap.lead_out(port.mac, address.addr);
+                self.out = Some(address.addr);
+            }
+            let device = done.map(|()| tap.name().to_owned()).map_err(|e| e.to_string());
+            // As above.
+            let _ = tell.try_send(HostReport::Device { interface: port.name.clone(), device });
+        }
+    }
+
+    pub(super) fn get(&self, iface: IfaceId) -> Option<&Tap> {
+        self.taps.get(iface.index())?.as_ref()
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = (IfaceId, &Tap)> {
+        self.taps.iter().enumerate().filter_map(|(at, tap)| Some((iface(at), tap.as_ref()?)))
+    }
+
+    /// A device was taken away, by whoever may.
+    pub(super) fn gone(&mut self, view: &View, gone: IfaceId, tell: &Sender<HostReport>) {
+        if let (Some(tap), Some(port)) = (self.taps.get_mut(gone.index()), view.ifaces.get(gone.index())) {
+            *tap = None;
+            trouble(tell, &port.name, "the device was removed; the next start makes it again");
+        }
+    }
+
+    /// The numbers of the devices inside.
+    pub(super) fn inside(&self, view: &View) -> Vec<u32> {
+        let inside = |at: IfaceId| view.ifaces.get(at.index()).is_some_and(|port| port.wan.is_none());
+        self.iter().filter(|(at, _)| inside(*at)).map(|(_, tap)| tap.ifindex()).collect()
+    }
+
+    /// What of the kernel's routes, which come sorted, the router follows.
+    pub(super) fn routes(&self, view: &View, found: Vec<KernelRoute>) -> HostReport {
+        let mut nets = BTreeSet::new();
+        let mut routes: Vec<Route> = found
+            .into_iter()
+            .filter_map(|route| {
+                let (iface, _) = self.iter().find(|(_, tap)| tap.ifindex() == route.ifindex)?;
+                let net = Ipv4Net::new(route.net.1, route.net.0).filter(|net| net.len > 0)?;
+                let near = route.via.is_none_or(|via| view.on_link(iface, via) && view.own(via).is_none());
+                (near && nets.insert(route.net)).then_some(Route { net, iface, via: route.via })
+            })
+            .collect();
+        let more = routes.len().saturating_sub(ROUTES);
+        routes.truncate(ROUTES);
+        HostReport::Routes { routes, more }
+    }
+}
