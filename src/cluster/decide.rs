@@ -103,11 +103,10 @@ fn alone(facts: &Facts) -> Decision {
 /// Both are active. One lets go, and both find the same one: in a hand-over the one that yields, else the weaker one.
 fn both(facts: &Facts, partner: &Other) -> Decision {
     let (me, them) = (&facts.me, &partner.side);
-    if let Some(cause) = facts.yielding {
-        return becomes(Role::Standby, cause);
-    }
-    if partner.yields {
-        return stays(Role::Active);
+    match (facts.yielding, partner.yields) {
+        (Some(cause), false) => return becomes(Role::Standby, cause),
+        (None, true) => return stays(Role::Active),
+        _ => {}
     }
     // It will never know that it should let go.
     if partner.deaf && them.fitness.able() && !me.fitness.fitter(&them.fitness) {

@@ -15,10 +15,11 @@ pub mod beat;
 mod decide;
 mod fitness;
 mod hearing;
-mod key;
+pub(in crate::cluster) mod key;
 mod name;
 mod pair;
 mod reasons;
+pub mod sync;
 mod types;
 mod view;
 

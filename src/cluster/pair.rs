@@ -270,12 +270,11 @@ impl Pair {
 
     fn conclude(&mut self, out: &mut impl FnMut(Effect)) {
         self.note();
-        let facts = self.facts();
-        let decision = decide(&facts);
+        let decision = decide(&self.facts());
         if decision.role == self.role {
             self.offer(decision.yields, out);
         } else {
-            self.enter(&facts, &decision, out);
+            self.enter(&decision, out);
         }
         self.say(out);
     }
@@ -287,7 +286,7 @@ impl Pair {
         self.yields = yields;
     }
 
-    fn enter(&mut self, facts: &Facts, decision: &Decision, out: &mut impl FnMut(Effect)) {
+    fn enter(&mut self, decision: &Decision, out: &mut impl FnMut(Effect)) {
         let from = std::mem::replace(&mut self.role, decision.role);
         if let Some(cause) = decision.cause {
             let take = decision.role == Role::Active;
@@ -299,8 +298,11 @@ impl Pair {
         if decision.cause == Some(Cause::BothActive) || decision.cause == Some(Cause::PartnerDeaf) {
             out(Effect::Event { event: Event::BothActive });
         }
-        debug_assert!(facts.me.role == from);
         (self.asked, self.yields) = (false, None);
+        if let Some(partner) = &mut self.partner {
+            // What it was to be given is had, or was turned down: it does not offer it for ever.
+            partner.beat.yields = false;
+        }
         self.note();
     }
 
@@ -334,6 +336,14 @@ impl Pair {
             config: self.config.hash,
             reasons: self.reasons(),
         }
+    }
+
+    /// All that tells two states of the machine apart, but for the times.
+    #[cfg(test)]
+    pub(super) fn abstraction(&self) -> impl Eq + std::hash::Hash + use<> {
+        let since = [self.fitter_since, self.as_fit_since, self.partner().and_then(|partner| partner.deaf_since)];
+        let heard = self.partner.map(|partner| (partner.alive, partner.beat.hears, partner.beat.in_sync));
+        (self.facts(), since.map(|since| since.is_some()), heard, self.preference, self.waiting.is_some())
     }
 
     /// What it is.

@@ -10,6 +10,8 @@ pub mod bulk;
 mod check;
 pub mod frames;
 pub mod internet;
+pub mod pair;
+mod pair_referee;
 mod site;
 mod talk;
 pub mod traffic;
