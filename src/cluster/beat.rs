@@ -236,7 +236,8 @@ pub(super) mod tests {
 
     #[test]
     fn what_is_signed_and_makes_no_sense_is_no_beat() {
-        let nonsense = [(4, 3), (5, 8), (6, 1), (7, 1), (8, 0), (8, b' '), (24, 0), (47, 0), (76, 0), (92, 9)];
+        let nonsense =
+            [(4, 3), (5, 8), (6, 1), (7, 1), (8, 0), (8, b' '), (24, 0), (47, 0), (76, 0), (92, 9)];
         for (at, value) in nonsense {
             let mut bytes = beat().seal(&key(), 9);
             bytes[at] = value;

@@ -10,9 +10,7 @@ use super::decide::{Decision, Facts, Other, Side, decide};
 use super::fitness::Fitness;
 use super::hearing::PATHS;
 use super::name::Name;
-use super::types::{
-    Cause, Config, Effect, Event, Identity, Input, Kept, Preference, Refused, Role, Status,
-};
+use super::types::{Cause, Config, Effect, Event, Identity, Input, Kept, Preference, Refused, Role, Status};
 use crate::base::Nanos;
 
 /// The partner, as last heard.
@@ -123,8 +121,8 @@ impl Pair {
         let deaf = beat.hears != self.who.boot;
         let since = before.and_then(|partner| partner.deaf_since).filter(|_| known).unwrap_or(at);
         let differed = self.config_differs();
-        self.partner =
-            Some(Partner { beat: *beat, at, alive: true, deaf_since: deaf.then_some(since) });
+        self.waiting = None;
+        self.partner = Some(Partner { beat: *beat, at, alive: true, deaf_since: deaf.then_some(since) });
         if !known {
             out(Effect::Event { event: Event::PartnerFound { boot: beat.boot } });
         }
@@ -197,7 +195,9 @@ impl Pair {
     fn judge_silence(&mut self, out: &mut impl FnMut(Effect)) {
         self.waiting = self.waiting.filter(|until| *until > self.now);
         let (now, timeout) = (self.now, self.config.timeout);
-        if let Some(partner) = self.partner.as_mut().filter(|partner| partner.alive && now >= partner.at + timeout) {
+        if let Some(partner) =
+            self.partner.as_mut().filter(|partner| partner.alive && now >= partner.at + timeout)
+        {
             partner.alive = false;
             partner.deaf_since = None;
             out(Effect::Event { event: Event::PartnerLost });
@@ -261,9 +261,8 @@ impl Pair {
         let held = facts.me.role == Role::Active;
         let them = facts.partner.map(|partner| partner.side).filter(|them| held && them.role != Role::Active);
         let fitter = them.is_some_and(|them| them.fitness.fitter(&self.fitness));
-        let as_fit = them.is_some_and(|them| {
-            them.preferred && !them.aside && them.fitness.as_fit(&self.fitness)
-        });
+        let as_fit =
+            them.is_some_and(|them| them.preferred && !them.aside && them.fitness.as_fit(&self.fitness));
         self.fitter_since = Pair::since(self.now, fitter, self.fitter_since);
         self.as_fit_since = Pair::since(self.now, as_fit, self.as_fit_since);
     }
@@ -299,8 +298,8 @@ impl Pair {
             out(Effect::Event { event: Event::BothActive });
         }
         (self.asked, self.yields) = (false, None);
-        if let Some(partner) = &mut self.partner {
-            // What it was to be given is had, or was turned down: it does not offer it for ever.
+        if let Some(partner) = self.partner.as_mut().filter(|_| decision.role != Role::Active) {
+            // What was just let go is not taken back because of a beat from before.
             partner.beat.yields = false;
         }
         self.note();
@@ -341,7 +340,8 @@ impl Pair {
     /// All that tells two states of the machine apart, but for the times.
     #[cfg(test)]
     pub(super) fn abstraction(&self) -> impl Eq + std::hash::Hash + use<> {
-        let since = [self.fitter_since, self.as_fit_since, self.partner().and_then(|partner| partner.deaf_since)];
+        let since =
+            [self.fitter_since, self.as_fit_since, self.partner().and_then(|partner| partner.deaf_since)];
         let heard = self.partner.map(|partner| (partner.alive, partner.beat.hears, partner.beat.in_sync));
         (self.facts(), since.map(|since| since.is_some()), heard, self.preference, self.waiting.is_some())
     }
@@ -359,7 +359,8 @@ impl Pair {
     /// When the next `Tick` is wanted; `Nanos::NEVER` if nothing is waited for.
     pub fn next_deadline(&self) -> Nanos {
         let partner = self.partner();
-        let later = |since: Option<Nanos>, span: Nanos| since.map(|since| since + span).filter(|at| *at > self.now);
+        let later =
+            |since: Option<Nanos>, span: Nanos| since.map(|since| since + span).filter(|at| *at > self.now);
         let failback = self.config.failback;
         let as_fit = self.as_fit_since.filter(|_| failback.automatic);
         let deadlines = [

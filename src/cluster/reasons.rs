@@ -135,7 +135,10 @@ mod tests {
             // name, comma and text on a line of 80 columns
             assert!(reason.text().len() <= 60 && !reason.text().is_empty());
         }
-        let some = Reasons::default().with(Reason::NoWan, true).with(Reason::Aside, true).with(Reason::Starting, false);
+        let some = Reasons::default()
+            .with(Reason::NoWan, true)
+            .with(Reason::Aside, true)
+            .with(Reason::Starting, false);
         let json = serde_json::to_string(&some).unwrap();
         assert_eq!(json, r#"["no_wan","aside"]"#);
         assert_eq!(serde_json::from_str::<Reasons>(&json).unwrap(), some);

@@ -37,8 +37,7 @@ struct Rig {
 impl Rig {
     fn new(config: Config, kept: Option<Kept>) -> Rig {
         let mut effects = Vec::new();
-        let pair =
-            Pair::new(me(), config, me().name, kept, Nanos::ZERO, &mut |effect| effects.push(effect));
+        let pair = Pair::new(me(), config, me().name, kept, Nanos::ZERO, &mut |effect| effects.push(effect));
         let mut rig = Rig { pair, now: Nanos::ZERO, effects };
         rig.step(Input::Fitness { fitness: WHOLE() }).unwrap();
         rig

@@ -90,7 +90,7 @@ fn the_rule_takes_and_lets_go_only_for_the_reasons_that_there_are() {
         // Decided again, it is the same.
         let again = Facts {
             me: Side { role: decision.role, aside: facts.me.aside && !now, ..facts.me },
-            partner: facts.partner.map(|other| Other { yields: other.yields && was == now, ..other }),
+            partner: facts.partner.map(|other| Other { yields: other.yields && !was, ..other }),
             yielding: decision.yields,
             asked: facts.asked && was == now,
             due: facts.due && was == now,
@@ -182,7 +182,8 @@ fn expected(a: &Side, b: &Side, due: bool) -> Option<usize> {
         _ if a.in_sync != b.in_sync => usize::from(b.in_sync),
         _ => preferred,
     };
-    let back = due && sides[preferred].in_sync && fit[preferred].as_fit(&fit[holder]) && !sides[preferred].aside;
+    let back =
+        due && sides[preferred].in_sync && fit[preferred].as_fit(&fit[holder]) && !sides[preferred].aside;
     Some(if back { preferred } else { holder })
 }
 

@@ -69,7 +69,9 @@ pub struct Member {
     next_beat: Nanos,
     /// It does nothing till then, though its worker goes on beating.
     pub stalled_until: Nanos,
-    /// Every input with its time, for a replay.
+    /// The machine as it started, and every input with its time, for a replay.
+    pub began: Option<Pair>,
+    /// See `began`.
     pub journal: Vec<(Nanos, Input)>,
     /// What came of them.
     pub effects: Vec<Effect>,
@@ -129,6 +131,7 @@ impl Pairs {
             sequence: 0,
             next_beat: Nanos::NEVER,
             stalled_until: Nanos::ZERO,
+            began: None,
             journal: Vec::new(),
             effects: Vec::new(),
         };
@@ -161,8 +164,9 @@ impl Pairs {
         let (kept, mut effects) = (member.disk, Vec::new());
         member.ear = Hearing::new(key(), name(1 - at));
         (member.sequence, member.said, member.stalled_until) = (0, None, Nanos::ZERO);
-        member.pair = Some(Pair::new(who, self.config, name(0), kept, now, &mut |effect| effects.push(effect)));
-        (member.journal, member.effects) = (Vec::new(), Vec::new());
+        member.pair =
+            Some(Pair::new(who, self.config, name(0), kept, now, &mut |effect| effects.push(effect)));
+        (member.began, member.journal, member.effects) = (member.pair.clone(), Vec::new(), Vec::new());
         self.records[1 - at] = Default::default();
         self.apply(at, effects);
         self.set_health(at, self.members[at].health);
@@ -268,7 +272,12 @@ impl Pairs {
 
     /// When something happens next.
     fn next(&self) -> Nanos {
-        let mut next = self.letters.iter().map(|letter| letter.due.max(self.members[letter.to].stalled_until)).min().unwrap_or(Nanos::NEVER);
+        let mut next = self
+            .letters
+            .iter()
+            .map(|letter| letter.due.max(self.members[letter.to].stalled_until))
+            .min()
+            .unwrap_or(Nanos::NEVER);
         for (member, restart) in self.members.iter().zip(self.restart) {
             let Some(pair) = &member.pair else {
                 next = next.min(restart.unwrap_or(Nanos::NEVER));

@@ -149,7 +149,8 @@ impl Referee {
     }
 
     fn hand_overs(&mut self, now: Nanos, config: &Config, count: usize, scene: &Scene) {
-        let settled = self.whole_since != Nanos::NEVER && now.since(self.whole_since) > config.bound() + SLOWEST;
+        let settled =
+            self.whole_since != Nanos::NEVER && now.since(self.whole_since) > config.bound() + SLOWEST;
         let could = scene.health.iter().any(|health| health.inside > 0);
         if settled && could && self.had > 0 && count == 0 {
             self.tell(now, "the role was let go before the other had it");

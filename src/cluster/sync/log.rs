@@ -125,7 +125,8 @@ impl Log {
             return;
         }
         let of = record.key();
-        let place = self.waiting.get(&of).and_then(|number| usize::try_from(number.checked_sub(self.acked)?).ok());
+        let place =
+            self.waiting.get(&of).and_then(|number| usize::try_from(number.checked_sub(self.acked)?).ok());
         if let Some(place) = place.and_then(|at| self.records.get_mut(at)) {
             *place = record;
         } else if self.records.len() < self.capacity {

@@ -178,8 +178,20 @@ impl Record {
         };
         let [.., state, epoch, tcp_epoch, pin, _, _, _, _, _, _, _, _, _, _] = *bytes;
         let (flags, idle_ms, last_ack) = (be16(bytes, 26), be32(bytes, 28), be32(bytes, 32));
-        let entry =
-            Entry { key, group, wan, inside, outside, state, epoch, tcp_epoch, pin, flags, idle_ms, last_ack };
+        let entry = Entry {
+            key,
+            group,
+            wan,
+            inside,
+            outside,
+            state,
+            epoch,
+            tcp_epoch,
+            pin,
+            flags,
+            idle_ms,
+            last_ack,
+        };
         let record = if kind & ENDED == 0 { Record::Is(entry) } else { Record::Ended(key) };
         // What is read is what would be written: nothing is said twice or in vain.
         (record.emit() == *bytes).then_some(record)
@@ -210,8 +222,8 @@ mod tests {
         };
         let bytes = Record::Is(entry).emit();
         let want = [
-            2, 6, 1, 2, 10, 0, 0, 5, 203, 0, 113, 2, 9, 9, 9, 9, 0x0f, 0xa0, 0x9c, 0x40, 1, 0xbb, 4, 7, 8, 3, 1, 2,
-            0, 0, 3, 0xe8, 10, 11, 12, 13,
+            2, 6, 1, 2, 10, 0, 0, 5, 203, 0, 113, 2, 9, 9, 9, 9, 0x0f, 0xa0, 0x9c, 0x40, 1, 0xbb, 4, 7, 8, 3,
+            1, 2, 0, 0, 3, 0xe8, 10, 11, 12, 13,
         ];
         assert_eq!(bytes, want);
         assert_eq!(Record::parse(&bytes), Some(Record::Is(entry)));

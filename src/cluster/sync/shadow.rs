@@ -56,7 +56,11 @@ impl Shadow {
         let bond = Key::Bond { group: entry.group, wan: entry.wan };
         let (Key::Mapping { protocol, .. } | Key::Flow { protocol, .. }) = entry.key else { return true };
         self.get(&bond).is_none_or(|bond| {
-            if protocol == protocol::TCP { bond.tcp_epoch == entry.tcp_epoch } else { bond.epoch == entry.epoch }
+            if protocol == protocol::TCP {
+                bond.tcp_epoch == entry.tcp_epoch
+            } else {
+                bond.epoch == entry.epoch
+            }
         })
     }
 
