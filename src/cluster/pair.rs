@@ -54,12 +54,14 @@ pub struct Pair {
 }
 
 impl Pair {
-    /// A member that starts. `kept` is what it kept on disk, `preferred` what the profile says; which of the two counts is decided here.
+    /// A member that starts. `kept` is what it kept on disk, `preferred` what the profile says; what was kept counts.
+    /// `fitness` is what is known by now: nothing, as a rule, which is not the same as nothing being up.
     pub fn new(
         who: Identity,
         config: Config,
         preferred: Name,
         kept: Option<Kept>,
+        fitness: Fitness,
         now: Nanos,
         out: &mut impl FnMut(Effect),
     ) -> Pair {
@@ -69,7 +71,7 @@ impl Pair {
             who,
             now,
             role: Role::Starting,
-            fitness: Fitness::default(),
+            fitness,
             aside: false,
             synced: false,
             preference,

@@ -17,7 +17,7 @@ pub(super) fn config() -> Config {
 
 /// `a`, just started, preferred by the profile.
 pub(super) fn pair() -> Pair {
-    Pair::new(me(), config(), me().name, None, Nanos::ZERO, &mut |_| {})
+    Pair::new(me(), config(), me().name, None, WHOLE(), Nanos::ZERO, &mut |_| {})
 }
 
 /// A healthy standby `b` that hears `a`.
@@ -37,10 +37,10 @@ struct Rig {
 impl Rig {
     fn new(config: Config, kept: Option<Kept>) -> Rig {
         let mut effects = Vec::new();
-        let pair = Pair::new(me(), config, me().name, kept, Nanos::ZERO, &mut |effect| effects.push(effect));
-        let mut rig = Rig { pair, now: Nanos::ZERO, effects };
-        rig.step(Input::Fitness { fitness: WHOLE() }).unwrap();
-        rig
+        let pair = Pair::new(me(), config, me().name, kept, WHOLE(), Nanos::ZERO, &mut |effect| {
+            effects.push(effect)
+        });
+        Rig { pair, now: Nanos::ZERO, effects }
     }
 
     /// Active, with a healthy standby that has everything.

@@ -10,7 +10,8 @@ use rand::{RngExt, SeedableRng};
 use super::pair_referee::Referee;
 use crate::base::Nanos;
 use crate::cluster::{
-    Beat, Config, Effect, Fitness, Heard, Hearing, Identity, Input, Kept, Key, NO_TIER, Name, Pair, Role,
+    Beat, Config, Effect, Fitness, Heard, Hearing, Identity, Input, Kept, Key, Known, NO_TIER, Name, Pair,
+    Role,
 };
 
 /// Paths of the heartbeat.
@@ -53,6 +54,18 @@ impl Health {
     pub const WHOLE: Health = Health { inside: 2, tier: 1 };
 }
 
+impl Health {
+    fn fitness(self) -> Fitness {
+        Fitness::known(self.inside, self.tier, u8::from(self.tier != NO_TIER), 0)
+    }
+
+    /// As a member that starts sees them: it knows its links, and has asked nobody beyond.
+    fn at_first(self) -> Fitness {
+        let link = |up: bool| if up { Known::Up } else { Known::Down };
+        Fitness::of([link(self.inside > 0), link(self.inside > 1)], [(1, Known::Unknown)], [])
+    }
+}
+
 /// One member.
 pub struct Member {
     /// `None`: it has crashed.
@@ -69,6 +82,8 @@ pub struct Member {
     next_beat: Nanos,
     /// It does nothing till then, though its worker goes on beating.
     pub stalled_until: Nanos,
+    /// When its WANs have answered for the first time since its start.
+    knows: Option<Nanos>,
     /// The machine as it started, and every input with its time, for a replay.
     pub began: Option<Pair>,
     /// See `began`.
@@ -131,6 +146,7 @@ impl Pairs {
             sequence: 0,
             next_beat: Nanos::NEVER,
             stalled_until: Nanos::ZERO,
+            knows: None,
             began: None,
             journal: Vec::new(),
             effects: Vec::new(),
@@ -161,15 +177,15 @@ impl Pairs {
         let boot = Kept::next_boot(member.disk.as_ref(), 1);
         let who = Identity { name: name(at), partner: name(1 - at), software: Name::cut("1"), boot };
         let now = self.now + member.offset;
-        let (kept, mut effects) = (member.disk, Vec::new());
+        let (kept, first, mut effects) = (member.disk, member.health.at_first(), Vec::new());
         member.ear = Hearing::new(key(), name(1 - at));
         (member.sequence, member.said, member.stalled_until) = (0, None, Nanos::ZERO);
         member.pair =
-            Some(Pair::new(who, self.config, name(0), kept, now, &mut |effect| effects.push(effect)));
+            Some(Pair::new(who, self.config, name(0), kept, first, now, &mut |effect| effects.push(effect)));
         (member.began, member.journal, member.effects) = (member.pair.clone(), Vec::new(), Vec::new());
         self.records[1 - at] = Default::default();
         self.apply(at, effects);
-        self.set_health(at, self.members[at].health);
+        self.members[at].knows = Some(self.now + Nanos(self.rng.random_range(0..150_000_000)));
         self.referee.restarted(at);
         self.watch();
     }
@@ -184,9 +200,7 @@ impl Pairs {
     /// Changes a member's lines.
     pub fn set_health(&mut self, at: usize, health: Health) {
         self.members[at].health = health;
-        let wans = u8::from(health.tier != NO_TIER);
-        let fitness = Fitness::known(health.inside, health.tier, wans, 0);
-        self.step(at, Input::Fitness { fitness });
+        self.step(at, Input::Fitness { fitness: health.fitness() });
     }
 
     /// All lines alike.
@@ -285,7 +299,8 @@ impl Pairs {
             };
             let tick = pair.next_deadline();
             let tick = if tick == Nanos::NEVER { tick } else { tick - member.offset };
-            next = next.min(tick.max(member.stalled_until)).min(member.next_beat);
+            let knows = member.knows.unwrap_or(Nanos::NEVER);
+            next = next.min(tick.min(knows).max(member.stalled_until)).min(member.next_beat);
         }
         next
     }
@@ -309,6 +324,11 @@ impl Pairs {
                 }
                 let member = &self.members[at];
                 let awake = member.stalled_until <= self.now;
+                if awake && member.knows.is_some_and(|at| at <= self.now) {
+                    self.members[at].knows = None;
+                    self.set_health(at, self.members[at].health);
+                }
+                let member = &self.members[at];
                 let due = |pair: &Pair| pair.next_deadline() <= self.now + member.offset;
                 if awake && member.pair.as_ref().is_some_and(due) {
                     self.step(at, Input::Tick);
