@@ -15,7 +15,7 @@ pub mod beat;
 mod decide;
 mod fitness;
 mod hearing;
-pub(in crate::cluster) mod key;
+mod key;
 mod name;
 mod pair;
 mod reasons;

@@ -122,6 +122,11 @@ impl Pair {
         let known = before.is_some_and(|partner| partner.beat.boot == beat.boot);
         let deaf = beat.hears != self.who.boot;
         let since = before.and_then(|partner| partner.deaf_since).filter(|_| known).unwrap_or(at);
+        let offered = self.yields.is_some() || beat.yields;
+        let was_two = before.is_some_and(|partner| partner.beat.role == Role::Active);
+        if self.role == Role::Active && beat.role == Role::Active && !offered && !was_two {
+            out(Effect::Event { event: Event::BothActive });
+        }
         let differed = self.config_differs();
         self.waiting = None;
         self.partner = Some(Partner { beat: *beat, at, alive: true, deaf_since: deaf.then_some(since) });
@@ -296,9 +301,6 @@ impl Pair {
             self.aside &= !take;
         }
         out(Effect::Event { event: Event::Role { from, to: decision.role, cause: decision.cause } });
-        if decision.cause == Some(Cause::BothActive) || decision.cause == Some(Cause::PartnerDeaf) {
-            out(Effect::Event { event: Event::BothActive });
-        }
         (self.asked, self.yields) = (false, None);
         if let Some(partner) = self.partner.as_mut().filter(|_| decision.role != Role::Active) {
             // What was just let go is not taken back because of a beat from before.

@@ -138,6 +138,14 @@ impl Log {
         }
     }
 
+    /// All that there is has changed without being `put`, as when a standby takes the role: it is sent anew.
+    pub fn renew(&mut self, now: Nanos) {
+        if self.state != SyncState::Alone {
+            self.begin(SyncState::Bulk);
+            self.progress = now;
+        }
+    }
+
     /// The run for which all sessions are to be walked and `put`, those of bonds first. Stays the same until `walked`; when it
     /// changes, the walk begins anew.
     pub fn walk(&self) -> Option<u32> {

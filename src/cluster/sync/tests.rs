@@ -296,6 +296,18 @@ fn what_is_sent_again_comes_from_the_first_that_is_missing() {
 }
 
 #[test]
+fn what_changed_without_a_word_comes_with_a_new_run() {
+    let mut rig = Rig::new(1, 256);
+    rig.log.renew(rig.now);
+    assert_eq!(rig.log.status().state, SyncState::Alone, "nobody follows");
+    (0..30).for_each(|port| rig.set(flow(port)));
+    rig.settle();
+    rig.truth = (20..60).map(|port| (flow(port).key, flow(port))).collect();
+    rig.log.renew(rig.now);
+    rig.settle();
+}
+
+#[test]
 fn the_copy_is_bounded() {
     let mut shadow = Shadow::new(2);
     (0..5).for_each(|port| shadow.apply(Apply::Record(Record::Is(flow(port)))));
