@@ -11,6 +11,7 @@
 //! | `nat` | sessions, mappings, TCP state, rewriting |
 //! | `path` | the way of a packet on one screen |
 //! | `wan` | probes, detector, state, selection; pure |
+//! | `cluster` | the pair: beats, roles, the log of sessions; pure |
 //! | `profile` | the YAML profile: schema, check, errors |
 //! | `engine` | a worker's turn, steering, rings; no DPDK |
 //! | `dpdk` | ports, queues, mbufs; all unsafe code |
@@ -25,6 +26,7 @@ pub mod base;
 #[cfg(feature = "dpdk")]
 pub mod bench;
 pub mod cli;
+pub mod cluster;
 pub mod demo;
 #[cfg(feature = "dpdk")]
 pub mod dpdk;

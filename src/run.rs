@@ -45,7 +45,6 @@ const READY: Nanos = Nanos::from_ms(1500);
 /// How long the management thread waits for a question.
 const BEAT: Duration = Duration::from_millis(1);
 
-
 type Failure = Box<dyn std::error::Error>;
 /// The workers' threads. They end with this, whatever else fails, before the ports that they poll.
 struct Workers {
@@ -69,9 +68,6 @@ impl Drop for Workers {
 }
 
 type WorkerThread = JoinHandle<Result<(), DpdkError>>;
-
-    }
-}
 
 /// Runs the router of a profile until SIGTERM or SIGINT. Prints `ready` on stdout.
 ///

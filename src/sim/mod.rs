@@ -12,6 +12,8 @@ pub mod frames;
 mod host;
 pub mod internet;
 mod leases;
+pub mod pair;
+mod pair_referee;
 mod site;
 mod talk;
 pub mod traffic;

@@ -1,0 +1,317 @@
+//! The log and its follower over a pipe that loses, reorders and doubles, against a plain map. Seeds that fail are in the message.
+
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+
+use rand::rngs::SmallRng;
+use rand::{RngExt, SeedableRng};
+
+use super::*;
+use crate::base::{Nanos, WanId};
+use crate::cluster::Key as Shared;
+use crate::wire::protocol::{TCP, UDP};
+
+fn key() -> Shared {
+    Shared::new(b"a key of both members").unwrap()
+}
+
+/// Who has the sessions, who copies them, and what is between.
+struct Rig {
+    rng: SmallRng,
+    seed: u64,
+    now: Nanos,
+    truth: BTreeMap<Key, Entry>,
+    log: Log,
+    /// Where the walk of a run is.
+    walk: Option<(u32, Option<Key>)>,
+    follower: Follower,
+    shadow: Shadow,
+    /// To the follower, and back; with when they arrive.
+    pipes: [Vec<(Nanos, Vec<u8>)>; 2],
+    /// Of a thousand.
+    loss: u32,
+    boots: u64,
+}
+
+impl Rig {
+    fn new(seed: u64, capacity: usize) -> Rig {
+        Rig {
+            rng: SmallRng::seed_from_u64(seed),
+            seed,
+            now: Nanos::from_s(1),
+            truth: BTreeMap::new(),
+            log: Log::with_capacity(key(), 5, capacity),
+            walk: None,
+            follower: Follower::new(key(), 9),
+            shadow: Shadow::new(100_000),
+            pipes: [Vec::new(), Vec::new()],
+            loss: 0,
+            boots: 9,
+        }
+    }
+
+    fn set(&mut self, entry: Entry) {
+        self.truth.insert(entry.key, entry);
+        self.log.put(self.now, Record::Is(entry));
+    }
+
+    fn end(&mut self, of: Key) {
+        self.truth.remove(&of);
+        self.log.put(self.now, Record::Ended(of));
+    }
+
+    fn some_key(&mut self) -> Option<Key> {
+        let at = self.rng.random_range(0..self.truth.len().max(1));
+        self.truth.keys().nth(at).copied().filter(|key| !matches!(key, Key::Bond { .. }))
+    }
+
+    fn bond(&mut self, group: u8, wan: WanId) -> Entry {
+        let key = Key::Bond { group, wan };
+        *self.truth.entry(key).or_insert(Entry::new(key))
+    }
+
+    /// One change.
+    fn change(&mut self) {
+        let ip = Ipv4Addr::new(10, 0, 0, self.rng.random_range(0..4));
+        let (port, wan) = (self.rng.random_range(0..16), WanId(self.rng.random_range(0..2)));
+        let (group, protocol) = (self.rng.random_range(0..2), [TCP, UDP][self.rng.random_range(0..2)]);
+        match self.rng.random_range(0..20) {
+            0..=11 => {
+                let outside = (Ipv4Addr::new(203, 0, 113, wan.0), 1000 + port);
+                let key = if self.rng.random() {
+                    Key::Mapping { protocol, wan, outside }
+                } else {
+                    Key::Flow { protocol, inside: (ip, port), remote: (Ipv4Addr::new(9, 9, 9, 9), 53) }
+                };
+                let bond = self.bond(group, wan);
+                let (epoch, tcp_epoch) = (bond.epoch, bond.tcp_epoch);
+                let state = self.rng.random_range(0..9);
+                let inside = (ip, port);
+                self.set(Entry { group, wan, inside, outside, state, epoch, tcp_epoch, ..Entry::new(key) });
+            }
+            12..=17 => {
+                if let Some(key) = self.some_key() {
+                    self.end(key);
+                }
+            }
+            _ => {
+                let bond = self.bond(group, wan);
+                let epoch = bond.epoch.wrapping_add(1);
+                let tcp_epoch = if self.rng.random() { epoch } else { bond.tcp_epoch };
+                self.set(Entry { epoch, tcp_epoch, ..bond });
+            }
+        }
+    }
+
+    /// The walk that the log asks for, a little at a time.
+    fn walk_on(&mut self) {
+        let Some(run) = self.log.walk() else { return };
+        let from = self.walk.filter(|(of, _)| *of == run).and_then(|(_, from)| from);
+        let most = self.log.room().min(self.rng.random_range(1..64));
+        let rest = self.truth.iter().filter(|(key, _)| from.is_none_or(|from| **key > from));
+        let found: Vec<Entry> = rest.map(|(_, entry)| *entry).take(most).collect();
+        if found.is_empty() && most > 0 {
+            self.log.walked(run);
+            return;
+        }
+        for entry in &found {
+            self.log.put(self.now, Record::Is(*entry));
+        }
+        self.walk = Some((run, found.last().map(|entry| entry.key).or(from)));
+    }
+
+    fn post(&mut self, to: usize, frame: Vec<u8>) {
+        for _ in 0..1 + u32::from(self.loss > 0 && self.rng.random_range(0..8) == 0) {
+            if self.rng.random_range(0..1000) >= self.loss {
+                let slow = if self.loss > 0 { 80_000_000 } else { 1_000_000 };
+                let due = self.now + Nanos(self.rng.random_range(100_000..slow));
+                self.pipes[to].push((due, frame.clone()));
+            }
+        }
+    }
+
+    /// A few milliseconds.
+    fn pass(&mut self) {
+        self.now += Nanos::from_ms(self.rng.random_range(1..20));
+        self.walk_on();
+        // as much as a slow line takes
+        for _ in 0..8 {
+            let Some(frame) = self.log.next_frame(self.now) else { break };
+            self.post(0, frame);
+        }
+        if let Some(frame) = self.follower.next_frame(self.now) {
+            self.post(1, frame);
+        }
+        for to in 0..2 {
+            while let Some(at) = self.pipes[to].iter().position(|(due, _)| *due <= self.now) {
+                let (_, frame) = self.pipes[to].swap_remove(at);
+                let heard = if to == 0 {
+                    let shadow = &mut self.shadow;
+                    self.follower.hear(&frame, &mut |apply| shadow.apply(apply))
+                } else {
+                    self.log.hear(self.now, &frame)
+                };
+                assert_eq!(heard, Ok(()), "seed {}", self.seed);
+            }
+        }
+    }
+
+    /// The follower's member is started anew, with nothing.
+    fn restart_follower(&mut self) {
+        self.boots += 1;
+        (self.follower, self.shadow) = (Follower::new(key(), self.boots), Shadow::new(100_000));
+    }
+
+    /// Nothing changes any more, and the pipe is whole: the copy must become the truth.
+    fn settle(&mut self) {
+        self.loss = 0;
+        for _ in 0..2_000 {
+            self.pass();
+            let behind = self.log.status();
+            if behind.state == SyncState::Following && behind.behind == 0 && self.follower.in_sync() {
+                break;
+            }
+        }
+        assert!(self.follower.in_sync() && self.follower.behind() == 0, "seed {}: never in sync", self.seed);
+        let copy: BTreeMap<Key, Entry> = self.shadow.iter().map(|entry| (entry.key, *entry)).collect();
+        assert_eq!(copy, self.truth, "seed {}", self.seed);
+        for entry in self.truth.values() {
+            let bond = self.truth.get(&Key::Bond { group: entry.group, wan: entry.wan });
+            let stands = match entry.key {
+                Key::Bond { .. } => true,
+                Key::Mapping { protocol, .. } | Key::Flow { protocol, .. } => bond.is_none_or(|bond| {
+                    let epochs = |entry: &Entry| if protocol == TCP { entry.tcp_epoch } else { entry.epoch };
+                    epochs(bond) == epochs(entry)
+                }),
+            };
+            assert_eq!(self.shadow.stands(entry), stands, "seed {}: {entry:?}", self.seed);
+        }
+    }
+}
+
+#[test]
+fn x_17_replaying_the_log_on_an_empty_standby_gives_the_same_sessions() {
+    let mut runs = 0;
+    for seed in 0..400 {
+        let mut rig = Rig::new(seed, 128);
+        for _ in 0..rig.rng.random_range(0..200) {
+            rig.change();
+        }
+        for _ in 0..3 {
+            rig.loss = [0, 50, 300, 700][rig.rng.random_range(0..4)];
+            for _ in 0..rig.rng.random_range(10..120) {
+                for _ in 0..rig.rng.random_range(0..6) {
+                    rig.change();
+                }
+                rig.pass();
+                assert!(rig.log.kept() <= 128, "seed {seed}");
+            }
+            if rig.rng.random_range(0..3) == 0 {
+                rig.restart_follower();
+            }
+            if rig.rng.random() {
+                rig.settle();
+            }
+        }
+        rig.settle();
+        runs += rig.log.runs();
+    }
+    assert!(runs > 600, "{runs} runs: neither joins nor slow partners were tried");
+}
+
+fn flow(port: u16) -> Entry {
+    let inside = (Ipv4Addr::new(10, 0, 0, 1), port);
+    Entry::new(Key::Flow { protocol: UDP, inside, remote: (Ipv4Addr::new(9, 9, 9, 9), 53) })
+}
+
+#[test]
+fn a_failover_is_one_record_however_much_there_is() {
+    let mut rig = Rig::new(1, CAPACITY);
+    rig.bond(0, WanId(0));
+    (0..5_000).for_each(|port| rig.set(flow(port)));
+    rig.settle();
+    assert_eq!(rig.shadow.iter().filter(|entry| rig.shadow.stands(entry)).count(), 5_001);
+    let sent = rig.log.status().sent;
+    let bond = rig.bond(0, WanId(0));
+    rig.set(Entry { epoch: 1, ..bond });
+    rig.settle();
+    assert_eq!(rig.log.status().sent, sent + 1);
+    assert_eq!(rig.shadow.iter().filter(|entry| rig.shadow.stands(entry)).count(), 1, "the bond itself");
+    // What moves follows one by one.
+    let moved = Entry { wan: WanId(1), ..flow(7) };
+    rig.set(moved);
+    rig.settle();
+    assert_eq!(rig.log.status().sent, sent + 2);
+    assert!(rig.shadow.stands(&moved));
+}
+
+#[test]
+fn a_slow_partner_costs_bounded_memory_and_a_pause_and_keeps_its_old_copy_meanwhile() {
+    let mut rig = Rig::new(1, 256);
+    (0..100).for_each(|port| rig.set(flow(port)));
+    rig.settle();
+    let runs = rig.log.runs();
+    // Nothing comes through, and more changes than are kept.
+    rig.loss = 1000;
+    (1_000..2_000).for_each(|port| rig.set(flow(port)));
+    assert_eq!((rig.log.status().state, rig.log.kept()), (SyncState::Paused, 0));
+    (0..50).for_each(|port| rig.end(flow(port).key));
+    (0..20).for_each(|_| rig.pass());
+    assert_eq!(rig.shadow.iter().count(), 100, "the old copy stays");
+    // As soon as the line is whole the follower knows that it lacks something.
+    rig.loss = 0;
+    (0..40).for_each(|_| rig.pass());
+    assert!(!rig.follower.in_sync());
+    rig.settle();
+    assert_eq!(rig.log.runs(), runs + 1);
+    assert_eq!(rig.shadow.iter().count(), 1_050);
+}
+
+#[test]
+fn changes_of_one_session_that_wait_become_one() {
+    let mut rig = Rig::new(1, 128);
+    rig.settle();
+    for state in 0..200 {
+        rig.set(Entry { state, ..flow(1) });
+    }
+    assert_eq!(rig.log.kept(), 1);
+    rig.end(flow(1).key);
+    assert_eq!(rig.log.kept(), 1);
+    rig.settle();
+    assert_eq!(rig.shadow.iter().count(), 0);
+}
+
+#[test]
+fn what_is_sent_again_comes_from_the_first_that_is_missing() {
+    let mut rig = Rig::new(1, 4_096);
+    rig.settle();
+    rig.loss = 1000;
+    (0..64).for_each(|port| rig.set(flow(port)));
+    rig.pass();
+    assert_eq!(rig.log.next_frame(rig.now), None, "all is under way");
+    assert!(rig.log.next_deadline() <= rig.now + Nanos::from_ms(200));
+    rig.now = rig.log.next_deadline();
+    assert!(rig.log.next_frame(rig.now).is_some_and(|frame| frame.len() == LONGEST));
+    rig.settle();
+}
+
+#[test]
+fn what_changed_without_a_word_comes_with_a_new_run() {
+    let mut rig = Rig::new(1, 256);
+    rig.log.renew(rig.now);
+    assert_eq!(rig.log.status().state, SyncState::Alone, "nobody follows");
+    (0..30).for_each(|port| rig.set(flow(port)));
+    rig.settle();
+    rig.truth = (20..60).map(|port| (flow(port).key, flow(port))).collect();
+    rig.log.renew(rig.now);
+    rig.settle();
+}
+
+#[test]
+fn the_copy_is_bounded() {
+    let mut shadow = Shadow::new(2);
+    (0..5).for_each(|port| shadow.apply(Apply::Record(Record::Is(flow(port)))));
+    shadow.apply(Apply::Record(Record::Is(Entry { state: 3, ..flow(1) })));
+    assert_eq!((shadow.iter().count(), shadow.refused()), (2, 3));
+    assert_eq!(shadow.get(&flow(1).key).map(|entry| entry.state), Some(3));
+}
