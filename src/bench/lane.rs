@@ -89,11 +89,11 @@ impl<P: Bed> Lane<P> {
         let (all, more) = (place.sessions / workers as u32, place.sessions as usize % workers);
         let share = (all + u32::from(id.index() < more)).max(1);
         let flows = flows(share, steer, id);
-        let ports = place.sessions.saturating_add(place.spare);
-        let view = view(place.wans, ports).ok_or("the view of the measurement is wrong")?;
+        let room = place.sessions.saturating_add(place.spare);
+        let view = view(place.wans, room).ok_or("the view of the measurement is wrong")?;
         let s = Nanos::from_s;
         let timeouts = Timeouts::new(s(7440), s(240), UDP_TIMEOUT, &[], s(60), s(600));
-        let wans = vec![addresses(ports); place.wans];
+        let wans = vec![addresses(room); place.wans];
         let (filtering, reserve) = (FILTERING, true);
         let config = NatConfig {
             sessions: share.saturating_add(place.spare),
