@@ -114,7 +114,7 @@ pub struct FailoverArgs {
     #[arg(long, value_name = "N,..", value_parser = count, value_delimiter = ',', default_value = "10,10K,1M")]
     pub sessions: Vec<u64>,
     /// Failovers of each row
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=2000), default_value = "100")]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1000), default_value = "100")]
     pub rounds: u16,
     /// Print one JSON object a line
     #[arg(long)]

@@ -132,6 +132,7 @@ pub fn play(stage: &mut Stage) -> Result<Report, DemoError> {
     stage.lower();
     drop(watch);
     router.stop()?;
+    router.replay()?;
     Ok(report)
 }
 

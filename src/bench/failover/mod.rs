@@ -36,11 +36,11 @@ use crate::table::ports::Quarantine;
 use crate::worker::{self, now};
 
 /// New flows that a measurement may open beside its sessions; they stay.
-const FRESH: u32 = 262_144;
+const FRESH: u32 = 65_536;
 /// In a round, at most: a manager that comes later than that was interrupted.
-const FRESH_EACH: u32 = 256;
+const FRESH_EACH: u32 = 128;
 /// The decision comes so many us after the worker is ready, at random.
-const WAIT_US: std::ops::Range<u64> = 50..250;
+const WAIT_US: std::ops::Range<u64> = 20..100;
 /// Turns before a round, at least.
 const SETTLE: usize = 64;
 /// Ports of an address that rest at most: sessions go to and fro, faster than any line fails.
