@@ -178,6 +178,9 @@ fn worse(degraded: &str, odd: impl Fn(&mut Site, u64)) -> (Site, u64) {
     let text =
         format!("targets: {{ icmp: [192.0.2.1], every: 100ms, timeout: 1s }}, degraded: {{ {degraded} }}");
     let mut site = of(&text);
+    // What was lost before the servers were there is forgotten.
+    site.run_ms(15_000);
+    assert_eq!(wan(&mut site)["state"], "up");
     for ms in (0..FAR).step_by(100) {
         odd(&mut site, ms / 100);
         site.run_ms(100);

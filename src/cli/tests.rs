@@ -81,7 +81,8 @@ fn options_parse_into_their_structs() {
         panic!("not a bench")
     };
     assert_eq!(stalls, StallArgs { sessions: 1_000, rounds: 3, json: false });
-    let Ok(Command::Bench(BenchCommand::Failover(failover))) = parse("turnout bench failover --rounds 9") else {
+    let Ok(Command::Bench(BenchCommand::Failover(failover))) = parse("turnout bench failover --rounds 9")
+    else {
         panic!("not a bench")
     };
     assert_eq!(failover, FailoverArgs { sessions: vec![10, 10_000, 1_000_000], rounds: 9, json: false });
