@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Writes bench/RESULTS.md anew: every table of `turnout bench nat`, `stalls` and `handover` on this machine. Some 8 minutes, 8 GB.
+# Writes bench/RESULTS.md anew: every table of `turnout bench nat`, `stalls`, `failover` and `handover` on this machine. Some 12 minutes, 8 GB.
 # `SIZES=1000,64512 bench/results.sh` measures fewer; build first: cargo build --release.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -59,5 +59,10 @@ fi
 printf '\n## The longest turn\n\n`turnout bench stalls --sessions 1M --rounds 5`\n\n```\n' >>"$work/md"
 "$turnout" bench stalls --sessions 1M --rounds 5 >>"$work/md"
 printf '```\n' >>"$work/md"
+if [ "$(nproc)" -ge 2 ]; then
+    printf '\n## From the decision to the other WAN\n\n`turnout bench failover`\n\n```\n' >>"$work/md"
+    "$turnout" bench failover >>"$work/md"
+    printf '```\n' >>"$work/md"
+fi
 cp "$work/md" "$out"
 echo "$out is written"

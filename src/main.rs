@@ -9,7 +9,7 @@ use std::process::ExitCode;
 
 use turnout::cli::{self, BenchCommand, CheckArgs, DemoArgs, Hooks, ReplayArgs, RunArgs};
 #[cfg(feature = "dpdk")]
-use turnout::cli::{GeneratorArgs, HandoverArgs, NatArgs, StallArgs};
+use turnout::cli::{FailoverArgs, GeneratorArgs, HandoverArgs, NatArgs, StallArgs};
 use turnout::demo::{self, DemoOptions};
 use turnout::profile;
 
@@ -67,6 +67,7 @@ fn bench(command: BenchCommand) -> Result<(), String> {
     match command {
         BenchCommand::Nat(args) => bench_nat(&args),
         BenchCommand::Stalls(args) => bench_stalls(&args),
+        BenchCommand::Failover(args) => bench_failover(&args),
         BenchCommand::Generator(args) => bench_generator(args),
         BenchCommand::Handover(args) => bench_handover(&args),
     }
@@ -120,6 +121,23 @@ fn bench_stalls(args: &StallArgs) -> Result<(), String> {
     }
     print(&Stall::head(args.sessions, args.rounds.into()))?;
     print(&stalls.iter().map(Stall::line).collect::<String>())
+}
+
+#[cfg(feature = "dpdk")]
+fn bench_failover(args: &FailoverArgs) -> Result<(), String> {
+    use turnout::bench::{self, FailoverRow};
+    let sessions: Vec<u32> = args.sessions.iter().map(|n| *n as u32).collect();
+    let mut rows: Vec<FailoverRow> = Vec::new();
+    if !args.json {
+        print(&FailoverRow::head(args.rounds.into()))?;
+    }
+    let each = |row: &FailoverRow| {
+        let line = if args.json { format!("{}\n", row.json(FailoverRow::fewest(&rows))) } else { row.line() };
+        rows.push(row.clone());
+        print(&line)
+    };
+    bench::failover(&sessions, args.rounds.into(), each).map_err(|e| e.to_string())?;
+    if args.json { Ok(()) } else { print(&FailoverRow::foot(&rows)) }
 }
 
 #[cfg(feature = "dpdk")]

@@ -158,7 +158,7 @@ fn lane(
 ) -> Result<Lane<Arrays>, Failure> {
     // Half of the sessions are one worker's: twice as many, of which the receiver opens none.
     let sessions = o.sessions.saturating_mul(2);
-    let place = Place { id, workers: 2, sessions, wans: 1, seed: rand::random() };
+    let place = Place { id, workers: 2, sessions, ..Place::of(rand::random()) };
     let clock = Clock::Machine(worker::Clock::new(tsc_hz(eal), tsc()));
     let writer = Writer::new(pool.clone(), Frames::Fixed(o.bytes));
     Lane::new(&place, rings, clock, (Arrays::new(pool), writer))

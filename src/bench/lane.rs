@@ -15,6 +15,7 @@ use crate::packet::PacketBuf;
 use crate::path::Router;
 use crate::table::hash::HashKey;
 use crate::table::neighbors::Neighbors;
+use crate::table::ports::Quarantine;
 use crate::wire::{be16, be32};
 use crate::worker;
 
@@ -27,9 +28,21 @@ pub(super) struct Place {
     pub(super) workers: usize,
     /// Of all workers together
     pub(super) sessions: u32,
+    /// Room at each worker for more than these
+    pub(super) spare: u32,
     pub(super) wans: usize,
+    /// How ports rest
+    pub(super) quarantine: Quarantine,
     /// Of the NAT's secret and its ports
     pub(super) seed: u64,
+}
+
+impl Place {
+    /// A single worker with a WAN, and no session.
+    pub(super) fn of(seed: u64) -> Place {
+        let quarantine = Quarantine::default();
+        Place { id: WorkerId(0), workers: 1, sessions: 0, spare: 0, wans: 1, quarantine, seed }
+    }
 }
 
 /// What a lane's turns take for the time.
@@ -60,12 +73,12 @@ pub(super) struct Lane<P> {
     pub(super) clock: Clock,
     pub(super) writer: Writer,
     pub(super) flows: Vec<Flow>,
-    ports: P,
+    pub(super) ports: P,
     pub(super) sent: Vec<Mbuf>,
 }
 
 impl<P: Bed> Lane<P> {
-    /// A router at rest, with room for its share of the sessions and no more.
+    /// A router at rest, with room for its share of the sessions, and `spare` more.
     pub(super) fn new(
         place: &Place,
         hand_over: HandOver<Mbuf>,
@@ -76,17 +89,18 @@ impl<P: Bed> Lane<P> {
         let (all, more) = (place.sessions / workers as u32, place.sessions as usize % workers);
         let share = (all + u32::from(id.index() < more)).max(1);
         let flows = flows(share, steer, id);
-        let view = view(place.wans, place.sessions).ok_or("the view of the measurement is wrong")?;
+        let room = place.sessions.saturating_add(place.spare);
+        let view = view(place.wans, room).ok_or("the view of the measurement is wrong")?;
         let s = Nanos::from_s;
         let timeouts = Timeouts::new(s(7440), s(240), UDP_TIMEOUT, &[], s(60), s(600));
-        let wans = vec![addresses(place.sessions); place.wans];
+        let wans = vec![addresses(room); place.wans];
         let (filtering, reserve) = (FILTERING, true);
         let config = NatConfig {
-            sessions: share,
+            sessions: share.saturating_add(place.spare),
             timeouts,
             wans,
             filtering,
-            quarantine: Default::default(),
+            quarantine: place.quarantine,
             reserved: vec![],
             reserve,
             seed: place.seed,

@@ -5,6 +5,7 @@
 //! `reference` is the yardstick that the path is held against in the same process.
 #![forbid(unsafe_code)]
 
+mod failover;
 mod generator;
 mod handover;
 mod lane;
@@ -16,6 +17,7 @@ mod stalls;
 mod tally;
 mod traffic;
 
+pub use failover::{FailoverRow, failover};
 pub use generator::{Count, GeneratorOptions, generator};
 pub use handover::{HandoverOptions, HandoverRow, handover};
 pub use nat::{Direction, NatOptions, Order, Wires, nat};

@@ -148,7 +148,7 @@ fn row<P: Bed + Send + 'static>(
         let (o, core, eal, barrier) = (o.clone(), cores[w], eal.share(), barrier.clone());
         let writer = Writer::new(pool.clone(), o.frames);
         let place =
-            Place { id: WorkerId(w as u8), workers: o.workers, sessions, wans: 1, seed: rand::random() };
+            Place { id: WorkerId(w as u8), workers: o.workers, sessions, ..Place::of(rand::random()) };
         threads.push(std::thread::spawn(move || -> Result<Measured, Failure> {
             let _registered = eal.register_worker(core)?;
             measure(

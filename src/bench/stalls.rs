@@ -16,7 +16,7 @@ use super::nat::{Direction, Order, start};
 use super::row::grouped;
 use super::tally::tenths;
 use super::traffic::{Arrays, Frames, LAN, Walk, Writer};
-use crate::base::{Generation, IfaceId, Nanos, WanId, WorkerId};
+use crate::base::{Generation, IfaceId, Nanos, WanId};
 use crate::dpdk::{Eal, Pool, tsc_hz};
 use crate::engine::{BURST, SessionRow, ToManager, ToWorker, hand_overs};
 use crate::nat::Choice;
@@ -124,7 +124,7 @@ pub fn stalls(sessions: u32, rounds: usize) -> Result<Vec<Stall>, Failure> {
 
 fn round(eal: &Eal, pool: &Pool, sessions: u32) -> Result<Vec<Stall>, Failure> {
     let hand_over = hand_overs(1).pop().ok_or("no worker")?;
-    let place = Place { id: WorkerId(0), workers: 1, sessions, wans: 2, seed: 1 };
+    let place = Place { sessions, wans: 2, ..Place::of(1) };
     let ends = (Arrays::new(pool.clone()), Writer::new(pool.clone(), Frames::Fixed(60)));
     let mut lane = Lane::new(&place, hand_over, Clock::Steps(Nanos::from_s(1000), TURN), ends)?;
     lane.set_up(BURST)?;

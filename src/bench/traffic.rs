@@ -27,7 +27,7 @@ const PORTS_PER_HOST: u32 = 63;
 pub(super) const LAN: IfaceId = IfaceId(0);
 pub(super) const WAN: IfaceId = IfaceId(1);
 /// A LAN and up to two WANs
-const IFACES: usize = 3;
+pub(super) const IFACES: usize = 3;
 /// What the hosts are behind, as in FD.io CSIT's tests
 pub(super) const SWITCH: Ipv4Addr = Ipv4Addr::new(192, 168, 255, 2);
 pub(super) const GATEWAY: [Ipv4Addr; 2] = [Ipv4Addr::new(203, 0, 113, 1), Ipv4Addr::new(198, 51, 100, 1)];
@@ -60,6 +60,7 @@ impl Flow {
 
 const REMOTE_PORT: u16 = 4000;
 const REMOTE: Ipv4Addr = Ipv4Addr::new(198, 18, 0, 1);
+const FRESH_REMOTE: Ipv4Addr = Ipv4Addr::new(198, 18, 0, 2);
 /// Sessions for each address of a WAN: half of its ports, so that a draw finds what a site finds.
 const SESSIONS_PER_ADDRESS: u32 = 32_256;
 
@@ -121,6 +122,17 @@ pub(super) fn flows(sessions: u32, steer: Steer, worker: WorkerId) -> Vec<Flow> 
     let all = hosts.flat_map(|host| (0..PORTS_PER_HOST).map(move |p| (host, 10_000 + p as u16)));
     let flow = |(host, port)| Flow { host, port, remote: REMOTE, outside: (OUTSIDE[0], 0) };
     all.take(sessions as usize).map(flow).collect()
+}
+
+/// The `n`th of the flows that are opened beside those, by hosts of their own with 63 endpoints each; to another remote.
+pub(super) fn fresh(n: u32) -> Flow {
+    let (host, port) = (0x0a80_0000 + n / PORTS_PER_HOST, 10_000 + (n % PORTS_PER_HOST) as u16);
+    Flow { host: host.into(), port, remote: FRESH_REMOTE, outside: (OUTSIDE[0], 0) }
+}
+
+/// Whether a frame that leaves by a WAN is of such a flow.
+pub(super) fn is_fresh(frame: &[u8]) -> bool {
+    frame.get(30..34) == Some(FRESH_REMOTE.octets().as_slice())
 }
 
 /// The way of the packets through the sessions: burst after burst, round after round.
@@ -227,7 +239,8 @@ impl Writer {
         which.iter().map(|at| self.packet(from, &flows[*at as usize])).collect()
     }
 
-    fn packet(&mut self, from: IfaceId, flow: &Flow) -> Option<Mbuf> {
+    /// A packet of a flow: from its host, or from its remote. `None`: the pool is empty.
+    pub(super) fn packet(&mut self, from: IfaceId, flow: &Flow) -> Option<Mbuf> {
         let (inside, remote) = ((flow.host, flow.port), (flow.remote, REMOTE_PORT));
         let (src, dst) = if from == LAN { (inside, remote) } else { (remote, flow.outside) };
         let (mut buf, l4) = self.ip(ROUTER_MAC[from.index()], protocol::UDP, src.0, dst.0)?;

@@ -28,6 +28,16 @@ Examples:
   turnout bench generator --lan 0000:03:00.0 --wan 0000:03:00.1 --seconds 10"
     )]
     Generator(GeneratorArgs),
+    /// From the decision of a failover to the last and the first packet
+    #[command(after_long_help = "How long packets still leave by a WAN that is given up, and when the first
+leaves by the other one, with ten sessions and with a million. A manager's
+thread decides while a worker forwards without a pause. Takes two cores, and
+some two minutes for the million.
+
+Examples:
+  turnout bench failover
+  turnout bench failover --sessions 10,64512 --rounds 1000 --json")]
+    Failover(FailoverArgs),
     /// What a packet costs that reaches the wrong one of two workers
     #[command(after_long_help = "Numbers take K, M and G. Takes two cores.
 
@@ -92,6 +102,20 @@ pub struct StallArgs {
     /// How often everything is done
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=20), default_value = "3")]
     pub rounds: u8,
+    /// Print one JSON object a line
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Options of `turnout bench failover`.
+#[derive(Clone, Debug, PartialEq, Eq, Args)]
+pub struct FailoverArgs {
+    /// So many sessions, all busy; several numbers give a row each
+    #[arg(long, value_name = "N,..", value_parser = count, value_delimiter = ',', default_value = "10,10K,1M")]
+    pub sessions: Vec<u64>,
+    /// Failovers of each row
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1000), default_value = "100")]
+    pub rounds: u16,
     /// Print one JSON object a line
     #[arg(long)]
     pub json: bool,

@@ -26,7 +26,8 @@ mod tests;
 
 pub use args::{CheckArgs, Cli, DemoArgs, ReplayArgs, RunArgs};
 pub use bench_args::{
-    BenchCommand, Direction, Frames, GeneratorArgs, HandoverArgs, NatArgs, Order, StallArgs, Wires,
+    BenchCommand, Direction, FailoverArgs, Frames, GeneratorArgs, HandoverArgs, NatArgs, Order, StallArgs,
+    Wires,
 };
 
 use std::ffi::OsString;

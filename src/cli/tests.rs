@@ -81,6 +81,11 @@ fn options_parse_into_their_structs() {
         panic!("not a bench")
     };
     assert_eq!(stalls, StallArgs { sessions: 1_000, rounds: 3, json: false });
+    let Ok(Command::Bench(BenchCommand::Failover(failover))) = parse("turnout bench failover --rounds 9")
+    else {
+        panic!("not a bench")
+    };
+    assert_eq!(failover, FailoverArgs { sessions: vec![10, 10_000, 1_000_000], rounds: 9, json: false });
     let Ok(Command::Demo(demo)) = parse("turnout demo --scenario link-loss --seconds 9 --json") else {
         panic!("not a demo")
     };
@@ -139,6 +144,8 @@ fn wrong_usage_is_told_apart() {
         "turnout bench nat --bytes 1515",
         "turnout bench nat --sessions 1K,",
         "turnout bench nat --sessions 2G",
+        "turnout bench failover --sessions 10,x",
+        "turnout bench failover --rounds 1001",
         "turnout bench nat --packets 99999999999G",
         "turnout completions",
         "turnout status --verbose",

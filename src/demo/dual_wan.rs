@@ -155,6 +155,7 @@ pub(super) fn play_in(
     drop(watch);
     for mut router in [Some(router), node].into_iter().flatten() {
         router.stop()?;
+        router.replay()?;
     }
     Ok(report)
 }

@@ -1,7 +1,7 @@
 //! What happens when a WAN is left: the sections `on_failover`, `on_failback` and `hooks`.
 //!
 //! Each reader begins with the defaults and overwrites what is given and right; a rule of `policy` begins with the
-//! profile's own `on_failover`. Whether a hook's program is there is for those who run it.
+//! profile's own `on_failover`. The event `role` wants the section `cluster`: a hook that nothing would ever start is refused. Whether a hook's program is there is for those who run it.
 
 use std::path::PathBuf;
 
@@ -63,7 +63,11 @@ pub(super) fn hooks(top: &Section<'_>, report: &mut Report) -> Vec<Hook> {
     let mut out = Vec::new();
     for item in list.iter().take(MAX_HOOKS) {
         let Some(section) = HOOK.open(item, item.at, "a hook", report) else { continue };
-        let events = section.require("event", "event: [failover]", report).map(|node| events(node, report));
+        let events = section.require("event", "event: [failover]", report).map(|node| {
+            let events = events(node, report);
+            without_cluster(top, node, &events, report);
+            events
+        });
         let run = section
             .require("run", "run: /etc/turnout/hooks/ddns", report)
             .and_then(|node| program(node, report));
@@ -93,6 +97,14 @@ fn events(node: &Node, report: &mut Report) -> Vec<HookEvent> {
     }
     out.sort_unstable();
     out
+}
+
+/// There is no role to change without a cluster.
+fn without_cluster(top: &Section<'_>, node: &Node, events: &[HookEvent], report: &mut Report) {
+    if events.contains(&HookEvent::Role) && top.get("cluster").is_none() {
+        let hint = "remove it; a router by itself has no role that could change";
+        report.add(node.at, "the event `role` never comes without `cluster`", hint);
+    }
 }
 
 fn program(node: &Node, report: &mut Report) -> Option<PathBuf> {

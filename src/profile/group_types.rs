@@ -39,7 +39,7 @@ pub struct Member {
     /// The lowest tier with a fit WAN carries; 1 to 16. Left out: in `Failover` the tier after that of the member
     /// before, in `Balance` the same; the first has 1.
     pub tier: u8,
-    /// Its share of the hosts of its tier; 1 to 100, 1 if left out. Counts in `Balance` only.
+    /// Its share of the hosts of its tier; 1 to 100, 1 if left out. Counts in `Balance` only: 1 in `Failover`.
     pub weight: u16,
 }
 
@@ -59,7 +59,7 @@ pub enum Mode {
 pub struct Failback {
     /// By itself; else only when the operator says so.
     pub automatic: bool,
-    /// How long the WAN has to have been up before that; 0 to 24 h. Counts if `automatic`.
+    /// How long the WAN has to have been up before that; 0 to 24 h. Its default unless `automatic`.
     #[serde(rename = "after_ns", serialize_with = "nanos")]
     pub after: Nanos,
 }
@@ -200,6 +200,6 @@ pub enum HookEvent {
     Failback,
     /// The address of a WAN changed.
     Address,
-    /// The router's role in its cluster changed; never without a cluster.
+    /// The router's role in its cluster changed; never without a cluster (refused then).
     Role,
 }

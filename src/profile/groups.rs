@@ -1,7 +1,8 @@
 //! The section `groups`: WANs that stand in for each other.
 //!
 //! The group `default` is the first of them, whether it is given or not; without members it has all WANs, in their
-//! order a tier each, or in one tier if it balances. The name of a group is no WAN's, so that `policy` can name both.
+//! order a tier each, or in one tier if it balances. What would do nothing is refused: `weight` where nothing balances, `after`
+//! where the way back is by hand. The name of a group is no WAN's, so that `policy` can name both.
 //! `read` judges each value alone, `place` looks up the WANs once they are known.
 
 use std::collections::HashMap;
@@ -101,6 +102,10 @@ fn one(section: &Section<'_>, out: &mut RawGroup, report: &mut Report) {
             out.failback.automatic = word(node, "`mode`", &words, report).unwrap_or(true);
         }
         given_span(&section, "after", Nanos::ZERO..=DAY, &mut out.failback.after, report);
+        if let (false, Some(node)) = (out.failback.automatic, section.get("after")) {
+            let hint = "remove it, or say `mode: automatic`; by hand there is nothing to wait for";
+            report.add(node.at, "`after` does nothing where `mode` is `manual`", hint);
+        }
     }
     if let Some(node) = section.get("when_none_fit") {
         let words = [("best", NoneFit::Best), ("unreachable", NoneFit::Unreachable)];
@@ -140,6 +145,10 @@ fn members(node: &Node, mode: Mode, example: &str, report: &mut Report) -> Vec<R
         next = if mode == Mode::Balance { tier } else { tier.saturating_add(1) };
         let weight = section.get("weight").and_then(|node| {
             let given = integer32(node, "`weight`", 1..=100, "weight: 1", report)?;
+            if mode == Mode::Failover && given != 1 {
+                let hint = "remove it, or say `mode: balance`; else the first fit member carries all";
+                report.add(node.at, "`weight` does nothing where `mode` is `failover`", hint);
+            }
             u16::try_from(given).ok()
         });
         out.extend(wan.map(|wan| RawMember { wan, tier, weight: weight.unwrap_or(1) }));

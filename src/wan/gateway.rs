@@ -4,7 +4,7 @@
 //! that does not drift with late ticks, but not before the gateway had `every / 2` to answer (a worker that
 //! sends late stretches the round). Whoever replies in a round answers it, be it to this probe or to an earlier one:
 //! ARP replies carry no number, and a gateway that answers late is alive. A round whose probe was never confirmed as
-//! sent has no verdict. A reply stamped before the round began is a sign of life but answers nothing.
+//! sent has no verdict, nor has one in which nobody was there to hear (`skip`). A reply stamped before the round began is a sign of life but answers nothing.
 //!
 //! After a round without an answer the next reply is not timed, as nobody knows which request it answers (Karn).
 //!
@@ -139,6 +139,13 @@ impl Gateway {
     pub(super) fn stop(&mut self) {
         self.round = None;
         self.due = Nanos::NEVER;
+    }
+
+    /// A round without an answer is void: nobody was there to hear one.
+    pub(super) fn skip(&mut self, now: Nanos) {
+        if self.round.take_if(|round| round.answered.is_none()).is_some() {
+            self.due = self.due.min(now);
+        }
     }
 
     pub(super) fn sent(&mut self, at: Nanos) {

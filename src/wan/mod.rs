@@ -77,6 +77,10 @@ use groups::Group;
 use outside::Outside;
 use state::Wan;
 
+/// A tick that comes so much later than it was due: the machine was suspended, or the management thread stood still. What was
+/// asked before may have been answered unheard.
+const GAP: Nanos = Nanos::from_ms(500);
+
 /// All WANs of a router, and the groups that choose among them.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Wans {
@@ -106,7 +110,8 @@ impl Wans {
 
     /// Takes in what happened and hands out what follows from it. A `wan` that does not exist is ignored.
     ///
-    /// Only `Tick` judges probes, so hand in everything that has arrived before it.
+    /// Only `Tick` judges probes, so hand in everything that has arrived before it. One that is late by `GAP` judges none of those
+    /// that are out: they are asked anew.
     ///
     /// # Errors
     /// `Refused` for an override that is not taken; nothing has changed then.
@@ -123,9 +128,15 @@ impl Wans {
     }
 
     fn take(&mut self, now: Nanos, input: Input, out: &mut impl FnMut(Effect)) -> Result<(), Refused> {
+        let gap = now.since(self.next_deadline().min(now));
         let book = &mut self.book;
         match input {
-            Input::Tick => self.wans.iter_mut().for_each(|wan| wan.tick(now, book, out)),
+            Input::Tick => {
+                if gap >= GAP {
+                    self.wans.iter_mut().for_each(|wan| wan.skip(now, gap));
+                }
+                self.wans.iter_mut().for_each(|wan| wan.tick(now, book, out));
+            }
             Input::Admin { wan, admin, force } => self.set_admin(wan, admin, force, out)?,
             Input::Address { wan } => {
                 self.groups.iter_mut().for_each(|group| group.readdress(wan, out));

@@ -44,6 +44,11 @@ impl Run {
         self.unsent = self.unsent.saturating_add(1);
     }
 
+    /// So much time has passed in which nobody looked.
+    pub(super) fn skip(&mut self, unseen: Nanos) {
+        self.good_since += unseen;
+    }
+
     /// Good rounds from before do not count.
     pub(super) fn doubt(&mut self) {
         self.good = 0;

@@ -121,6 +121,17 @@ impl Wan {
         }
     }
 
+    /// Nobody looked for so long: what is out is asked anew, and what has to last does not count that time.
+    pub(super) fn skip(&mut self, now: Nanos, gap: Nanos) {
+        self.gateway.skip(now);
+        self.targets.skip(now);
+        self.by_gateway.skip(gap);
+        self.by_targets.skip(gap);
+        if let Some(confirm) = &mut self.confirm {
+            *confirm = Confirm::new(now);
+        }
+    }
+
     pub(super) fn judge_targets(
         &mut self,
         now: Nanos,

@@ -147,6 +147,16 @@ impl Targets {
         self.aims.iter_mut().for_each(|aim| (aim.misses, aim.dry_since, aim.rtt) = (0, None, None));
     }
 
+    /// The rounds in flight are void: nobody was there to hear answers. What was lost before stays lost.
+    pub(super) fn skip(&mut self, now: Nanos) {
+        if self.due == Nanos::NEVER {
+            return;
+        }
+        self.rounds.clear();
+        self.due = self.due.min(now);
+        self.aims.iter_mut().filter(|aim| aim.misses == 0).for_each(|aim| aim.dry_since = None);
+    }
+
     /// Asks every so often from now on.
     pub(super) fn pace(&mut self, now: Nanos, every: Nanos) {
         let every = Targets::spacing(every, self.timeout);

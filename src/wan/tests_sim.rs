@@ -1,10 +1,11 @@
 //! The WAN machinery in seeded weather: losses, slow and reordered replies, dead targets, flaps, stalled workers, late ticks,
-//! BFD, silence, new addresses, operators; groups of every make.
+//! BFD, silence, new addresses, operators, a clock that jumps; groups of every make.
 //!
 //! A referee (`tests_referee`) that knows only what went in and what came out holds the invariants after every step. A
 //! failing seed is in the message and fails again.
 
 use super::tests_referee::Referee;
+use super::tests_rig::*;
 use super::*;
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
@@ -164,10 +165,14 @@ impl Sim {
                 self.step(Input::Bfd { wan, says });
             }
             14 if self.rough => self.step(Input::Address { wan }),
-            15 if self.rough => match self.rng.random_range(0..4) {
-                0 => self.stalled_until = self.now + Nanos::from_ms(self.rng.random_range(0..3_000)),
+            15 if self.rough => match self.rng.random_range(0..6) {
+                5 => {
+                    let span = Nanos::from_ms(self.rng.random_range(1..5_000));
+                    self.jump(span);
+                }
+                3..=4 => self.stalled_until = self.now + Nanos::from_ms(self.rng.random_range(0..3_000)),
                 n => {
-                    let admin = [Admin::Auto, Admin::Down, Admin::Drain][n - 1];
+                    let admin = [Admin::Auto, Admin::Down, Admin::Drain][n % 3];
                     let force = self.rng.random();
                     self.step(Input::Admin { wan, admin, force });
                 }
@@ -178,6 +183,13 @@ impl Sim {
             }
             _ => {}
         }
+    }
+
+    /// The machine stands still and its clock does not; what comes meanwhile is lost.
+    fn jump(&mut self, span: Nanos) {
+        self.now += span;
+        let now = self.now;
+        self.mail.retain(|(at, _)| *at > now);
     }
 
     fn step(&mut self, input: Input) {
@@ -274,6 +286,65 @@ fn x10_x11_x14_x15_hold_in_thousands_of_storms() {
             "the weather was too calm: {name} in {seen:?}"
         );
     }
+}
+
+#[test]
+fn a_clock_that_jumps_takes_no_healthy_wan_down() {
+    for seed in 0..500 {
+        let mut sim = Sim::new(seed, false);
+        for health in &mut sim.referee.config.wans {
+            // whatever is lost by a jump would be seen at once; quality is another matter
+            (health.failures, health.degraded, health.timeout) = (1, None, Nanos::from_ms(500));
+        }
+        sim = Sim::of(seed, false, sim.referee.config.clone(), sim.rng);
+        for wan in 0..sim.loss.len() as u8 {
+            sim.step(Input::Link { wan: WanId(wan), up: true });
+        }
+        sim.run(Nanos::from_s(5), |_| {});
+        assert!(sim.wans.iter().all(|(_, wan)| wan.state == State::Up), "seed {seed}");
+        for _ in 0..20 {
+            let wan = sim.wan();
+            if sim.rng.random() {
+                sim.step(Input::Silence { wan });
+            }
+            let span = Nanos::from_ms(sim.rng.random_range(0..1_500));
+            sim.run(sim.now + span, |_| {});
+            let span =
+                Nanos::from_ms([sim.rng.random_range(1_500..5_000), 60_000, 3_600_000][seed as usize % 3]);
+            sim.jump(span);
+            sim.run(sim.now + Nanos::from_s(3), |_| {});
+            for (id, wan) in sim.wans.iter() {
+                assert_eq!(wan.state, State::Up, "seed {seed}: {id:?} {:?} {:?}", wan.reason, wan.evidence);
+            }
+        }
+        sim.replay();
+    }
+}
+
+#[test]
+fn what_has_to_last_does_not_count_the_time_that_nobody_saw() {
+    let mut rig = Rig::up(2);
+    rig.link(A, false);
+    rig.run(1_000);
+    rig.link(A, true);
+    rig.run(3_000);
+    rig.now += Nanos::from_s(3_600);
+    rig.mail.clear();
+    rig.run(6_000);
+    assert_eq!(rig.state(A), State::Down, "9 s of good rounds, and an hour in which nobody looked");
+    rig.run(2_000);
+    assert_eq!(rig.state(A), State::Up);
+}
+
+#[test]
+fn a_wan_that_dies_while_nobody_looks_is_found_out_as_soon_as_any() {
+    let mut rig = Rig::up(2);
+    rig.run(1_000);
+    rig.life(A, false);
+    rig.now += Nanos::from_s(60);
+    rig.mail.clear();
+    rig.run(4 * T);
+    assert_eq!((rig.state(A), rig.wans.carrying()), (State::Down, Some(B)));
 }
 
 #[test]

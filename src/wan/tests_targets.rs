@@ -95,7 +95,9 @@ fn an_answer_that_was_late_on_the_wire_answers_nothing_however_late_the_tick() {
         let mut rig = up(vec![asking(), asking()]);
         rig.internet(A, false);
         rig.run(250 + 1);
-        // the tick of 500 has asked; the next comes at 1.6 s
+        // the tick of 500 has asked; the next ones are late, but none by so much that all is void
+        rig.now = ms(1_200);
+        rig.step(Input::Tick).unwrap();
         rig.now = ms(1_600);
         let (probe, round) = (Probe::Target(0), Some(1));
         rig.step(Input::ProbeReply { wan: A, probe, round, at: ms(500 + late) }).unwrap();

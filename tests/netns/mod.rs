@@ -34,7 +34,7 @@ pub struct Turn(#[allow(dead_code, reason = "held")] Flock<File>);
 /// A lab with a router in it.
 pub struct Site {
     // Dropped in this order.
-    pub router: Router,
+    pub router: Kept,
     pub lab: Lab,
     _turn: Turn,
 }
@@ -54,6 +54,31 @@ pub fn lab_of(shape: Shape) -> Option<(Turn, Lab)> {
     let file = OpenOptions::new().create(true).truncate(false).write(true).open(path).unwrap();
     let turn = Turn(Flock::lock(file, FlockArg::LockExclusive).map_err(|(_, e)| e).unwrap());
     Some((turn, Lab::build(shape).unwrap()))
+}
+
+/// A router under test. Whatever the test was about, at its end what the router has decided is decided again by its journal.
+pub struct Kept(Router);
+
+impl std::ops::Deref for Kept {
+    type Target = Router;
+    fn deref(&self) -> &Router {
+        &self.0
+    }
+}
+
+impl std::ops::DerefMut for Kept {
+    fn deref_mut(&mut self) -> &mut Router {
+        &mut self.0
+    }
+}
+
+impl Drop for Kept {
+    fn drop(&mut self) {
+        let replayed = self.0.replay();
+        if !std::thread::panicking() {
+            replayed.unwrap();
+        }
+    }
 }
 
 impl Site {
@@ -124,8 +149,8 @@ impl Site {
     }
 }
 
-pub fn start(lab: &Lab, profile: &str) -> Router {
-    lab.start_router_from(Path::new(TURNOUT), profile, &Stop::default()).unwrap()
+pub fn start(lab: &Lab, profile: &str) -> Kept {
+    Kept(lab.start_router_from(Path::new(TURNOUT), profile, &Stop::default()).unwrap())
 }
 
 pub fn pings(lab: &Lab, from: &str, to: Ipv4Addr) -> bool {

@@ -1,9 +1,7 @@
-//! What the tests of failover share: profiles made of parts, the journal of each run decided again at its end, TCP that says how it ended.
+//! What the tests of failover share: profiles made of parts, a story for each failover at the end of a run, TCP that says how it ended.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, SocketAddrV4, TcpStream};
-use std::path::PathBuf;
-use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -14,7 +12,7 @@ use turnout::demo::clock;
 use turnout::demo::lab::{Inside, Netns};
 
 use super::servers::tcp_server;
-use super::{Service, Site, TURNOUT, eventually, output_within, stderr, stdout, usual};
+use super::{Service, Site, eventually, usual};
 
 /// The gateway alone is asked; quick to come back.
 pub const QUICK: &str = "gateway: { arp: 100ms }, up: { successes: 2, stable: 500ms, flap_max: 1s }";
@@ -35,13 +33,7 @@ pub fn metered(profile: &str) -> String {
     text
 }
 
-pub fn journal(site: &Site) -> PathBuf {
-    let mut folder = site.lab.socket();
-    folder.as_mut_os_string().push(".d/journal");
-    folder
-}
-
-/// Stops the router: it ends well, its journal is decided again to the same, and every failover that it knows has a cause and
+/// Stops the router: it ends well (then its journal is decided again, as every router's here), and every failover that it knows has a cause and
 /// evidence. Returns those, the newest first.
 pub fn finish(mut site: Site) -> Vec<Value> {
     let why = site.json(&["why"]);
@@ -59,10 +51,6 @@ pub fn finish(mut site: Site) -> Vec<Value> {
         }
     }
     assert!(site.router.stop().unwrap().success(), "{}", site.router.said());
-    let mut replay = Command::new(TURNOUT);
-    replay.arg("replay").arg(journal(&site));
-    let out = output_within(replay, Duration::from_secs(20));
-    assert!(out.status.success(), "{}{}", stdout(&out), stderr(&out));
     why.as_array().unwrap().clone()
 }
 

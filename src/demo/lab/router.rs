@@ -1,7 +1,7 @@
 //! The router under test: started, awaited, stopped, killed.
 //!
 //! It is the real program, `turnout run PROFILE`, in the router's namespace, with profile and control socket in the lab's private
-//! folder. `@SOCKET@` in the profile's text stands for the path of that socket. What it prints on stderr is kept (the
+//! folder. `@SOCKET@` in the profile's text stands for the path of that socket; its journal is to be `@SOCKET@.d/journal`. What it prints on stderr is kept (the
 //! last lines), so that a router that does not start can be quoted.
 //!
 //! Invariants: a started router is always reaped, by `stop` or on drop: SIGTERM first, SIGKILL when it has not obeyed
@@ -11,7 +11,7 @@
 use std::collections::VecDeque;
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
-use std::process::{Child, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
@@ -56,6 +56,7 @@ impl Stop {
 #[derive(Debug)]
 pub struct Router {
     pid: Pid,
+    binary: PathBuf,
     profile: PathBuf,
     socket: PathBuf,
     ended: Receiver<ExitStatus>,
@@ -138,7 +139,8 @@ impl Lab {
             Ok(Err(e)) => return Err(not_started(&e)),
             Err(e) => return Err(not_started(&e)),
         };
-        let mut router = Router { pid, profile: file, socket, ended, status: None, said };
+        let (profile, binary) = (file, binary.to_path_buf());
+        let mut router = Router { pid, binary, profile, socket, ended, status: None, said };
         router.await_ready(&ready, stop)?;
         Ok(router)
     }
@@ -230,6 +232,31 @@ impl Router {
     pub fn kill(&mut self) {
         self.signal(Signal::SIGKILL);
         let _ = self.wait(STOP_WITHIN);
+    }
+
+    /// Where its journal is to be.
+    pub fn journal(&self) -> PathBuf {
+        let mut folder = self.socket.clone();
+        folder.as_mut_os_string().push(".d/journal");
+        folder
+    }
+
+    /// Ends it if it still runs, and decides its journal again by the same program: `turnout replay`.
+    ///
+    /// # Errors
+    /// If there is no journal, or a decision is another one now; the error quotes what was said.
+    pub fn replay(&mut self) -> Result<(), LabError> {
+        let _ = self.stop();
+        let mut command = Command::new(&self.binary);
+        command.arg("replay").arg(self.journal()).stdin(Stdio::null());
+        let out =
+            command.output().map_err(|e| LabError::Router(format!("'s journal was not replayed: {e}")))?;
+        if out.status.success() {
+            return Ok(());
+        }
+        let said = [out.stdout, out.stderr].concat();
+        let said = String::from_utf8_lossy(&said).trim().replace('\n', "; ");
+        Err(LabError::Router(format!("decided otherwise when its journal was replayed: {said}")))
     }
 
     fn wait(&mut self, patience: Duration) -> Option<ExitStatus> {

@@ -65,21 +65,26 @@ fn failover_and_failback_keep_their_limits() {
 #[test]
 fn hooks_name_events_and_a_program() {
     let profile = good(&and("hooks:\n\
-         - { event: [role, failback, failover, address], run: /etc/turnout/hooks/ddns }\n\
+         - { event: [failback, failover, address], run: /etc/turnout/hooks/ddns }\n\
          - { event: failover, run: /usr/local/bin/tell }"));
-    let all = [HookEvent::Failover, HookEvent::Failback, HookEvent::Address, HookEvent::Role];
+    let all = [HookEvent::Failover, HookEvent::Failback, HookEvent::Address];
     assert_eq!(profile.hooks[0].events, all);
     assert_eq!(profile.hooks[0].run.to_str(), Some("/etc/turnout/hooks/ddns"));
     assert_eq!(profile.hooks[1].events, [HookEvent::Failover]);
     let json = serde_json::to_value(&profile).unwrap();
-    assert_eq!(json["hooks"][0]["events"], serde_json::json!(["failover", "failback", "address", "role"]));
+    assert_eq!(json["hooks"][0]["events"], serde_json::json!(["failover", "failback", "address"]));
 
     let hook = |map: &str| and(&format!("hooks: [{{ {map} }}]"));
     one(&hook("run: /a"), "7:9", "a hook has no `event`", "add `event: [failover]`");
-    one(&hook("event: role"), "7:9", "a hook has no `run`", "add `run: /etc");
+    one(&hook("event: address"), "7:9", "a hook has no `run`", "add `run: /etc");
     one(&hook("event: [], run: /a"), "7:18", "`event` is empty", "event: [failover]");
     one(&hook("event: failver, run: /a"), "7:18", "`event` cannot be `failver`", "did you mean `failover`?");
-    one(&hook("event: [role, role], run: /a"), "7:25", "the event `role` is given twice", "keep one");
+    one(
+        &hook("event: [address, address], run: /a"),
+        "7:28",
+        "the event `address` is given twice",
+        "keep one",
+    );
     for (path, message, hint) in [
         ("hooks/ddns", "`run` must be an absolute path", "begin it with `/`"),
         ("/etc/turnout/", "`run` names a folder", "the program itself"),
@@ -87,15 +92,31 @@ fn hooks_name_events_and_a_program() {
         ("\"/bin/a\\0\"", "`run` has control characters", "plain path"),
         ("[/bin/a]", "`run` must be the path of a program, not a list", "run: /etc"),
     ] {
-        one(&hook(&format!("event: role, run: {path}")), "7:29", message, hint);
+        one(&hook(&format!("event: failover, run: {path}")), "7:33", message, hint);
     }
     let longest = format!("/{}", "a".repeat(4094));
-    good(&hook(&format!("event: role, run: {longest}")));
-    one(&hook(&format!("event: role, run: {longest}a")), "7:29", "longer than 4095 bytes", "shorter");
-    one(&hook("event: role, run: /a, user: nobody"), "7:33", "unknown key `user`", "known here: event, run");
+    good(&hook(&format!("event: failover, run: {longest}")));
+    one(&hook(&format!("event: failover, run: {longest}a")), "7:33", "longer than 4095 bytes", "shorter");
+    one(
+        &hook("event: failover, run: /a, user: nobody"),
+        "7:37",
+        "unknown key `user`",
+        "known here: event, run",
+    );
     one(&and("hooks: /a"), "7:8", "`hooks` must be a list", "hooks: [{");
-    let many = "{ event: role, run: /a },".repeat(17);
-    one(&and(&format!("hooks: [{many}]")), "7:409", "more than 16 hooks", "tell others");
+    let many = "{ event: failover, run: /a },".repeat(17);
+    one(&and(&format!("hooks: [{many}]")), "7:473", "more than 16 hooks", "tell others");
+}
+
+#[test]
+fn a_role_is_heard_of_in_a_cluster_only() {
+    for event in ["role", "[failover, role]"] {
+        let text = and(&format!("hooks: [{{ event: {event}, run: /a }}]"));
+        one(&text, "7:18", "the event `role` never comes without `cluster`", "remove it");
+        // The cluster itself is what this build cannot do.
+        let text = and(&format!("hooks: [{{ event: {event}, run: /a }}]\ncluster: {{}}"));
+        one(&text, "8:1", "`cluster` is not supported yet", "remove it");
+    }
 }
 
 #[test]
@@ -127,7 +148,7 @@ policy:
 on_failover: { tcp: { reset_after: 2s }, udp: rebind, icmp: rebind }
 on_failback: { drain: 1h, metered: 2m, then: { tcp: reset, udp: rebind } }
 hooks:
-  - { event: [failover, failback, address, role], run: /etc/turnout/hooks/ddns }
+  - { event: [failover, failback, address], run: /etc/turnout/hooks/ddns }
 "),
     );
     let plain = good(super::SHORT);

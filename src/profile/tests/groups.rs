@@ -49,14 +49,14 @@ fn every_key_of_groups_is_read() {
          \x20 default:\n\
          \x20   mode: balance\n\
          \x20   members: [{ wan: isp1, tier: 16, weight: 100 }, { wan: isp2, tier: 2, weight: 3 }]\n\
-         \x20   failback: { mode: manual, after: 24h }\n\
+         \x20   failback: { mode: automatic, after: 24h }\n\
          \x20   when_none_fit: unreachable\n\
          policy: [{ use: isp2_first }]"));
     let default = Group {
         name: "default".into(),
         mode: Mode::Balance,
         members: vec![member(1, 2, 3), member(0, 16, 100)],
-        failback: Failback { automatic: false, after: Nanos::from_s(86_400) },
+        failback: Failback { automatic: true, after: Nanos::from_s(86_400) },
         none_fit: NoneFit::Unreachable,
     };
     assert_eq!(profile.groups[0], default);
@@ -108,6 +108,23 @@ fn groups_keep_their_limits() {
     one(&with("failback: manual"), "7:70", "`failback` must be a map", "key: value");
     one(&with("sticky: true"), "7:60", "unknown key `sticky`", "known here: mode, members");
     one(&and("groups: [isp1]"), "7:9", "`groups` must be a map", "key: value");
+}
+
+#[test]
+fn what_would_do_nothing_is_refused() {
+    let failback = |map: &str| group(&format!("{{ members: {}, failback: {map} }}", both_ways()));
+    assert!(!good(&failback("{ mode: manual }")).groups[1].failback.automatic);
+    let message = "`after` does nothing where `mode` is `manual`";
+    one(&failback("{ mode: manual, after: 30s }"), "7:93", message, "say `mode: automatic`");
+    one(&failback("{ after: 5s, mode: manual }"), "7:79", message, "remove it");
+    let weights = |mode: &str, weight: u8| {
+        group(&format!("{{ members: [{{ wan: isp1, tier: 1, weight: {weight} }}, {{ wan: isp2 }}]{mode} }}"))
+    };
+    let message = "`weight` does nothing where `mode` is `failover`";
+    one(&weights("", 2), "7:59", message, "say `mode: balance`");
+    one(&weights(", mode: failover", 100), "7:59", message, "remove it");
+    good(&weights(", mode: failover", 1));
+    assert_eq!(good(&weights(", mode: balance", 2)).groups[1].members[0].weight, 2);
 }
 
 #[test]

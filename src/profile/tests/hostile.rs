@@ -24,12 +24,12 @@ health: { h: { targets: { icmp: [1.1.1.1, a.b], tcp: \"9.9.9.9:53\", dns: [{ ser
                http: [{ url: \"http://a.b:8080/x\", status: 200 }], every: 40ms, timeout: 2s, need: 4 }, passive: false,
                bfd: { peer: 203.0.113.6, every: 50ms, multiplier: 4 }, up: { flap_max: 1m },
                degraded: { window: 20s, loss: 7%, latency: 80ms, jitter: 9ms } } }
-groups: { default: { mode: balance, failback: { mode: manual, after: 5s }, when_none_fit: best },
-          spare: { members: [{ wan: isp1, tier: 3, weight: 44 }] } }
+groups: { default: { mode: balance, failback: { mode: automatic, after: 5s }, when_none_fit: best },
+          spare: { mode: balance, members: [{ wan: isp1, tier: 3, weight: 44 }] } }
 policy: [{ in: lan, use: spare, otherwise: reject, on_failover: { icmp: drop } }, { to: 8.8.8.8, use: isp1 }]
 on_failover: { tcp: { reset_after: 3s }, udp: drop }
 on_failback: { drain: 33m, metered: 3m, then: { tcp: keep, udp: drop } }
-hooks: [{ event: [failover, role], run: /bin/hook }]
+hooks: [{ event: [failover, address], run: /bin/hook }]
 firewall: [{ in: isp1, from: [1.2.3.4], to: self, protocol: [tcp, 89], action: reject }, { action: drop }]
 ";
 
@@ -169,8 +169,8 @@ proptest! {
             "ports: 5", "1400", "80-90", "\"192.168.10.5:8080\"", "203.0.113.5", "self", "1.2.3.4", "89",
             "refuse", "isp1, protocol", "1.1.1.1", "a.b]", "\"9.9.9.9:53\"", "server: 9.9.9.9", "name: a.b",
             "192.0.2.9", "\"http://a.b:8080/x\"", "status: 200", "40ms", "2s", "need: 4", "203.0.113.6", "multiplier: 4",
-            "20s", "7%", "1m }", "balance", "manual", "best", "tier: 3", "44", "use: spare", "otherwise: reject",
-            "icmp: drop", "33m", "keep", "/bin/hook", "[failover, role]",
+            "20s", "7%", "1m }", "balance", "automatic", "best", "tier: 3", "44", "use: spare", "otherwise: reject",
+            "icmp: drop", "33m", "keep", "/bin/hook", "[failover, address]",
         ][place];
         assert!(RULES.contains(old));
         for new in [quoted, text, number.to_string(), format!("{number}-{}", number >> 16), format!("1.2.3.{number}")] {
@@ -221,7 +221,7 @@ fn hostile_sizes_are_judged_in_time() {
         unit(&rules("groups: {"), &|i| format!("g{i}: {{members: [{{wan: isp1}}, {{wan: ips{i}}}]}},")) + "}",
         unit(&rules("groups: {g: {members: ["), &|_| "{wan: isp1},".into()) + "]}}",
         unit(&rules("policy: ["), &|i| format!("{{use: isp{i}}},")) + "]",
-        unit(&rules("hooks: ["), &|_| "{event: role, run: /a},".into()) + "]",
+        unit(&rules("hooks: ["), &|_| "{event: address, run: /a},".into()) + "]",
         unit(&rules("health: {h: {targets: {icmp: ["), &|i| format!("h{i}.a,")) + "]}}}",
         unit(&rules("health: {"), &|i| format!("h{i}: {{targets: {{icmp: 192.168.10.9}}}},")) + "}",
         unit(&rules("health: {h: {targets: {http: [{url: \"http://a/"), &|_| "a".into()) + "\"}]}}}",
