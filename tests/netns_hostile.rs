@@ -168,8 +168,8 @@ fn balanced(counters: &Value) -> bool {
         .map(|(_, v)| v.as_u64().unwrap())
         .sum();
     let sum = |names: &[&str]| names.iter().map(|name| number(counters, name)).sum::<u64>();
-    sum(&["rx_packets", "originated", "handed_in"])
-        == sum(&["tx_packets", "local", "held", "handed_out"]) + drops
+    sum(&["rx_packets", "originated", "handed_in", "from_host"])
+        == sum(&["tx_packets", "local", "held", "handed_out", "to_host"]) + drops
 }
 
 fn survives(engine: &str) {

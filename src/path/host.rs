@@ -97,7 +97,7 @@ impl<B: PacketBuf> Router<B> {
     }
 
     /// A packet for the router's own address, as it came.
-    pub(super) fn to_host(&mut self, view: &View, mut frame: Frame<B>, now: Nanos) -> Verdict {
+    pub(super) fn give_own(&mut self, view: &View, mut frame: Frame<B>, now: Nanos) -> Verdict {
         self.trace(view, frame.ingress, frame.ip.dst, &mut frame.buf);
         self.give(frame.ingress, false, frame.buf, now)
     }
@@ -111,7 +111,7 @@ impl<B: PacketBuf> Router<B> {
 
     /// A broadcast or multicast: routed nowhere, but a host inside may want to hear it.
     #[cold]
-    pub(super) fn to_many(&mut self, view: &View, frame: Frame<B>, reason: DropReason, now: Nanos) {
+    pub(super) fn give_group(&mut self, view: &View, frame: Frame<B>, reason: DropReason, now: Nanos) {
         let port = &view.ifaces[frame.ingress.index()];
         let (dst, src) = (frame.ip.dst, view.place(frame.ip.src));
         let here = dst.is_broadcast()
@@ -143,7 +143,7 @@ impl<B: PacketBuf> Router<B> {
         };
         let as_it_is = |eth: &Eth| port.wan.is_none() && eth.dst != port.mac;
         let end = match Eth::parse(buf.bytes()) {
-            Some(eth) if as_it_is(&eth) => self.to_neighbor(view, iface, &eth, buf),
+            Some(eth) if as_it_is(&eth) => self.send_near(view, iface, &eth, buf),
             Some(eth) if eth.ethertype == ethertype::IPV4 && !eth.dst.is_group() => {
                 match self.routed(view, iface, buf) {
                     Ok(found) => return Some(found),
@@ -159,7 +159,7 @@ impl<B: PacketBuf> Router<B> {
     }
 
     /// A frame to a neighbour inside, whom the host knows by its own ARP, or to all of them.
-    fn to_neighbor(&mut self, view: &View, iface: IfaceId, eth: &Eth, mut buf: B) -> Result<(), DropReason> {
+    fn send_near(&mut self, view: &View, iface: IfaceId, eth: &Eth, mut buf: B) -> Result<(), DropReason> {
         let port = &view.ifaces[iface.index()];
         let payload = buf.bytes().get(eth::LEN..).unwrap_or_default();
         let may = match eth.ethertype {

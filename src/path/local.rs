@@ -20,7 +20,7 @@ impl<B: PacketBuf> Router<B> {
     pub(super) fn local(&mut self, view: &View, frame: Frame<B>, now: Nanos) -> Verdict {
         match frame.transport {
             Transport::Icmp(icmp) if icmp.kind == kind::ECHO_REQUEST => self.echo(view, frame, now),
-            _ if self.host.is_some() && host::is_for(&frame.transport) => self.to_host(view, frame, now),
+            _ if self.host.is_some() && host::is_for(&frame.transport) => self.give_own(view, frame, now),
             // About an answer of the router's: nothing to be done.
             Transport::Icmp(icmp) if quotes(icmp.kind) => self.ended(DropReason::IcmpErrorLocal),
             Transport::Icmp(icmp) => self.ended(unhandled(icmp.kind)),

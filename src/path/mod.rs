@@ -214,7 +214,7 @@ impl<B: PacketBuf> Router<B> {
                     self.refuse(view, frame, DropReason::NoRoute, now);
                 }
                 Err(reason @ (DropReason::Broadcast | DropReason::Multicast)) => {
-                    self.to_many(view, frame, reason, now);
+                    self.give_group(view, frame, reason, now);
                 }
                 Err(reason) => self.counters.drop(reason),
             },
