@@ -6,8 +6,9 @@
 use serde_json::Value;
 
 use super::Error;
-use super::args::{CounterArgs, KillArgs, SessionArgs, Talk};
+use super::args::{CounterArgs, Talk};
 use super::output::{Colour, Screen, bytes, number, plain, rows, seconds, shown, text};
+use super::session_args::{KillArgs, SessionArgs};
 use super::table::{Cell, Column, Table, left, right};
 use crate::manage::protocol::{ClientError, Request, ask, ask_one};
 

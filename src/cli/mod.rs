@@ -17,6 +17,7 @@ mod gauges;
 mod latency;
 mod lists;
 mod output;
+mod session_args;
 mod status;
 mod table;
 mod why;
@@ -37,8 +38,9 @@ use std::process::ExitCode;
 use clap::Parser;
 
 use crate::manage::protocol::ClientError;
-use args::{Command, SessionsCommand, SessionsVerb, TalkCommand, WanCommand};
+use args::{Command, TalkCommand, WanCommand};
 use output::Screen;
+use session_args::{SessionsCommand, SessionsVerb};
 
 /// The work that this module only parses the options of.
 #[derive(Clone, Copy, Debug)]

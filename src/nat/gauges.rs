@@ -238,15 +238,13 @@ impl Nat {
     #[inline(always)]
     pub(super) fn answers_syn(&mut self, slot: u32, flags: Flags, now: Nanos) {
         let session = self.sessions.get_mut(slot);
-        if flags.is_plain() || session.state != TcpState::SynOut as u8 {
+        // A SYN takes the long way in either case, so the established path leaves the same behind.
+        if !flags.syn() || session.state != TcpState::SynOut as u8 {
             return;
         }
         let asked = std::mem::take(&mut session.last_ack);
         let first = session.packets(INSIDE) == 1 && session.packets(OUTSIDE) == 0;
-        if first
-            && flags.syn()
-            && let Some(wan) = self.gauges.wans.get_mut(session.wan().index())
-        {
+        if first && let Some(wan) = self.gauges.wans.get_mut(session.wan().index()) {
             wan.trips += 1;
             wan.trips_us += u64::from(syn_time(now).wrapping_sub(asked)) * 1024 / 1000;
         }
