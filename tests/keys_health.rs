@@ -203,7 +203,7 @@ fn degraded_latency_jitter_and_loss_are_limits() {
     let uneven = |site: &mut Site, n: u64| delay(site, if n.is_multiple_of(2) { 10 } else { 90 });
     assert!(worse("window: 2s, latency: 1s, jitter: 20ms", uneven).1 < FAR);
     assert_eq!(worse("window: 2s, latency: 1s, jitter: 500ms", uneven).1, FAR);
-    let lossy = |site: &mut Site, n: u64| site.set_internet_dead("isp1", n % 3 == 0);
+    let lossy = |site: &mut Site, n: u64| site.set_internet_dead("isp1", n.is_multiple_of(3));
     assert!(worse("window: 2s, loss: 10%, latency: 1s, jitter: 1s", lossy).1 < FAR);
     assert_eq!(worse("window: 2s, loss: 90%, latency: 1s, jitter: 1s", lossy).1, FAR);
     // Without the section nothing is.
