@@ -11,10 +11,10 @@ use std::process::Command;
 use std::time::Duration;
 
 use netns::servers::{ask_who, http, who};
-use netns::{TURNOUT, lab_of, output_within, pings, start, stderr};
+use netns::{TURNOUT, lab_of, output_within, pings, start, stderr, stdout};
 use serde_json::Value;
-use turnout::demo::behind::{INSIDE, ON_DMZ, ONE_PORT, node_profile, router_profile};
-use turnout::demo::lab::{INTERNET, LAN1, Lab, Router, Shape, Stop, WAN1};
+use turnout::demo::behind::{BEHIND, INSIDE, ON_DMZ, ONE_ARM, ONE_PORT, node_profile, router_profile};
+use turnout::demo::lab::{INTERNET, LAN1, Lab, Router, Shape, Stop, WAN1, WAN2};
 
 /// The node's address in the DMZ.
 const NODE: Ipv4Addr = Ipv4Addr::new(192, 168, 50, 10);
@@ -99,6 +99,28 @@ fn one_arm_carries_real_traffic_in_and_out_of_one_port() {
         json(&node, "neighbors").as_array().unwrap().iter().map(|row| row["interface"].clone()).collect();
     assert!(names.contains(&"dmz".into()) && names.contains(&"dmz-inside".into()), "{names:?}");
     assert!(node.stop().unwrap().success(), "{}", node.said());
+}
+
+#[test]
+fn hosts_behind_a_node_go_on_talking_when_the_first_isp_dies() {
+    let Some((_turn, lab)) = lab_of(Shape::DualWan) else { return };
+    drop(lab);
+    for name in [BEHIND, ONE_ARM] {
+        let mut demo = Command::new(TURNOUT);
+        demo.args(["demo", "--scenario", name, "--seconds", "20", "--json"]);
+        let out = output_within(demo, Duration::from_secs(60));
+        let told: Value = serde_json::from_str(stdout(&out).lines().last().unwrap()).unwrap();
+        // How fast is judged by `passed`, on a machine that does nothing else.
+        println!("{told:#}");
+        let causes: Vec<&Value> = told["failovers"].as_array().unwrap().iter().map(|f| &f["cause"]).collect();
+        assert_eq!(causes, ["link", "failback", "silent", "failback"]);
+        assert_eq!(
+            (&told["scenario"], &told["sessions_survived"]["udp"]),
+            (&name.into(), &told["udp_flows"])
+        );
+        let sources: Vec<&String> = told["sources"].as_object().unwrap().keys().collect();
+        assert_eq!(sources, [&WAN2.to_string(), &WAN1.to_string()]);
+    }
 }
 
 #[test]

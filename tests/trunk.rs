@@ -404,7 +404,11 @@ proptest! {
         let short = wanted.iter().any(|frame| (12..14).contains(&frame.len()));
         prop_assert!(short || left + sent.iter().map(Vec::len).sum::<usize>() - tags == all);
     }
+}
 
+proptest! {
+    // Each builds a site.
+    #![proptest_config(ProptestConfig::with_cases(48))]
     #[test]
     fn whatever_comes_to_a_trunk_hurts_no_invariant(
         given in prop::collection::vec((frames(), 0usize..4), 1..60), workers in 1usize..3,
