@@ -69,6 +69,7 @@ fn rfc_2131_a_wan_comes_up_by_its_lease() {
     let none = Ipv4Addr::UNSPECIFIED;
     let asks = |kind, wanted| LeaseAsked { kind, from: none, to: Ipv4Addr::BROADCAST, client: none, wanted };
     assert_eq!(asked, [asks(1, None), asks(3, Some(P1))]);
+    site.lease_server("isp1", |server| assert_eq!(server.hostname, b"edge-1"));
     let shown = wan(&mut site);
     assert_eq!((shown["state"].as_str(), shown["address"].as_str()), (Some("up"), Some("203.0.113.2")));
     assert_eq!(
@@ -192,7 +193,13 @@ fn rfc_2131_a_nak_takes_the_address_back_at_once_and_the_next_one_is_another_add
 fn rfc_3442_a_gateway_may_be_off_the_link_of_a_single_address() {
     let far = Ipv4Addr::new(10, 0, 0, 1);
     let routes = vec![32, 10, 0, 0, 1, 0, 0, 0, 0, 0, 10, 0, 0, 1];
-    let options = vec![(1, vec![255; 4]), (121, routes), (3, vec![203, 0, 113, 1]), (26, vec![5, 0xd4])];
+    let options = vec![
+        (1, vec![255; 4]),
+        (121, routes),
+        (3, vec![203, 0, 113, 1]),
+        (26, vec![5, 0xd4]),
+        (6, vec![9; 4]),
+    ];
     let mut site = Site::cold(&profile(), 2).unwrap();
     site.lease_from("isp1", LeaseServer { options, ..server(3600) });
     site.add_host("isp1", far);
@@ -206,6 +213,7 @@ fn rfc_3442_a_gateway_may_be_off_the_link_of_a_single_address() {
         (shown["dhcp"]["address"].as_str(), shown["dhcp"]["mtu"].as_u64()),
         (Some("203.0.113.2/32"), Some(1492))
     );
+    assert_eq!(shown["dhcp"]["dns"], serde_json::json!(["9.9.9.9"]));
     assert_eq!(site.view().ifaces[1].mtu, 1492);
     let (link, x) = udp_out(&mut site, (H1, 5000), (E1, 80)).unwrap();
     assert_eq!((link.as_str(), x.0), ("isp1", P1));

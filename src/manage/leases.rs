@@ -270,6 +270,8 @@ impl Manager {
         let before = self.leases.applied(&self.profile);
         let Some(holder) = self.leases.get_mut(wan) else { return };
         let had = std::mem::replace(&mut holder.shown, lease.clone());
+        // It was from the address of before.
+        holder.waits = None;
         if had == lease {
             return;
         }

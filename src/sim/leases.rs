@@ -45,13 +45,24 @@ pub struct LeaseServer {
     pub broadcast: bool,
     /// What it was asked, in order
     pub asked: Vec<LeaseAsked>,
+    /// The name that the client gave last (option 12)
+    pub hostname: Vec<u8>,
 }
 
 impl LeaseServer {
     /// One that gives `gives` of a /24 for so long, with this router.
     pub fn new(server: Ipv4Addr, gives: Ipv4Addr, router: Ipv4Addr, lease_s: u32) -> LeaseServer {
         let options = vec![(1, vec![255, 255, 255, 0]), (3, router.octets().to_vec())];
-        LeaseServer { server, gives, lease_s, options, dead: false, broadcast: false, asked: Vec::new() }
+        LeaseServer {
+            server,
+            gives,
+            lease_s,
+            options,
+            dead: false,
+            broadcast: false,
+            asked: Vec::new(),
+            hostname: Vec::new(),
+        }
     }
 
     /// What a frame from the router brings back.
@@ -64,6 +75,8 @@ impl LeaseServer {
         let asked = DhcpRepr::parse(&packet).ok()?;
         let (client, wanted) = (asked.client_ip, asked.requested_ip);
         let kind = u8::from(asked.message_type);
+        let name = packet.options().find(|option| option.kind == 12);
+        self.hostname = name.map(|option| option.data.to_vec()).unwrap_or_default();
         self.asked.push(LeaseAsked { kind, from: seen.ip.src, to: seen.ip.dst, client, wanted });
         let mine = asked.server_identifier.is_none_or(|server| server == self.server);
         if self.dead || !mine {
