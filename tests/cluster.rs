@@ -161,8 +161,11 @@ fn x_19_a_member_that_crashes_at_any_step_and_comes_back_does_no_harm() {
     }
 }
 
+/// Its name, and how it is brought about.
+type Fault = (&'static str, fn(&mut Pairs));
+
 /// What may fail.
-const FAULTS: [(&str, fn(&mut Pairs)); 12] = [
+const FAULTS: [Fault; 12] = [
     ("nothing", |_| {}),
     ("a dies", |pairs| pairs.crash(0)),
     ("b dies", |pairs| pairs.crash(1)),

@@ -9,6 +9,7 @@ use rand::{RngExt, SeedableRng};
 
 use super::pair_referee::Referee;
 use crate::base::Nanos;
+use crate::cluster::beat;
 use crate::cluster::{
     Beat, Config, Effect, Fitness, Heard, Hearing, Identity, Input, Kept, Key, Known, NO_TIER, Name, Pair,
     Role,
@@ -92,12 +93,16 @@ pub struct Member {
     pub effects: Vec<Effect>,
 }
 
+type Bytes = [u8; beat::LEN];
+/// A beat, and the boot id of its receiver.
+type Recording = (Bytes, u64);
+
 /// On its way.
 struct Letter {
     due: Nanos,
     to: usize,
     path: usize,
-    bytes: [u8; crate::cluster::beat::LEN],
+    bytes: Bytes,
 }
 
 /// The two of them.
@@ -120,7 +125,7 @@ pub struct Pairs {
     rng: SmallRng,
     letters: Vec<Letter>,
     /// What was recorded on a path, for the receiver that was up then.
-    records: [[Option<([u8; crate::cluster::beat::LEN], u64)>; PATHS]; 2],
+    records: [[Option<Recording>; PATHS]; 2],
 }
 
 fn key() -> Key {
