@@ -21,6 +21,7 @@ pub(super) struct SessionsCommand {
 pub(super) enum SessionsVerb {
     /// End the sessions that every given filter matches
     #[command(
+        override_usage = "turnout sessions kill <FILTER>... [OPTIONS]",
         after_long_help = "TCP is reset inside, mappings without sessions go, their ports rest as usual.
 What a host sends next begins anew.
 

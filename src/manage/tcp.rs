@@ -71,7 +71,7 @@ mod tests {
                 segments: s * 100,
                 resent: s,
             };
-            sum([vec![one], vec![TcpGauge::default(), one]].into_iter())
+            sum([vec![one], vec![one, one]].into_iter())
         };
         (0..20).for_each(|s| window.sample(at(s)));
         let is = window.json(0, &at(19));

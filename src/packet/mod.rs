@@ -6,6 +6,8 @@ mod buf;
 mod counters;
 mod frame;
 pub mod tag;
+#[cfg(test)]
+mod tests_counters;
 
 pub use crate::wire::checksum::Verified;
 pub use buf::{BufPool, PacketBuf, VecBuf, VecPool};

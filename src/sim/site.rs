@@ -56,7 +56,7 @@ pub struct Site {
     pub(super) log: Option<Logs>,
     pub(super) lcores: Vec<Lcore<VecBuf>>,
     ports: Vec<Trunk<SimPorts>>,
-    layout: Arc<Layout>,
+    pub(super) layout: Arc<Layout>,
     pub(super) wires: Rc<RefCell<Vec<Wire>>>,
     /// The time within a turn, which `now` stands still for
     clock: Rc<Cell<Nanos>>,
@@ -184,21 +184,6 @@ impl Site {
     pub fn remove_host(&mut self, link: &str, ip: Ipv4Addr) {
         let iface = self.iface(link);
         self.wires.borrow_mut()[iface.index()].stations.remove(&ip);
-    }
-
-    /// The link goes or comes, with all interfaces of the port, and the manager is told.
-    pub fn set_link(&mut self, link: &str, up: bool) {
-        let port = self.layout.port(self.iface(link).index());
-        for at in self.layout.clone().interfaces(port) {
-            self.wires.borrow_mut()[at].down = !up;
-            self.manager.link(self.now, IfaceId(at as u8), up);
-        }
-        self.settle();
-    }
-
-    /// From now on frames in receive queue `queue` of the router: which worker sees them first.
-    pub fn use_queue(&mut self, queue: usize) {
-        self.queue = queue;
     }
 
     /// Lets time pass, millisecond by millisecond.

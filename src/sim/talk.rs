@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::site::Site;
-use crate::base::Nanos;
+use crate::base::{IfaceId, Nanos};
 use crate::manage::log::Lines;
 use crate::manage::protocol::Request;
 use crate::manage::writer::Writer;
@@ -15,6 +15,21 @@ use crate::path::View;
 use crate::profile;
 
 impl Site {
+    /// The link goes or comes, with all interfaces of the port, and the manager is told.
+    pub fn set_link(&mut self, link: &str, up: bool) {
+        let port = self.layout.port(self.iface(link).index());
+        for at in self.layout.clone().interfaces(port) {
+            self.wires.borrow_mut()[at].down = !up;
+            self.manager.link(self.now, IfaceId(at as u8), up);
+        }
+        self.settle();
+    }
+
+    /// From now on frames in receive queue `queue` of the router: which worker sees them first.
+    pub fn use_queue(&mut self, queue: usize) {
+        self.queue = queue;
+    }
+
     /// The link stays up, but nothing answers any more; or all is well again.
     pub fn set_silent(&mut self, link: &str, silent: bool) {
         let iface = self.iface(link);

@@ -295,6 +295,7 @@ fn a_clock_that_jumps_takes_no_healthy_wan_down() {
         for health in &mut sim.referee.config.wans {
             // whatever is lost by a jump would be seen at once; quality is another matter
             (health.failures, health.degraded, health.timeout) = (1, None, Nanos::from_ms(500));
+            health.dhcp = false;
         }
         sim = Sim::of(seed, false, sim.referee.config.clone(), sim.rng);
         for wan in 0..sim.loss.len() as u8 {
