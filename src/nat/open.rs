@@ -196,10 +196,8 @@ impl Nat {
         });
         session.state = self.timeouts.first_state(t.protocol, t.dst_port);
         session.refreshed = tick(env.now);
-        if t.protocol == protocol::TCP {
-            // Until the answer.
-            session.last_ack = syn_time(env.now);
-        }
+        // Until the answer; what is no TCP is not asked.
+        session.last_ack = syn_time(env.now);
         session
     }
 

@@ -90,8 +90,8 @@ impl Site {
     }
 
     /// One that was built and started by parts.
-    pub fn of(router: Router, lab: Lab, turn: Turn) -> Site {
-        Site { router: Kept(router), lab, _turn: turn }
+    pub fn of(router: Kept, lab: Lab, turn: Turn) -> Site {
+        Site { router, lab, _turn: turn }
     }
 
     pub fn host(&self, name: &str) -> &Netns {
