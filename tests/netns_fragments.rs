@@ -17,10 +17,11 @@ interfaces:
   lan:  { port: \"net_tap0,iface=tlan\", addresses: [192.168.10.1/24] }
   isp1: { port: \"net_tap1,iface=tisp\", addresses: [203.0.113.2/29], gateway: 203.0.113.1 }
 wans: [isp1]
-management: { socket: \"@SOCKET@\" }
+management: { socket: \"@SOCKET@\", journal: \"@SOCKET@.d/journal\" }
 ";
 
-/// The TAPs' kernel ends have the ports' own addresses, which a bridge would take for its own.
+/// The TAPs' kernel ends have the ports' own addresses, which a bridge would take for its own. The kernel would answer ARP on
+/// the bridges for the addresses of the host under the router.
 const BRIDGES: &str = "link set tlan address 02:00:00:00:01:01
 link set tisp address 02:00:00:00:01:02
 link add brl type bridge forward_delay 0
@@ -31,6 +32,8 @@ link set tisp master bri
 link set isp1 master bri
 link set tlan up
 link set tisp up
+link set brl arp off
+link set bri arp off
 link set brl up
 link set bri up
 ";

@@ -121,8 +121,8 @@ impl FailoverRow {
     /// What stands above the lines, in 80 columns.
     pub fn head(rounds: u64) -> String {
         format!(
-            "From the decision on, in us, of {rounds} rounds: the last packet that leaves by the dead\n\
-             WAN, the first by the new one, the first of a new flow. In bursts of 32.\n\n\
+            "From the decision on, in us, of {rounds} rounds: the last packet by the dead WAN,\n\
+             the first by the new one, the first of a new flow. In bursts of 32.\n\n\
              {:>9} {:^22} {:^22} {:^22}\n{:>9}{}\n",
             "",
             "last by the dead WAN",
