@@ -112,6 +112,7 @@ pub(super) fn view(wans: usize, sessions: u32) -> Option<Arc<View>> {
         places: Places::default(),
         lent: Arc::default(),
         probing: Arc::default(),
+        standby: false,
     };
     Some(Arc::new(view.indexed()))
 }

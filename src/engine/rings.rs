@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use rtrb::{Consumer, Producer, RingBuffer};
 
+use super::copies::{self, CopyEnd, CopyRings};
 use super::frames::{self, FrameRings, FramesEnd, Repeat};
 use super::inquiry::Inquiry;
 use super::shared::Shared;
@@ -152,6 +153,8 @@ pub struct LcoreEnd {
     pub to_manager: Producer<ToManager>,
     /// Frames that it is to send, and that came in for the router's own probes
     pub frames: FramesEnd,
+    /// Sessions that are copied
+    pub copies: CopyEnd,
     /// What it may read at any time
     pub shared: Arc<Shared>,
 }
@@ -165,6 +168,8 @@ pub struct ManagerEnd {
     pub from_worker: Consumer<ToManager>,
     /// Frames to and from it
     pub frames: FrameRings,
+    /// Sessions that are copied
+    pub copies: CopyRings,
     /// The worker's counters
     pub shared: Arc<Shared>,
 }
@@ -175,8 +180,9 @@ pub fn connect(interfaces: usize, wans: usize) -> (ManagerEnd, LcoreEnd) {
     let (to_manager, from_worker) = RingBuffer::new(TO_MANAGER);
     let (frames, its) = frames::connect(wans);
     let shared = Arc::new(Shared::new(interfaces, wans));
-    let lcore = LcoreEnd { from_manager, to_manager, frames: its, shared: shared.clone() };
-    (ManagerEnd { to_worker, from_worker, frames, shared }, lcore)
+    let (copies, copied) = copies::connect();
+    let lcore = LcoreEnd { from_manager, to_manager, frames: its, copies: copied, shared: shared.clone() };
+    (ManagerEnd { to_worker, from_worker, frames, copies, shared }, lcore)
 }
 
 /// A frame on its way to its owner, and where it came in: as it came, or turned by the worker that had its first half (`hairpin`).

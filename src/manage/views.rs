@@ -78,6 +78,7 @@ pub fn of(profile: &Profile, groups: &Groups, ports: &[PortInfo], workers: usize
         places: Places::default(),
         lent: Arc::new(Lent::new(addresses(profile))),
         probing: Arc::default(),
+        standby: false,
     }
     .indexed()
 }

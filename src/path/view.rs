@@ -79,6 +79,8 @@ pub struct View {
     pub lent: Arc<Lent>,
     /// The router's own probes: what may come back, and from where
     pub probing: Arc<Probing>,
+    /// This member of a pair is not active: its copies of the partner's sessions do not expire
+    pub standby: bool,
 }
 
 impl View {

@@ -12,6 +12,7 @@
 
 mod arms;
 mod check;
+mod cluster_types;
 mod dhcp;
 mod diff;
 mod failover;
@@ -47,6 +48,7 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
+pub use cluster_types::{Cluster, ClusterFailback, HeartbeatPath, StatusEndpoint, VirtualAddress};
 pub use diff::{differences, needs_restart};
 pub use group_types::{
     Failback, Fate, Group, Hook, HookEvent, MAX_GROUPS, Member, Mode, NoneFit, OnFailback, OnFailover,

@@ -289,7 +289,7 @@ pub(super) fn text<S: Serializer>(value: &impl fmt::Display, to: S) -> Result<S:
     to.collect_str(value)
 }
 
-fn maybe_text<S: Serializer>(value: &Option<Mac>, to: S) -> Result<S::Ok, S::Error> {
+pub(super) fn maybe_text<S: Serializer>(value: &Option<Mac>, to: S) -> Result<S::Ok, S::Error> {
     match value {
         Some(value) => to.collect_str(value),
         None => to.serialize_none(),

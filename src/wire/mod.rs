@@ -13,6 +13,7 @@ pub mod eth;
 pub mod fragment;
 pub mod icmp;
 pub mod ipv4;
+pub mod record;
 pub mod tcp;
 pub mod udp;
 pub mod vlan;

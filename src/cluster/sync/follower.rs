@@ -1,9 +1,9 @@
 //! Who copies the partner's sessions: takes each record once and in order, whatever becomes of the frames, and says what it has.
 
 use super::frame::{Bad, Head, LogId};
-use super::record::Record;
 use crate::base::Nanos;
 use crate::cluster::key::Key;
+use crate::wire::record::Record;
 
 /// An acknowledgement is repeated this often.
 const AGAIN: Nanos = Nanos::from_ms(500);

@@ -11,8 +11,8 @@
 //! | 28 | 8 | from this number on the copy is whole; all ones: not yet known | boot id of the follower |
 //! | 36 | 8 | the log's end | 0 |
 
-use super::record::{self, Record};
 use crate::cluster::key::{Key, TAG};
+use crate::wire::record::{self, Record};
 use crate::wire::{be16, be32};
 
 /// Length of the head.
@@ -108,9 +108,9 @@ fn be64(bytes: &[u8], at: usize) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use super::super::record::{Entry, Key as Of};
     use super::*;
     use crate::base::WanId;
+    use crate::wire::record::{Entry, Key as Of};
     use proptest::prelude::*;
 
     fn key() -> Key {

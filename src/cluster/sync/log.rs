@@ -7,9 +7,9 @@
 use std::collections::{HashMap, VecDeque};
 
 use super::frame::{Bad, Head, LogId, RECORDS};
-use super::record::{Key as Of, Record};
 use crate::base::Nanos;
 use crate::cluster::key::Key;
+use crate::wire::record::{Key as Of, Record};
 
 /// Records that are kept, at most: 4 MB with their index.
 pub const CAPACITY: usize = 65_536;

@@ -12,7 +12,6 @@
 mod follower;
 mod frame;
 mod log;
-mod record;
 mod shadow;
 
 #[cfg(test)]
@@ -21,5 +20,4 @@ mod tests;
 pub use follower::{Apply, Follower};
 pub use frame::{Bad, HEAD, LONGEST, length};
 pub use log::{CAPACITY, Log, LogStatus, SyncState};
-pub use record::{Endpoint, Entry, Key, Record};
 pub use shadow::Shadow;

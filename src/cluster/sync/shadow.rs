@@ -6,8 +6,8 @@
 use std::collections::HashMap;
 
 use super::follower::Apply;
-use super::record::{Entry, Key, Record};
 use crate::wire::protocol;
+use crate::wire::record::{Entry, Key, Record};
 
 /// The copy.
 #[derive(Clone, Debug)]

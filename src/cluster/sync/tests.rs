@@ -10,6 +10,7 @@ use super::*;
 use crate::base::{Nanos, WanId};
 use crate::cluster::Key as Shared;
 use crate::wire::protocol::{TCP, UDP};
+use crate::wire::record::{Entry, Key, Record};
 
 fn key() -> Shared {
     Shared::new(b"a key of both members").unwrap()

@@ -20,8 +20,8 @@
 
 use std::net::Ipv4Addr;
 
+use super::{be16, be32};
 use crate::base::WanId;
-use crate::wire::{be16, be32};
 
 /// Length of a record.
 pub const LEN: usize = 36;
