@@ -86,6 +86,7 @@ fn view() -> Option<Arc<View>> {
         places: Places::default(),
         lent: Arc::default(),
         probing: Arc::default(),
+        standby: false,
     };
     Some(Arc::new(view.indexed()))
 }
