@@ -61,6 +61,9 @@ fn view() -> Option<Arc<View>> {
         Some(Iface {
             name: at.to_string(),
             mac: ROUTER[at],
+            station: ROUTER[at],
+            floating: None,
+            mute: false,
             mtu: 1500,
             up: true,
             addresses,

@@ -5,6 +5,7 @@
 //! frames to each other by one ring for each pair. `Ports` is what it needs of the world: queues in production, vectors in simulations.
 #![forbid(unsafe_code)]
 
+pub mod beats;
 pub mod copies;
 pub mod frames;
 mod handing;

@@ -230,7 +230,7 @@ impl<B: PacketBuf> Router<B> {
     pub fn forward(&mut self, view: &View, frame: Frame<B>, class: Class, now: Nanos) -> Verdict {
         let way = match class {
             Class::Own => self.own(view, frame, now),
-            Class::Answer { wan, kind } => Ok(self.answered(frame, wan, kind, now)),
+            Class::Answer { from, kind } => Ok(self.answered(frame, from, kind, now)),
             Class::Inside { egress, next_hop } => self.inside(view, frame, egress, next_hop, now),
             Class::Outbound { pin } => self.outbound(view, frame, pin, now),
             Class::Inbound { wan, target, hairpin } => self.inbound(view, frame, (wan, target, hairpin), now),

@@ -40,6 +40,9 @@ pub struct Cluster {
     pub status: Option<StatusEndpoint>,
     /// Hash of what both members' profiles have in common.
     pub hash: u64,
+    /// This member is active. Never so in a profile that was read: its router says so (`manage::roles`).
+    #[serde(skip)]
+    pub active: bool,
 }
 
 /// A network over which the members hear each other.
