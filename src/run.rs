@@ -34,7 +34,7 @@ use turnout::manage::writer::Writer;
 use turnout::manage::{Answer, Joining, Manager, NEIGHBORS, layout};
 use turnout::nat::Nat;
 use turnout::path::{Router, View};
-use turnout::profile::{self, PortSpec, Profile, ReadError};
+use turnout::profile::{self, Identity, PortSpec, Profile, ReadError};
 use turnout::table::hash::HashKey;
 use turnout::table::neighbors::Neighbors;
 use turnout::worker::{Idle, Queues, Worker, now};
@@ -49,6 +49,8 @@ const LEAVE: Nanos = Nanos::from_ms(1200);
 const BEAT: Duration = Duration::from_millis(1);
 
 type Failure = Box<dyn std::error::Error>;
+/// The profile's file, and whose reading of it counts.
+type Source<'a> = (&'a Path, &'a Identity);
 /// The workers' threads. They end with this, whatever else fails, before the ports that they poll.
 struct Workers {
     threads: Vec<WorkerThread>,
@@ -76,8 +78,8 @@ type WorkerThread = JoinHandle<Result<(), DpdkError>>;
 ///
 /// # Errors
 /// What is wrong and what to do, in one line.
-pub fn run(path: &Path) -> Result<(), Failure> {
-    let profile = profile::read(path)?;
+pub fn run(path: &Path, identity: &Identity) -> Result<(), Failure> {
+    let profile = profile::read(path, identity)?;
     let stop = Arc::new(AtomicBool::new(false));
     let hangup = Arc::new(AtomicBool::new(false));
     for signal in [signal_hook::consts::SIGTERM, signal_hook::consts::SIGINT] {
@@ -91,8 +93,15 @@ pub fn run(path: &Path) -> Result<(), Failure> {
     let layout = Arc::new(layout(&profile));
     let claimed = ports::claim(&profile, &layout)?;
     let eal = Eal::start(&eal_config(&profile, &layout, &cores))?;
-    let result =
-        serve((path, &profile, &layout), &cores, &eal, &claimed, &mut control, (&stop, &hangup), joining);
+    let result = serve(
+        ((path, identity), &profile, &layout),
+        &cores,
+        &eal,
+        &claimed,
+        &mut control,
+        (&stop, &hangup),
+        joining,
+    );
     drop(eal);
     for port in claimed.into_iter().flatten() {
         if let Err(e) = port.release() {
@@ -130,7 +139,7 @@ fn eal_config(profile: &Profile, layout: &Layout, cores: &Cores) -> EalConfig {
 }
 
 fn serve(
-    (path, profile, layout): (&Path, &Profile, &Arc<Layout>),
+    (source, profile, layout): (Source<'_>, &Profile, &Arc<Layout>),
     cores: &Cores,
     eal: &Eal,
     claimed: &[Option<LinuxPort>],
@@ -169,9 +178,9 @@ fn serve(
     }
     manager.restore(&control.overrides(), now());
     let result = tell_events(&mut manager)
-        .and_then(|()| control.listen(path).map_err(Failure::from))
+        .and_then(|()| control.listen(source.0, source.1).map_err(Failure::from))
         .and_then(|questions| {
-            manage(&mut manager, (links, layout), &questions, &started.threads, stop, (hangup, path))
+            manage(&mut manager, (links, layout), &questions, &started.threads, stop, (hangup, source))
         });
     info!("stopping");
     drop(started);
@@ -270,11 +279,14 @@ fn tell_events(manager: &mut Manager) -> Result<(), Failure> {
 }
 
 /// Reads the profile again, in a thread of its own: a disk must not hold up a failover.
-fn read_aside(path: &Path, to: crossbeam_channel::Sender<Result<Profile, ReadError>>) -> Result<(), Failure> {
-    let path = path.to_path_buf();
+fn read_aside(
+    (path, identity): Source<'_>,
+    to: crossbeam_channel::Sender<Result<Profile, ReadError>>,
+) -> Result<(), Failure> {
+    let (path, identity) = (path.to_path_buf(), identity.clone());
     std::thread::Builder::new().name("reload".into()).spawn(move || {
         // At the end of the router nobody waits for it.
-        let _ = to.send(profile::read(&path));
+        let _ = to.send(profile::read(&path, &identity));
     })?;
     Ok(())
 }
@@ -286,7 +298,7 @@ fn manage(
     questions: &crossbeam_channel::Receiver<Question>,
     threads: &[WorkerThread],
     stop: &AtomicBool,
-    (hangup, path): (&AtomicBool, &Path),
+    (hangup, source): (&AtomicBool, Source<'_>),
 ) -> Result<(), Failure> {
     let (read, to_take_up) = crossbeam_channel::bounded(1);
     let started = now();
@@ -329,7 +341,7 @@ fn manage(
             let _ = writeln!(std::io::stdout(), "ready");
         }
         if hangup.swap(false, Relaxed) {
-            read_aside(path, read.clone())?;
+            read_aside(source, read.clone())?;
         }
         match to_take_up.try_recv() {
             Ok(Ok(profile)) => {

@@ -53,7 +53,12 @@ fn answers(twins: &mut Twins, link: &str, ip: Ipv4Addr) -> Vec<(usize, Mac)> {
         let arp = Arp::parse(frame.get(14..)?)?;
         (arp.sender_ip == ip && arp.target_ip == HOST).then_some((from, arp.sender_mac))
     };
-    twins.take().into_iter().filter(|(_, at, frame)| at == link && frame[12..14] == [8, 6]).filter_map(read).collect()
+    twins
+        .take()
+        .into_iter()
+        .filter(|(_, at, frame)| at == link && frame[12..14] == [8, 6])
+        .filter_map(read)
+        .collect()
 }
 
 #[test]
@@ -79,7 +84,9 @@ fn a_member_that_dies_is_followed_within_timeout_and_two_beats() {
     }
     let called = twins.take().into_iter().any(|(from, link, frame)| {
         let arp = Arp::parse(&frame[14..]).filter(|_| frame[12..14] == [8, 6]);
-        from == 1 && link == "lan" && arp.is_some_and(|arp| (arp.sender_ip, arp.target_ip) == (GATEWAY, GATEWAY))
+        from == 1
+            && link == "lan"
+            && arp.is_some_and(|arp| (arp.sender_ip, arp.target_ip) == (GATEWAY, GATEWAY))
     });
     assert!(called, "the link is told where the address is now");
     assert_eq!(answers(&mut twins, "lan", GATEWAY), [(1, Mac([0, 0, 0x5e, 0, 1, 17]))]);

@@ -4,6 +4,8 @@
 //! positions and messages of *all* mistakes, so that a rule which reports too much fails as well.
 #![forbid(unsafe_code)]
 
+mod cluster;
+
 mod dhcp;
 mod failover;
 mod firewall;
