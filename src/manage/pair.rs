@@ -24,6 +24,11 @@ fn known(status: &WanStatus, early: bool) -> Known {
     }
 }
 
+/// The answer of a router that is no member of a pair.
+pub(super) fn none() -> Answer {
+    Answer::Refused("there is no cluster in the profile".into())
+}
+
 impl Manager {
     /// How well this member could serve, by what it watches.
     pub(super) fn fitness(&self, links: &[Known], now: Nanos) -> Fitness {
@@ -53,21 +58,14 @@ impl Manager {
         )
     }
 
-    /// The pair, as JSON; `null` without one.
-    pub(super) fn cluster_value(&self, now: Nanos) -> Value {
-        let Some(member) = &self.member else { return Value::Null };
+    /// The pair, as this member sees it; `None`: it is no member of one.
+    pub(super) fn cluster_json(&self, now: Nanos) -> Option<Value> {
+        let member = self.member.as_ref()?;
         let mut value = json!(member.pair.view(now));
         if let Some(object) = value.as_object_mut() {
             object.insert("sync".into(), member.copying.json());
         }
-        value
-    }
-
-    pub(super) fn cluster_json(&self, now: Nanos) -> Answer {
-        match self.cluster_value(now) {
-            Value::Null => Answer::Refused("there is no `cluster` in the profile".into()),
-            value => Answer::Items(vec![value]),
-        }
+        Some(value)
     }
 
     /// The operator prefers a member.
@@ -84,10 +82,10 @@ impl Manager {
     }
 
     fn member_word(&mut self, now: Nanos, input: Input) -> Answer {
-        let Some(cluster) = &self.profile.cluster else { return self.cluster_json(now) };
+        let Some(cluster) = &self.profile.cluster else { return none() };
         let names = format!("{} and {}", cluster.member, cluster.partner);
         match self.member_input(now, input) {
-            Ok(()) => self.cluster_json(now),
+            Ok(()) => self.cluster_json(now).map_or_else(none, |pair| Answer::Items(vec![pair])),
             Err(crate::cluster::Refused::NoSuchMember) => {
                 Answer::Refused(format!("no member has this name; there are {names}"))
             }
