@@ -90,6 +90,7 @@ fn view() -> Option<Arc<View>> {
         lent: Arc::default(),
         probing: Arc::default(),
         standby: false,
+        through: None,
     };
     Some(Arc::new(view.indexed()))
 }

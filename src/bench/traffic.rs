@@ -116,6 +116,7 @@ pub(super) fn view(wans: usize, sessions: u32) -> Option<Arc<View>> {
         lent: Arc::default(),
         probing: Arc::default(),
         standby: false,
+        through: None,
     };
     Some(Arc::new(view.indexed()))
 }

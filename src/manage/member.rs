@@ -40,7 +40,6 @@ pub(super) struct Member {
     pub(super) pair: Pair,
     pub(super) hearing: Hearing,
     pub(super) key: Key,
-    pub(super) boot: u64,
     pub(super) keeper: Option<Keeper>,
     pub(super) copying: Copying,
     /// What is to be done, from the first that waits for the disk on
@@ -103,7 +102,6 @@ impl Manager {
             hearing: Hearing::new(key.clone(), partner),
             copying: Copying::new(key.clone(), boot, workers),
             key,
-            boot,
             keeper,
             held: effects,
             keeping: 0,

@@ -4,10 +4,12 @@
 //! none of the addresses that its WANs translate to there, and asks a WAN on which it has no other address by ARP alone (RFC 5227 2.1.1).
 //! A change of role is a reload of that difference, in one transaction, and then a call to everybody on the link (RFC 5227 2.3).
 
+use std::net::Ipv4Addr;
+
 use super::Manager;
 use crate::base::{IfaceId, Nanos};
 use crate::path::{Iface, View};
-use crate::profile::{Cluster, Profile, Targets};
+use crate::profile::{Cluster, Profile, Targets, VirtualAddress};
 
 /// After a take-over the links are told again, in case the first call was lost.
 pub(super) const AGAIN: [Nanos; 4] =
@@ -42,6 +44,17 @@ pub(super) fn float(iface: &mut Iface, cluster: &Cluster, at: usize) {
     } else {
         iface.mute = true;
     }
+}
+
+/// By which address the host of a member that is not active reaches the outside: that of the active one inside, if
+/// they share what they translate to.
+pub(super) fn through(profile: &Profile) -> Option<(IfaceId, Ipv4Addr)> {
+    let cluster = profile.cluster.as_ref().filter(|cluster| !cluster.active)?;
+    let is_wan =
+        |floating: &&VirtualAddress| profile.wans.iter().any(|wan| wan.interface == floating.interface);
+    let shares = cluster.virtuals.iter().any(|floating| is_wan(&floating));
+    let inside = cluster.virtuals.iter().find(|floating| !is_wan(floating)).filter(|_| shares)?;
+    Some((IfaceId(inside.interface as u8), inside.address.addr))
 }
 
 impl Manager {

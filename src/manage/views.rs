@@ -89,6 +89,7 @@ pub fn of(profile: &Profile, groups: &Groups, ports: &[PortInfo], workers: usize
         places: Places::default(),
         lent: Arc::new(Lent::new(addresses(profile))),
         probing: Arc::default(),
+        through: roles::through(profile),
         standby: profile.cluster.as_ref().is_some_and(|cluster| !cluster.active),
     }
     .indexed()

@@ -81,6 +81,9 @@ fn classify<B: PacketBuf>(view: &View, frame: &Frame<B>) -> Result<Class, DropRe
             return Ok(Class::FromHost { wan });
         }
     }
+    if let (Some((egress, next_hop)), None) = (view.through, wan) {
+        return Ok(Class::Inside { egress, next_hop });
+    }
     outward(view, frame, wan.or(dst.pin))
 }
 
