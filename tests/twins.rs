@@ -1,12 +1,12 @@
 //! Two whole routers as a pair, on one virtual clock: who answers for the virtual addresses, what a take-over and its way back cost, what
 //! members do that cannot hear each other.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::panic)]
 
 use std::net::Ipv4Addr;
 
 use turnout::base::Mac;
 use turnout::manage::protocol::Request;
-use turnout::sim::Twins;
+use turnout::sim::{Packet, Twins};
 use turnout::wire::arp::Arp;
 
 const PROFILE: &str = "version: 1
@@ -132,4 +132,22 @@ fn who_cannot_hear_the_other_is_active_and_one_remains_when_the_line_is_whole() 
     twins.cut.clear();
     twins.run_ms(250);
     assert_eq!((role(&mut twins, 0).as_str(), role(&mut twins, 1).as_str()), ("active", "standby"));
+}
+
+#[test]
+fn the_host_of_a_standby_reaches_the_outside_by_the_active_member() {
+    let mut twins = twins();
+    twins.members[1].attach_host();
+    let packet =
+        Packet::udp(([192, 168, 10, 3].into(), 5000), ([9, 9, 9, 9].into(), 53), b"what time is it?");
+    // The first one asks for the next hop.
+    twins.members[1].host_sends("lan", &packet, None);
+    twins.run_ms(1500);
+    twins.take();
+    let sent = twins.members[1].host_sends("lan", &packet, None);
+    let [(link, seen)] = sent.as_slice() else { panic!("{sent:?}") };
+    assert_eq!((link.as_str(), seen.eth.dst), ("lan", Mac([0, 0, 0x5e, 0, 1, 17])));
+    let out = twins.members[0].send("lan", &packet);
+    let [(link, seen)] = out.as_slice() else { panic!("{out:?}") };
+    assert_eq!((link.as_str(), seen.ip.src), ("isp1", Ipv4Addr::new(203, 0, 113, 2)));
 }
