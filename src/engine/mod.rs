@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 pub mod copies;
+mod copying;
 pub mod frames;
 mod handing;
 pub mod host;
