@@ -148,6 +148,7 @@ impl Bed {
             filtering,
             quarantine: Default::default(),
             reserved: vec![],
+            paired: false,
             reserve: false,
             seed: 7,
         };

@@ -102,6 +102,7 @@ impl<P: Bed> Lane<P> {
             filtering,
             quarantine: place.quarantine,
             reserved: vec![],
+            paired: false,
             reserve,
             seed: place.seed,
         };

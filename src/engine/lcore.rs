@@ -64,6 +64,7 @@ impl<B: PacketBuf> Lcore<B> {
         hand_over: HandOver<B>,
     ) -> Lcore<B> {
         router.shares(id, steer.workers());
+        router.nat.stand_by(view.standby, Nanos::ZERO);
         let interfaces = view.ifaces.len();
         let listings = VecDeque::with_capacity(LISTINGS);
         let repeats = Repeats::new(view.wans.len(), 0x9e37_79b9_7f4a_7c15 ^ u64::from(id.0));
@@ -141,6 +142,7 @@ impl<B: PacketBuf> Lcore<B> {
         self.router.tell_unasked(&self.view, now);
         self.list(now);
         self.kill(now);
+        self.copy(now);
         self.want_ports();
         self.flush(ports);
         // After receiving: what a probe sent now brings back is stamped by a later turn.

@@ -7,6 +7,7 @@
 
 pub mod beats;
 pub mod copies;
+mod copying;
 pub mod frames;
 mod handing;
 pub mod host;

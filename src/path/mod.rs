@@ -10,6 +10,7 @@ pub mod answers;
 mod arp;
 mod clamp;
 mod classify;
+mod copies;
 mod cut;
 mod errors;
 mod established;
@@ -183,6 +184,9 @@ impl<B: PacketBuf> Router<B> {
         self.nat.renewed(&old.uplinks, &new.uplinks, now);
         if !Arc::ptr_eq(&old.rules, &new.rules) {
             self.nat.retime(&new.rules);
+        }
+        if old.standby != new.standby {
+            self.nat.stand_by(new.standby, now);
         }
         if old.icmp != new.icmp {
             self.errors = Limit::new(new.icmp.errors_per_second);
