@@ -71,6 +71,7 @@ fn both_members_are_read_from_one_file() {
         ],
         status: Some(StatusEndpoint { interface: 0, port: 8080, from: "192.168.10.0/24".parse().unwrap() }),
         hash: a.cluster.as_ref().unwrap().hash,
+        active: false,
     };
     assert_eq!(a.cluster.unwrap(), expected);
     let other = b.cluster.unwrap();
