@@ -6,6 +6,7 @@ use std::sync::Arc;
 use arrayvec::ArrayVec;
 use rtrb::Producer;
 
+use super::copies::CopyEnd;
 use super::host::HostEnd;
 use super::latency::Watch;
 use super::rings::{HandOver, LcoreEnd, SessionRow, ToManager, ToWorker};
@@ -87,6 +88,11 @@ impl<B: PacketBuf> Lcore<B> {
     /// Who it is.
     pub fn id(&self) -> WorkerId {
         self.id
+    }
+
+    /// From now on copies come from here, and changes go there: for simulations that play the management thread's part in that.
+    pub fn set_copies(&mut self, end: CopyEnd) {
+        self.end.copies = end;
     }
 
     /// What it reads.
