@@ -8,6 +8,7 @@
 
 mod balance;
 pub mod control;
+pub mod copying;
 mod events;
 mod explain;
 mod files;
