@@ -222,3 +222,15 @@ fn a_follower_gets_what_happens_while_it_listens() {
     assert_eq!(kinds[0], "start");
     site.finish(&[]).unwrap();
 }
+
+#[test]
+fn a_router_alone_refuses_what_is_for_a_pair() {
+    let mut site = site(1);
+    for request in [Request::Cluster, Request::Prefer { member: "b".into() }, Request::Yield] {
+        let answer = site.question(request);
+        let turnout::manage::Answer::Refused(why) = answer else { panic!("{answer:?}") };
+        assert_eq!(why, "there is no cluster in the profile");
+    }
+    let turnout::manage::Answer::Items(status) = site.question(Request::Status) else { panic!("no status") };
+    assert_eq!(status[0].get("cluster"), Some(&Value::Null));
+}

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use super::bench_args::BenchCommand;
+use super::cluster_args::ClusterCommand;
 use super::session_args::SessionsCommand;
 
 const PROFILE: &str = "/etc/turnout/profile.yaml";
@@ -158,6 +159,14 @@ Examples:
     /// Override what the probes say of a WAN
     #[command(subcommand)]
     Wan(WanCommand),
+    /// The pair: what both members are, why, and who is to have the role
+    #[command(args_conflicts_with_subcommands = true)]
+    #[command(after_long_help = "Examples:
+  turnout cluster
+  turnout cluster --json | jq -r .site
+  turnout cluster prefer b          b is to have the role where both are fit
+  turnout cluster yield             before work on this member")]
+    Cluster(ClusterCommand),
     /// Print the completions for a shell
     #[command(after_long_help = "Examples:
   turnout completions bash > /etc/bash_completion.d/turnout

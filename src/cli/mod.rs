@@ -11,6 +11,8 @@
 
 mod args;
 mod bench_args;
+mod cluster;
+mod cluster_args;
 mod control;
 mod events;
 mod gauges;
@@ -39,6 +41,7 @@ use clap::Parser;
 
 use crate::manage::protocol::ClientError;
 use args::{Command, TalkCommand, WanCommand};
+use cluster_args::{ClusterCommand, ClusterVerb};
 use output::Screen;
 use session_args::{SessionsCommand, SessionsVerb};
 
@@ -135,6 +138,13 @@ fn execute(command: TalkCommand, screen: &mut Screen) -> Result<(), Error> {
         TalkCommand::Wan(WanCommand::Down(args)) => control::down(&args, screen),
         TalkCommand::Wan(WanCommand::Drain(args)) => control::drain(&args, screen),
         TalkCommand::Wan(WanCommand::Auto(args)) => control::auto(&args, screen),
+        TalkCommand::Cluster(ClusterCommand { verb: Some(ClusterVerb::Prefer(args)), .. }) => {
+            cluster::prefer(&args, screen)
+        }
+        TalkCommand::Cluster(ClusterCommand { verb: Some(ClusterVerb::Yield(talk)), .. }) => {
+            cluster::yield_role(&talk, screen)
+        }
+        TalkCommand::Cluster(args) => cluster::cluster(&args.talk, screen),
         TalkCommand::Completions { shell } => control::completions(shell, screen),
     }
 }

@@ -4,6 +4,7 @@ use serde_json::Value;
 
 use super::Error;
 use super::args::Talk;
+use super::cluster::in_short;
 use super::gauges::{drains, live_tcp};
 use super::latency;
 use super::output::{
@@ -70,8 +71,7 @@ fn show_status(answer: &Value, screen: &mut Screen) -> Result<(), Error> {
         screen.line(&line)?;
     }
     if let cluster @ Value::Object(_) = part("cluster") {
-        let line = format!("cluster   {}, partner {}", text(cluster, "role"), text(cluster, "site"));
-        for line in wrap(&line, 10) {
+        for line in wrap(&format!("cluster   {}", in_short(cluster)), 10) {
             screen.line(&line)?;
         }
     }
@@ -363,15 +363,17 @@ pub(super) mod tests {
             "groups": [{"name": "default", "active": ["isp1"]}, {"name": "voice", "active": []}],
             "sessions": {"live": 500, "capacity": 1000, "created": 700, "expired": 200, "refused": 0},
             "workers": [{"core": 2, "packets": 123456789, "cycles_per_packet": 95, "busy_percent": 12.5}],
-            "latency": {"p50_ns": 1234, "p99_ns": 20000, "max_ns": 87600000}, "cluster": null,
+            "latency": {"p50_ns": 1234, "p99_ns": 20000, "max_ns": 87600000},
+            "cluster": {"name": "a", "role": "active", "site": "unhealthy", "partner": null},
         });
         let lines = printed(&all, show_status);
         assert_eq!(lines[0], "office: turnout 0.1.0, up 5h03m");
         assert_eq!(lines[6], "sessions  500 live of 1000 (50 %); 700 created, 200 expired, 0 refused");
         assert_eq!(lines[7..9], ["group     default: isp1", "group     voice: no fit WAN"]);
         assert_eq!(lines[9], "latency   half within 1.2 us, 99 % within 20.0 us, longest 87.6 ms");
-        assert_eq!(lines[11], "WORKER  CORE  PACKETS  CYCLES/PACKET    BUSY");
-        assert_eq!(lines[12], "0          2  123.5 M             95  12.5 %");
+        assert_eq!(lines[10], "cluster   a is active, the partner was never heard; the site is unhealthy");
+        assert_eq!(lines[12], "WORKER  CORE  PACKETS  CYCLES/PACKET    BUSY");
+        assert_eq!(lines[13], "0          2  123.5 M             95  12.5 %");
     }
 
     #[test]

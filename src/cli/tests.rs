@@ -134,6 +134,9 @@ fn wrong_usage_is_told_apart() {
         "turnout nonsense",
         "turnout wan down",
         "turnout wan up x",
+        "turnout cluster prefer",
+        "turnout cluster --json yield",
+        "turnout cluster take",
         "turnout sessions --inside nine",
         "turnout sessions --protocol igmp",
         "turnout bench nat --sessions 0",
@@ -196,6 +199,13 @@ fn json_is_the_answer_in_one_line() {
         ("turnout counters --json", json!({"rx": 1, "drop_ttl": 0}), Request::Counters),
         ("turnout latency --json", json!({"packets": 1, "p50_ns": 7}), Request::Latency),
         ("turnout events --json", json!({"kind": "link"}), Request::Events { follow: false }),
+        ("turnout cluster --json", json!({"name": "a", "site": "healthy"}), Request::Cluster),
+        (
+            "turnout cluster prefer b --json",
+            json!({"version": 4}),
+            Request::Prefer { member: "b".to_owned() },
+        ),
+        ("turnout cluster yield --json", json!({}), Request::Yield),
     ] {
         let got = against(item(answer.clone()), line);
         assert_eq!(got, (format!("{answer}\n"), Ok(()), asked), "{line}");
@@ -213,6 +223,19 @@ fn an_override_is_asked_for_and_told_or_refused_in_one_line() {
     let refusal = vec![Reply::Error("it is the last fit WAN".to_owned())];
     let (out, result, _) = against(refusal, "turnout wan down isp1");
     assert_eq!((out.as_str(), result), ("", Err("it is the last fit WAN".to_owned())));
+}
+
+#[test]
+fn the_operators_word_on_the_role_is_told_or_refused_in_one_line() {
+    let (out, result, _) = against(item(json!({})), "turnout cluster prefer b");
+    assert_eq!(out, "b is preferred; it gets the role when it is as fit and has all sessions\n");
+    assert_eq!(result, Ok(()));
+    let (out, _, asked) = against(item(json!({})), "turnout cluster yield");
+    assert_eq!(out, "the partner is asked to take the role; this member lets go when it has\n");
+    assert_eq!(asked, Request::Yield);
+    let refusal = vec![Reply::Error("the partner is not fit".to_owned())];
+    let (out, result, _) = against(refusal, "turnout cluster yield");
+    assert_eq!((out.as_str(), result), ("", Err("the partner is not fit".to_owned())));
 }
 
 #[test]

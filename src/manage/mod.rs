@@ -23,6 +23,7 @@ pub mod log;
 mod neighbors;
 mod overrides;
 mod packet_text;
+mod pair;
 mod ports;
 pub mod probes;
 mod probing;
@@ -357,6 +358,11 @@ impl Manager {
             Request::Reload { .. } => Answer::Refused("a profile is missing".into()),
             Request::Confirm => self.confirm(now),
             Request::Wan { name, admin, force } => self.operator(&name, admin, force, now),
+            Request::Cluster => {
+                self.cluster_json(now).map_or_else(pair::none, |pair| Answer::Items(vec![pair]))
+            }
+            Request::Prefer { member } => self.prefer(&member, now),
+            Request::Yield => self.yield_role(now),
         }
     }
 

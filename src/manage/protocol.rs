@@ -12,6 +12,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+pub use crate::cluster::Reason;
 pub use crate::wan::Admin;
 
 /// A question to the running router.
@@ -69,6 +70,15 @@ pub enum Request {
         /// Even if it is the last fit WAN.
         force: bool,
     },
+    /// One item: the pair, as this member sees it.
+    Cluster,
+    /// From now on this member of the pair is preferred.
+    Prefer {
+        /// Its name.
+        member: String,
+    },
+    /// The partner is to have the role.
+    Yield,
 }
 
 /// Which sessions to list. Every given field must match.

@@ -90,7 +90,7 @@ impl Manager {
             "workers": self.lanes.iter().map(worker).collect::<Vec<_>>(),
             "latency": self.latency_in_short(),
             "generation": self.view.generation.0,
-            "cluster": null,
+            "cluster": self.cluster_json(now),
         })
     }
 

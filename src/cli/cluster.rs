@@ -1,0 +1,228 @@
+//! `cluster`: what both members of the pair are, as each says of itself, why, and how far the sessions are copied.
+
+use serde_json::Value;
+
+use super::Error;
+use super::args::Talk;
+use super::cluster_args::PreferArgs;
+use super::output::{Colour, NOTHING, Screen, count, cut, nanos, number, plain, rows, shown, text, wrap};
+use super::table::{Cell, Column, Table, left, right};
+use crate::manage::protocol::{Reason, Request, ask_one};
+
+pub(super) fn cluster(talk: &Talk, screen: &mut Screen) -> Result<(), Error> {
+    let answer = ask_one(&talk.socket, &Request::Cluster)?;
+    if talk.json { Ok(screen.json(&answer)?) } else { show(&answer, screen) }
+}
+
+pub(super) fn prefer(args: &PreferArgs, screen: &mut Screen) -> Result<(), Error> {
+    let answer = ask_one(&args.talk.socket, &Request::Prefer { member: args.name.clone() })?;
+    if args.talk.json {
+        return Ok(screen.json(&answer)?);
+    }
+    let name = cut(&plain(&args.name.as_str().into()), 30);
+    Ok(screen
+        .line(&format!("{name} is preferred; it gets the role when it is as fit and has all sessions"))?)
+}
+
+pub(super) fn yield_role(talk: &Talk, screen: &mut Screen) -> Result<(), Error> {
+    let answer = ask_one(&talk.socket, &Request::Yield)?;
+    if talk.json {
+        return Ok(screen.json(&answer)?);
+    }
+    Ok(screen.line("the partner is asked to take the role; this member lets go when it has")?)
+}
+
+fn show(answer: &Value, screen: &mut Screen) -> Result<(), Error> {
+    let (site, colour) = site(answer);
+    screen.line(&format!("the site is {}", screen.paint(colour, &site)))?;
+    screen.line("")?;
+    const COLUMNS: &[Column] = &[
+        left(" ", 0),
+        left("MEMBER", 0),
+        left("ROLE", 0),
+        left("HEALTHY", 0),
+        left("PREFERS", 2),
+        right("CHANGES", 3),
+        left("VERSION", 1),
+        right("HEARD", 4),
+    ];
+    let members: Vec<&Value> = [Some(answer), answer.get("partner").filter(|partner| partner.is_object())]
+        .into_iter()
+        .flatten()
+        .collect();
+    let mut table = Table::new(COLUMNS);
+    for (at, member) in members.iter().enumerate() {
+        table.push(row(member, at == 0));
+    }
+    table.print(screen)?;
+    screen.line("")?;
+    for member in &members {
+        let reasons: Vec<String> =
+            rows(member.get("reasons").unwrap_or(&Value::Null)).iter().map(words).collect();
+        if !reasons.is_empty() {
+            for line in wrap(&format!("{}: {}", text(member, "name"), reasons.join(", ")), 4) {
+                screen.line(&line)?;
+            }
+        }
+    }
+    if members.len() < 2 {
+        screen.line("the partner was never heard")?;
+    }
+    for line in wrap(&format!("sessions  {}", sync(answer.get("sync").unwrap_or(&Value::Null))), 10) {
+        screen.line(&line)?;
+    }
+    Ok(())
+}
+
+fn row(member: &Value, own: bool) -> Vec<Cell> {
+    let lost = member.get("lost") == Some(&Value::Bool(true));
+    let role = text(member, "role");
+    let (role, colour) = match role.as_str() {
+        _ if lost => (format!("{role} (lost)"), Colour::Red),
+        "active" => (role, Colour::Green),
+        "starting" => (role, Colour::Yellow),
+        _ => (role, Colour::Dim),
+    };
+    let (healthy, health) = match member.get("healthy") {
+        Some(Value::Bool(true)) if !lost => ("yes", Colour::Green),
+        Some(Value::Bool(_)) => ("no", Colour::Red),
+        _ => (NOTHING, Colour::Dim),
+    };
+    let preference = member.get("preference").unwrap_or(&Value::Null);
+    let heard = |ms: u64| format!("{} ago", nanos(ms.saturating_mul(1_000_000)));
+    vec![
+        Cell::painted(if own { "*" } else { "" }.to_owned(), Some(Colour::Bold)),
+        text(member, "name").into(),
+        Cell::painted(role, Some(colour)),
+        Cell::painted(healthy.to_owned(), Some(health)),
+        text(preference, "member").into(),
+        shown(preference, "version", count).into(),
+        text(member, "version").into(),
+        number(member, "heard_ms").map_or(NOTHING.to_owned(), heard).into(),
+    ]
+}
+
+/// One line for `status`.
+pub(super) fn in_short(pair: &Value) -> String {
+    let partner = match pair.get("partner") {
+        Some(partner @ Value::Object(_)) if partner.get("lost") == Some(&Value::Bool(true)) => {
+            format!("partner {} is lost", text(partner, "name"))
+        }
+        Some(partner @ Value::Object(_)) => {
+            format!("partner {} is {}", text(partner, "name"), text(partner, "role"))
+        }
+        _ => "the partner was never heard".to_owned(),
+    };
+    format!("{} is {}, {partner}; the site is {}", text(pair, "name"), text(pair, "role"), site(pair).0)
+}
+
+fn site(answer: &Value) -> (String, Option<Colour>) {
+    let site = cut(&text(answer, "site"), 30);
+    let colour = match site.as_str() {
+        "healthy" => Some(Colour::Green),
+        "unhealthy" => Some(Colour::Yellow),
+        "offline" => Some(Colour::Red),
+        _ => None,
+    };
+    (site, colour)
+}
+
+/// A reason in words; one that this build does not know, as it is called.
+fn words(reason: &Value) -> String {
+    let known: Option<Reason> = serde_json::from_value(reason.clone()).ok();
+    known.map_or_else(|| plain(reason).replace('_', " "), |reason| reason.text().to_owned())
+}
+
+fn sync(sync: &Value) -> String {
+    let of = |key| shown(sync, key, count);
+    let told = |what: &str| {
+        format!("{what}: {} told, {} acknowledged, {} behind", of("sent"), of("acked"), of("behind"))
+    };
+    match text(sync, "state").as_str() {
+        "alone" => "nobody copies those of this member".to_owned(),
+        "paused" => "the partner was too slow and gets all of them anew".to_owned(),
+        "bulk" => told("all of them are being told"),
+        "following" => told("the partner has all, and what changes"),
+        "waiting" => "none of the partner's are told".to_owned(),
+        "copying" => format!("the partner's are coming: {} here, {} behind", of("acked"), of("behind")),
+        "whole" => format!("all of the partner's are here, {} changes behind", of("behind")),
+        other => other.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::status::tests::printed;
+    use serde_json::json;
+
+    fn sample() -> Value {
+        let preference = json!({"member": "a", "version": 3});
+        json!({
+            "name": "a", "role": "active", "healthy": true, "reasons": [], "version": "0.1.0", "preference": preference,
+            "partner": {"name": "b", "role": "standby", "healthy": true, "reasons": ["partner_active", "partner_preferred"],
+                "version": "0.1.0", "preference": preference, "lost": false, "heard_ms": 12},
+            "site": "healthy", "sync": {"state": "following", "sent": 1200, "acked": 1198, "behind": 2},
+        })
+    }
+
+    #[test]
+    fn both_members_are_shown_with_their_reasons_in_words() {
+        let lines = printed(&sample(), show);
+        assert_eq!(
+            lines,
+            [
+                "the site is healthy",
+                "",
+                "   MEMBER  ROLE     HEALTHY  PREFERS  CHANGES  VERSION        HEARD",
+                "*  a       active   yes      a              3  0.1.0              -",
+                "   b       standby  yes      a              3  0.1.0    12.0 ms ago",
+                "",
+                "b: the partner is active, the partner is preferred",
+                "sessions  the partner has all, and what changes: 1200 told, 1198 acknowledged, 2",
+                "          behind",
+            ]
+        );
+        assert_eq!(in_short(&sample()), "a is active, partner b is standby; the site is healthy");
+    }
+
+    #[test]
+    fn a_lost_partner_and_one_that_was_never_heard_are_told_apart() {
+        let mut pair = sample();
+        pair["partner"]["lost"] = json!(true);
+        pair["reasons"] = json!(["partner_lost", "of_a_newer_version"]);
+        let lines = printed(&pair, show);
+        assert!(lines[4].starts_with("   b       standby (lost)  no "), "{}", lines[4]);
+        assert_eq!(lines[6], "a: the partner is silent on all paths, of a newer version");
+        assert!(in_short(&pair).contains("partner b is lost"));
+        pair["partner"] = Value::Null;
+        pair["sync"]["state"] = json!("alone");
+        let lines = printed(&pair, show);
+        assert_eq!(
+            lines[lines.len() - 2..],
+            ["the partner was never heard", "sessions  nobody copies those of this member"]
+        );
+    }
+
+    #[test]
+    fn the_largest_of_everything_fits_and_what_has_another_shape_is_dashes() {
+        let big = u64::MAX;
+        let mut pair = sample();
+        for key in ["name", "role", "version", "site"] {
+            pair[key] = json!("x".repeat(200));
+            pair["partner"][key] = json!("x".repeat(200));
+        }
+        pair["preference"] = json!({"member": "x".repeat(99), "version": big});
+        pair["partner"]["heard_ms"] = json!(big);
+        let all: Vec<Reason> = Reason::ALL.to_vec();
+        pair["reasons"] = json!(all);
+        for state in ["alone", "paused", "bulk", "following", "waiting", "copying", "whole", "zzz"] {
+            pair["sync"] = json!({"state": state, "sent": big, "acked": big, "behind": big});
+            printed(&pair, show);
+        }
+        for odd in [json!(null), json!(7), json!([1]), json!({"partner": {}, "reasons": 5})] {
+            printed(&odd, show);
+            in_short(&odd);
+        }
+    }
+}
