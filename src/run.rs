@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 mod cores;
+mod member;
 mod ports;
 
 use std::io::Write;
@@ -30,7 +31,7 @@ use turnout::manage::protocol::Request;
 use turnout::manage::reload::wanted_hooks;
 use turnout::manage::views;
 use turnout::manage::writer::Writer;
-use turnout::manage::{Answer, Manager, NEIGHBORS, layout};
+use turnout::manage::{Answer, Joining, Manager, NEIGHBORS, layout};
 use turnout::nat::Nat;
 use turnout::path::{Router, View};
 use turnout::profile::{self, Identity, PortSpec, Profile, ReadError};
@@ -42,6 +43,8 @@ use turnout::worker::{Idle, Queues, Worker, now};
 const GRACE: Nanos = Nanos::from_s(3);
 /// `ready` is said after so long, even if a WAN has not been judged.
 const READY: Nanos = Nanos::from_ms(1500);
+/// An active member of a pair waits so long, at the end, for its partner to take the role.
+const LEAVE: Nanos = Nanos::from_ms(1200);
 /// How long the management thread waits for a question.
 const BEAT: Duration = Duration::from_millis(1);
 
@@ -85,12 +88,20 @@ pub fn run(path: &Path, identity: &Identity) -> Result<(), Failure> {
     signal_hook::flag::register(signal_hook::consts::SIGHUP, hangup.clone())?;
     let mut control = Control::bind(&profile.management.socket)?;
     let cores = Cores::choose(&profile);
+    let joining = member::joining(&profile, cores.workers.len())?;
     // Claimed before DPDK looks at them, given back after it has let go.
     let layout = Arc::new(layout(&profile));
     let claimed = ports::claim(&profile, &layout)?;
     let eal = Eal::start(&eal_config(&profile, &layout, &cores))?;
-    let source = (path, identity);
-    let result = serve((source, &profile, &layout), &cores, &eal, &claimed, &mut control, (&stop, &hangup));
+    let result = serve(
+        ((path, identity), &profile, &layout),
+        &cores,
+        &eal,
+        &claimed,
+        &mut control,
+        (&stop, &hangup),
+        joining,
+    );
     drop(eal);
     for port in claimed.into_iter().flatten() {
         if let Err(e) = port.release() {
@@ -134,6 +145,7 @@ fn serve(
     claimed: &[Option<LinuxPort>],
     control: &mut Control,
     (stop, hangup): (&AtomicBool, &AtomicBool),
+    joining: Option<Joining>,
 ) -> Result<(), Failure> {
     let pool = Pool::new(eal, "packets", mbufs(layout, cores), ports::data_room(profile))?;
     let workers = cores.workers.len();
@@ -161,6 +173,9 @@ fn serve(
         manager.call_hooks(hooks);
     }
     manager.hear_host(host.reports, host.views);
+    if let Some(joining) = joining {
+        manager.join(joining, now());
+    }
     manager.restore(&control.overrides(), now());
     let result = tell_events(&mut manager)
         .and_then(|()| control.listen(source.0, source.1).map_err(Failure::from))
@@ -200,6 +215,7 @@ fn start_workers(
             share.push(queue);
         }
     }
+    let paths = profile.cluster.as_ref().map_or(0, |cluster| cluster.paths.len());
     let (mut lanes, mut ends) = (Vec::new(), ends.into_iter());
     let mut routers = routers(profile, cores, steer, view)?;
     let nats = routers.iter_mut().map(|router| &mut router.nat);
@@ -208,7 +224,7 @@ fn start_workers(
         shares.into_iter().zip(hand_overs::<Mbuf>(workers)).zip(&cores.workers).zip(routers).enumerate();
     for (w, (((queues, hand_over), core), router)) in each {
         let id = WorkerId(w as u8);
-        let (manager_end, lcore_end) = connect(profile.interfaces.len(), profile.wans.len());
+        let (manager_end, lcore_end) = connect(profile.interfaces.len(), profile.wans.len(), paths);
         let mut lcore = Lcore::new(id, steer, view.clone(), router, lcore_end, hand_over);
         if let Some(end) = ends.next() {
             lcore.attach(end);
@@ -294,8 +310,16 @@ fn manage(
             manager.link(at, IfaceId(iface as u8), up);
         }
     };
-    while !stop.load(Relaxed) {
+    let mut leaving: Option<Nanos> = None;
+    loop {
         let at = now();
+        if stop.load(Relaxed) {
+            let since = *leaving.get_or_insert(at);
+            let left = if since == at { manager.leave(at) } else { manager.left() };
+            if left || at.since(since) >= LEAVE {
+                break;
+            }
+        }
         links.poll(at, &mut |port, up| {
             doubted.retain(|p| *p != port);
             if up || believed.contains(&port) || at.since(started) >= GRACE {

@@ -8,6 +8,7 @@
 
 mod balance;
 pub mod control;
+mod copying;
 mod events;
 mod explain;
 mod files;
@@ -16,10 +17,12 @@ mod hearing;
 pub mod hooks;
 mod host;
 pub mod journal;
+pub mod keeping;
 mod kills;
 mod layout;
 mod leases;
 pub mod log;
+mod member;
 mod neighbors;
 mod overrides;
 mod packet_text;
@@ -30,7 +33,9 @@ mod probing;
 pub mod protocol;
 pub mod reload;
 mod report;
+mod roles;
 mod rules;
+mod talk;
 mod tcp;
 mod transaction;
 pub mod views;
@@ -54,6 +59,7 @@ use groups::Groups;
 use hooks::Hooks;
 use journal::Journal;
 pub use layout::layout;
+pub use member::Joining;
 pub use neighbors::CAPACITY as NEIGHBORS;
 pub use report::RowContext;
 
@@ -162,6 +168,7 @@ pub struct Manager {
     inquiries: u64,
     waiting: Vec<explain::Waiting>,
     kills: kills::Kills,
+    member: Option<Box<member::Member>>,
 }
 
 impl Manager {
@@ -218,6 +225,7 @@ impl Manager {
             inquiries: 0,
             waiting: Vec::new(),
             kills: kills::Kills::default(),
+            member: None,
             view,
         };
         manager.event(now, "start", json!({ "version": env!("CARGO_PKG_VERSION"), "workers": count }));
@@ -234,6 +242,7 @@ impl Manager {
         let fields = json!({ "interface": port.name, "up": up });
         self.event(now, "link", fields);
         self.links[iface.index()] = up;
+        self.member_link(iface, up);
         let generation = self.view.generation;
         if let Some(wan) = wan {
             self.input(now, Input::Link { wan, up });
@@ -277,6 +286,7 @@ impl Manager {
             }
             self.tcp.sample(tcp::sum(self.lanes.iter().map(|lane| lane.end.shared.tcp())));
         }
+        self.member_step(now);
         self.go_back(now);
         self.push_views();
         let lanes = &mut self.lanes;

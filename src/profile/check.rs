@@ -71,6 +71,7 @@ pub(super) fn check(mut raw: Raw, report: &mut Report) -> (Profile, Side) {
     let (wans, roles) = wans(&raw, report);
     let routes = networks::check(list, &roles, &raw.routes, report);
     arms::routes(&raw, &routes, report);
+    watched(list, &roles, report);
     let around = around(&mut raw, &wans, &roles, &routes, report);
     let side = side(&raw, &roles);
     let interfaces = raw.interfaces.list.into_iter().filter_map(|interface| {
@@ -109,6 +110,18 @@ pub(super) fn check(mut raw: Raw, report: &mut Report) -> (Profile, Side) {
         cluster: None,
     };
     (profile, side)
+}
+
+/// A member of a pair may serve while something inside does.
+fn watched(list: &[RawInterface], roles: &[Role], report: &mut Report) {
+    let mut inside = list.iter().zip(roles).filter(|(_, role)| **role != Role::Wan);
+    let off =
+        |interface: &RawInterface| interface.watch.as_ref().filter(|watch| !watch.value).map(|at| at.at);
+    let Some(at) = inside.clone().find_map(|(interface, _)| off(interface)) else { return };
+    if inside.all(|(interface, _)| off(interface).is_some()) {
+        let hint = "the member could never have the role; leave `watch` out for one of them";
+        report.add(at, "no interface inside is watched", hint);
+    }
 }
 
 fn side(raw: &Raw, roles: &[Role]) -> Side {

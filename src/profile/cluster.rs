@@ -234,19 +234,21 @@ fn one_virtual(item: &Node, report: &mut Report) -> Option<RawVirtual> {
         Some(At { value, at: node.at })
     });
     let words = [("virtual", true), ("own", false)];
-    let mac = section.get("mac").and_then(|node| word(node, "`mac`", &words, report)).unwrap_or(true);
+    // Of a word that is no answer nothing follows.
+    let mac = section.get("mac").map_or(Some(true), |node| word(node, "`mac`", &words, report));
     let vrid = match (mac, section.get("vrid")) {
-        (true, _) => section.require("vrid", "vrid: 17", report).and_then(|node| {
-            let given = integer32(node, "`vrid`", 1..=255, "vrid: 17", report)?;
-            Some(At { value: u8::try_from(given).ok()?, at: node.at })
-        }),
-        (false, Some(node)) => {
+        (Some(true), _) => section.require("vrid", "vrid: 17", report),
+        (Some(false), Some(node)) => {
             let hint = "remove it, or say `mac: virtual`; its number is the end of the virtual MAC";
             report.add(node.at, "`vrid` does nothing where `mac` is `own`", hint);
             None
         }
-        (false, None) => None,
+        _ => None,
     };
+    let vrid = vrid.and_then(|node| {
+        let given = integer32(node, "`vrid`", 1..=255, "vrid: 17", report)?;
+        Some(At { value: u8::try_from(given).ok()?, at: node.at })
+    });
     Some(RawVirtual { interface: interface?, address, vrid })
 }
 

@@ -15,7 +15,7 @@ use super::raw::{At, RawInterface, RawRoute};
 use super::types::{MAX_INTERFACES, Route};
 
 /// The most addresses of one interface; bounds the work of comparing all with all.
-const MAX_ADDRESSES: usize = 32;
+pub(super) const MAX_ADDRESSES: usize = 32;
 
 /// Judges all addresses, and finds the interface of each route. `roles` has the role of each interface.
 pub(super) fn check(

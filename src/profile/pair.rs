@@ -14,9 +14,9 @@ use super::cluster::{RawCluster, RawStatus, RawVirtual};
 use super::cluster_types::{Cluster, HeartbeatPath, StatusEndpoint, VirtualAddress};
 use super::mistake::{Report, closest, show};
 use super::names::did_you_mean;
-use super::networks::whole;
+use super::networks::{MAX_ADDRESSES, whole};
 use super::raw::At;
-use super::types::Position;
+use super::types::{MAX_INTERFACES, MAX_WANS, Position};
 
 /// A member, as far as the other one is concerned.
 pub(super) struct Side {
@@ -44,6 +44,12 @@ pub(super) struct Port {
 }
 
 impl Side {
+    fn is_too_large(&self) -> bool {
+        self.interfaces.len() > MAX_INTERFACES
+            || self.interfaces.iter().any(|port| port.own.len() > MAX_ADDRESSES)
+            || self.wans.as_ref().is_some_and(|wans| wans.len() > MAX_WANS)
+    }
+
     fn find(&self, name: &str) -> Option<(usize, &Port)> {
         self.interfaces.iter().enumerate().find(|(_, port)| port.name == name)
     }
@@ -63,6 +69,10 @@ pub(super) fn judge(
     report: &mut Report,
 ) -> Option<[Cluster; 2]> {
     let [first, second] = raw.members.as_slice() else { return None };
+    // With too many of anything the rest would take long, and is refused anyway.
+    if sides.iter().any(|side| side.is_too_large()) {
+        return None;
+    }
     let both = Both { names: [first.name, second.name], sides };
     let paths = both.paths(raw, report);
     let virtuals = both.virtuals(&raw.virtuals, report);
@@ -85,6 +95,7 @@ pub(super) fn judge(
                 None => None,
             },
             hash,
+            active: false,
         })
     };
     Some([one(0)?, one(1)?])

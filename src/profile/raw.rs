@@ -241,6 +241,7 @@ fn watch(node: &Node, top: &Section<'_>, report: &mut Report) -> Option<At<bool>
     if top.get("cluster").is_none() {
         let hint = "remove it; it says which interfaces count for the fitness of a cluster's member";
         report.add(node.at, "`watch` does nothing without `cluster`", hint);
+        return None;
     }
     Some(At { value, at: node.at })
 }

@@ -109,9 +109,9 @@ fn be64(bytes: &[u8], at: usize) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::base::WanId;
     use crate::wire::record::{Entry, Key as Of};
     use proptest::prelude::*;
+    use std::net::Ipv4Addr;
 
     fn key() -> Key {
         Key::new(b"a key of both members").unwrap()
@@ -119,7 +119,8 @@ mod tests {
 
     #[test]
     fn what_is_written_is_read_and_nothing_else_is() {
-        let record = Record::Is(Entry::new(Of::Bond { group: 1, wan: WanId(2) }));
+        let end = (Ipv4Addr::new(10, 0, 0, 1), 7);
+        let record = Record::Is(Entry::new(Of::Flow { protocol: 17, inside: end, remote: end }));
         let log = LogId { boot: 7, run: 3 };
         let data = Head::Data { log, first: 5, whole: u64::MAX, end: 9 };
         let bytes = data.seal(&key(), [record; 40].iter());

@@ -146,7 +146,7 @@ impl Log {
         }
     }
 
-    /// The run for which all sessions are to be walked and `put`, those of bonds first. Stays the same until `walked`; when it
+    /// The run for which all sessions are to be walked and `put`. Stays the same until `walked`; when it
     /// changes, the walk begins anew.
     pub fn walk(&self) -> Option<u32> {
         (self.state == SyncState::Bulk).then_some(self.id.run)

@@ -12,7 +12,6 @@
 mod follower;
 mod frame;
 mod log;
-mod shadow;
 
 #[cfg(test)]
 mod tests;
@@ -20,4 +19,3 @@ mod tests;
 pub use follower::{Apply, Follower};
 pub use frame::{Bad, HEAD, LONGEST, length};
 pub use log::{CAPACITY, Log, LogStatus, SyncState};
-pub use shadow::Shadow;

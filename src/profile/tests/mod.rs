@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 mod cluster;
+mod cluster_rules;
 
 mod dhcp;
 mod failover;
