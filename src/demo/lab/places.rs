@@ -12,7 +12,7 @@ use super::{INTERNET, ISP_PORT, LAN1, LAN2, Shape, WAN1, WAN2};
 
 /// What a firewall does besides forwarding.
 pub(super) const MASQUERADE: &str =
-    "table ip up { chain out { type nat hook postrouting priority 100; oifname \"up\" masquerade; }; }\n";
+    "table ip up { chain out { type nat hook postrouting priority 100; oifname \"uplink\" masquerade; }; }\n";
 
 /// Whether a host is a firewall.
 pub(super) fn is_firewall(host: &str) -> bool {
@@ -59,8 +59,8 @@ fn inet() -> String {
 
 fn firewall(dmz: Ipv4Addr, up: Ipv4Addr, gateway: &str) -> String {
     format!(
-        "address add {dmz}/24 dev dmz\naddress add {up}/29 dev up\n\
-         link set dmz up\nlink set up up\nroute add default via {gateway}\n"
+        "address add {dmz}/24 dev dmz\naddress add {up}/29 dev uplink\n\
+         link set dmz up\nlink set uplink up\nroute add default via {gateway}\n"
     )
 }
 

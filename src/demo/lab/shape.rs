@@ -63,21 +63,21 @@ impl Shape {
             Shape::PairDualWan => &[
                 ("sw1", "pa", "a", "isp1"),
                 ("sw1", "pb", "b", "isp1"),
-                ("sw1", "up", "isp1", ISP_PORT),
+                ("sw1", "uplink", "isp1", ISP_PORT),
                 ("sw2", "pa", "a", "isp2"),
                 ("sw2", "pb", "b", "isp2"),
-                ("sw2", "up", "isp2", ISP_PORT),
+                ("sw2", "uplink", "isp2", ISP_PORT),
             ],
             Shape::PairTwoIsps => &[("isp1", ISP_PORT, "a", "wan0"), ("isp2", ISP_PORT, "b", "wan0")],
             Shape::PairTwoDmzs => &[
                 ("fw1", "dmz", "a", "wan0"),
-                ("fw1", "up", "isp1", ISP_PORT),
+                ("fw1", "uplink", "isp1", ISP_PORT),
                 ("fw2", "dmz", "b", "wan0"),
-                ("fw2", "up", "isp2", ISP_PORT),
+                ("fw2", "uplink", "isp2", ISP_PORT),
             ],
             Shape::PairMixed => &[
                 ("fw1", "dmz", "a", "wan0"),
-                ("fw1", "up", "isp1", ISP_PORT),
+                ("fw1", "uplink", "isp1", ISP_PORT),
                 ("isp2", ISP_PORT, "b", "wan0"),
             ],
         };
