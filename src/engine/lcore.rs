@@ -7,6 +7,7 @@ use arrayvec::ArrayVec;
 use rtrb::Producer;
 
 use super::beats::Train;
+use super::copies::CopyEnd;
 use super::host::HostEnd;
 use super::latency::Watch;
 use super::rings::{HandOver, LcoreEnd, SessionRow, ToManager, ToWorker};
@@ -90,6 +91,11 @@ impl<B: PacketBuf> Lcore<B> {
     /// Who it is.
     pub fn id(&self) -> WorkerId {
         self.id
+    }
+
+    /// From now on copies come from here, and changes go there: for simulations that play the management thread's part in that.
+    pub fn set_copies(&mut self, end: CopyEnd) {
+        self.end.copies = end;
     }
 
     /// What it reads.

@@ -8,7 +8,7 @@
 
 mod balance;
 pub mod control;
-mod copying;
+pub mod copying;
 mod events;
 mod explain;
 mod files;

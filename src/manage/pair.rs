@@ -63,7 +63,7 @@ impl Manager {
         let member = self.member.as_ref()?;
         let mut value = json!(member.pair.view(now));
         if let Some(object) = value.as_object_mut() {
-            object.insert("sync".into(), member.copying.json());
+            object.insert("sync".into(), json!(member.copying.status()));
         }
         Some(value)
     }

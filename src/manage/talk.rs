@@ -15,6 +15,7 @@ use crate::cluster::{Heard, Input};
 use crate::engine::ToWorker;
 use crate::engine::beats::{BEAT_FRAME, BEAT_LEN, Beats};
 use crate::engine::frames::{Outgoing, WholeFrame};
+use crate::engine::steer::Steer;
 use crate::path::View;
 use crate::path::answers::{PairPath, Probing};
 use crate::profile::{Cluster, HeartbeatPath};
@@ -76,7 +77,7 @@ impl Manager {
         let Some(member) = &mut self.member else { return };
         let Some(What::Udp { data, .. }) = packets::read(frame).map(|heard| heard.what) else { return };
         if data.starts_with(LOG) {
-            member.copying.hear(now, data);
+            member.copying.hear(data);
             return;
         }
         let input = match member.hearing.hear(path, data) {
@@ -150,7 +151,9 @@ impl Manager {
         let (Some(member), Some(cluster)) = (&mut self.member, &self.profile.cluster) else { return };
         let path = member.best_path(now, cluster.timeout);
         let mut frames = Vec::new();
-        member.copying.step(now, &mut self.lanes, &mut |frame| frames.push(frame));
+        let steer = Steer::new(self.lanes.len());
+        let mut rings: Vec<_> = self.lanes.iter_mut().map(|lane| &mut lane.end.copies).collect();
+        member.copying.step(now, &mut rings, &|host| steer.host(host), &mut |frame| frames.push(frame));
         let (Some(path), Some(Some(mac))) = (cluster.paths.get(path), member.macs.get(path)) else { return };
         let Some(way) = way(&self.view, path) else { return };
         let Some(lane) = self.lanes.first_mut() else { return };

@@ -22,14 +22,21 @@ pub struct Twins {
 }
 
 impl Twins {
-    /// Both members of a profile, started at once, all links up; nothing has happened yet.
+    /// Both members, `a` and `b`, of a profile, started at once, all links up; nothing has happened yet.
     ///
     /// # Errors
     /// The profile's mistakes.
-    pub fn new(text: &str, names: [&str; 2], workers: usize) -> Result<Twins, profile::Mistakes> {
-        let [a, b] = names;
-        let a = Twins::member(text, a, 0, (workers, 1), None)?;
-        let b = Twins::member(text, b, 1, (workers, 1), None)?;
+    pub fn new(text: &str, workers: usize) -> Result<Twins, profile::Mistakes> {
+        Twins::of([text; 2], [b"the key of both members"; 2], workers)
+    }
+
+    /// The same, each with its own profile and key: they should not differ.
+    ///
+    /// # Errors
+    /// The profiles' mistakes.
+    pub fn of(texts: [&str; 2], keys: [&[u8]; 2], workers: usize) -> Result<Twins, profile::Mistakes> {
+        let a = Twins::member(texts[0], "a", 0, (workers, 1), keys[0], None)?;
+        let b = Twins::member(texts[1], "b", 1, (workers, 1), keys[1], None)?;
         let (cut, sent) = (Vec::new(), Vec::new());
         Ok(Twins { members: [a, b], dead: [false; 2], cut, sent, starts: 1 })
     }
@@ -39,6 +46,7 @@ impl Twins {
         name: &str,
         number: u8,
         (workers, boot): (usize, u64),
+        key: &[u8],
         now: Option<Nanos>,
     ) -> Result<Site, profile::Mistakes> {
         let profile = profile::load_member(text, "sim.yaml", name)?;
@@ -46,7 +54,7 @@ impl Twins {
         if let Some(now) = now {
             site.now = now;
         }
-        if let Some(key) = Key::new(b"the key of both members") {
+        if let Some(key) = Key::new(key) {
             let joining = Joining { key, kept: None, boot, keeper: None, workers };
             site.manager.join(joining, site.now);
         }
@@ -60,13 +68,24 @@ impl Twins {
     ///
     /// # Errors
     /// The profile's mistakes.
-    pub fn restart(&mut self, text: &str, name: &str, at: usize) -> Result<(), profile::Mistakes> {
+    pub fn restart(&mut self, text: &str, at: usize) -> Result<(), profile::Mistakes> {
         self.starts += 1;
         let now = self.members[1 - at].now;
         let workers = self.members[at].lcores.len();
-        self.members[at] = Twins::member(text, name, at as u8, (workers, self.starts), Some(now))?;
+        let (name, key) = (["a", "b"][at], b"the key of both members");
+        self.members[at] = Twins::member(text, name, at as u8, (workers, self.starts), key, Some(now))?;
         self.dead[at] = false;
         Ok(())
+    }
+
+    /// A member takes up another profile.
+    ///
+    /// # Errors
+    /// What is wrong with it, or needs a restart.
+    pub fn reload(&mut self, text: &str, at: usize) -> Result<Vec<String>, String> {
+        let profile = profile::load_member(text, "sim.yaml", ["a", "b"][at]).map_err(|e| e.to_string())?;
+        let site = &mut self.members[at];
+        site.manager.reload(profile, None, site.now)
     }
 
     /// Lets time pass, millisecond by millisecond.

@@ -1,6 +1,10 @@
 //! Who copies the partner's sessions: takes each record once and in order, whatever becomes of the frames, and says what it has.
+//!
+//! A member that takes the role has its partner's last words yet to come: `close` takes them, but nothing new. When it lets the role go what it
+//! has is no copy of anything: `renew` makes its partner begin anew.
 
-use super::frame::{Bad, Head, LogId};
+use super::frame::{Bad, CopyId, Head, LogId};
+use super::log::{LogStatus, SyncState};
 use crate::base::Nanos;
 use crate::cluster::key::Key;
 use crate::wire::record::Record;
@@ -25,8 +29,12 @@ pub enum Apply {
 #[derive(Debug)]
 pub struct Follower {
     key: Key,
-    boot: u64,
+    id: CopyId,
     log: LogId,
+    /// What `log` tells counts no more.
+    over: bool,
+    /// Only the rest of `log` is taken.
+    closing: bool,
     next: u64,
     whole: u64,
     is_whole: bool,
@@ -40,8 +48,10 @@ impl Follower {
     pub fn new(key: Key, boot: u64) -> Follower {
         Follower {
             key,
-            boot,
+            id: CopyId { boot, copy: 0 },
             log: LogId::default(),
+            over: false,
+            closing: false,
             next: 0,
             whole: u64::MAX,
             is_whole: false,
@@ -49,6 +59,17 @@ impl Follower {
             said: None,
             due: true,
         }
+    }
+
+    /// What is here is no copy any more, as when an active member becomes a standby: all is to be told anew, from `Begin` on.
+    pub fn renew(&mut self) {
+        self.id.copy += 1;
+        (self.over, self.closing, self.is_whole, self.due) = (true, false, false, true);
+    }
+
+    /// From now on nothing is taken but the rest of a run whose copy is whole, until `renew`: this member takes the role.
+    pub fn close(&mut self) {
+        self.closing = true;
     }
 
     /// Bytes of the log's.
@@ -59,7 +80,11 @@ impl Follower {
         let (Head::Data { log, first, whole, end }, records) = Head::open(&self.key, bytes)? else {
             return Err(Bad::Form);
         };
+        if self.closing && (log != self.log || !self.is_whole) || self.over && log <= self.log {
+            return Ok(());
+        }
         if log > self.log {
+            self.over = false;
             (self.log, self.next, self.whole, self.end, self.is_whole) = (log, 0, u64::MAX, 0, false);
             out(Apply::Begin);
         }
@@ -85,11 +110,11 @@ impl Follower {
 
     /// The acknowledgement to be sent, if it is time for one.
     pub fn next_frame(&mut self, now: Nanos) -> Option<Vec<u8>> {
-        if !self.due && now < self.next_deadline() {
+        if self.closing && !self.is_whole || !self.due && now < self.next_deadline() {
             return None;
         }
         (self.said, self.due) = (Some(now), false);
-        let head = Head::Ack { log: self.log, next: self.next, follower: self.boot };
+        let head = Head::Ack { log: self.log, next: self.next, follower: self.id };
         Some(head.seal(&self.key, [].iter()))
     }
 
@@ -101,6 +126,16 @@ impl Follower {
     /// The copy is whole, and lacks little of what the log has told of since.
     pub fn in_sync(&self) -> bool {
         self.is_whole && self.behind() <= NEAR
+    }
+
+    /// How it stands: `sent` is what the log has told of, `acked` what is here.
+    pub fn status(&self) -> LogStatus {
+        let state = match (self.over || self.log == LogId::default(), self.is_whole) {
+            (true, _) => SyncState::Waiting,
+            (false, true) => SyncState::Whole,
+            (false, false) => SyncState::Copying,
+        };
+        LogStatus { state, sent: self.end.max(self.next), acked: self.next, behind: self.behind() }
     }
 
     /// Records that the log has, as far as it has told, and the copy has not.

@@ -9,7 +9,7 @@
 //! | 16 | 4 | run | the same |
 //! | 20 | 8 | number of the first record | of the next one that is wanted |
 //! | 28 | 8 | from this number on the copy is whole; all ones: not yet known | boot id of the follower |
-//! | 36 | 8 | the log's end | 0 |
+//! | 36 | 8 | the log's end | which copy of the follower's this is, since its boot |
 
 use crate::cluster::key::{Key, TAG};
 use crate::wire::record::{self, Record};
@@ -30,6 +30,13 @@ pub(super) struct LogId {
     pub(super) run: u32,
 }
 
+/// Which copy of which follower. A later one is greater: it has nothing yet that counts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct CopyId {
+    pub(super) boot: u64,
+    pub(super) copy: u64,
+}
+
 /// Why bytes are no frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Bad {
@@ -43,7 +50,7 @@ pub enum Bad {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Head {
     Data { log: LogId, first: u64, whole: u64, end: u64 },
-    Ack { log: LogId, next: u64, follower: u64 },
+    Ack { log: LogId, next: u64, follower: CopyId },
 }
 
 /// How long the frame is that begins with these bytes, for who reads a stream. `None`: no frame begins like this.
@@ -62,7 +69,7 @@ impl Head {
     pub(super) fn seal<'a>(&self, key: &Key, records: impl Iterator<Item = &'a Record>) -> Vec<u8> {
         let (kind, log, words) = match *self {
             Head::Data { log, first, whole, end } => (0, log, [first, whole, end]),
-            Head::Ack { log, next, follower } => (1, log, [next, follower, 0]),
+            Head::Ack { log, next, follower } => (1, log, [next, follower.boot, follower.copy]),
         };
         let mut out = Vec::with_capacity(LONGEST);
         out.extend(MARK);
@@ -96,7 +103,7 @@ impl Head {
         let records = records.ok_or(Bad::Form)?;
         let head = match (head[4], words) {
             (0, [first, whole, end]) => Head::Data { log, first, whole, end },
-            (_, [next, follower, _]) => Head::Ack { log, next, follower },
+            (_, [next, boot, copy]) => Head::Ack { log, next, follower: CopyId { boot, copy } },
         };
         Ok((head, records))
     }
@@ -126,7 +133,7 @@ mod tests {
         let bytes = data.seal(&key(), [record; 40].iter());
         assert_eq!(bytes.len(), LONGEST);
         assert_eq!(Head::open(&key(), &bytes), Ok((data, vec![record; RECORDS])));
-        let ack = Head::Ack { log, next: 5, follower: 8 };
+        let ack = Head::Ack { log, next: 5, follower: CopyId { boot: 8, copy: 2 } };
         let bytes = ack.seal(&key(), [].iter());
         assert_eq!(Head::open(&key(), &bytes), Ok((ack, vec![])));
         for at in 0..bytes.len() {

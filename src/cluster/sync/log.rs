@@ -2,11 +2,12 @@
 //!
 //! Records are numbered; those that were not acknowledged are kept and sent again from the first on when nothing has been acknowledged for
 //! `RESEND`. Of those that were never sent, a later one about the same key takes the place of the earlier. A new run walks all sessions: the
-//! caller puts each as if it had just changed, between the changes, as many at a time as there is `room` for.
+//! caller puts each as if it had just changed, between the changes, as many at a time as there is `room` for. A run begins when a follower
+//! speaks for which there is none.
 
 use std::collections::{HashMap, VecDeque};
 
-use super::frame::{Bad, Head, LogId, RECORDS};
+use super::frame::{Bad, CopyId, Head, LogId, RECORDS};
 use crate::base::Nanos;
 use crate::cluster::key::Key;
 use crate::wire::record::{Key as Of, Record};
@@ -21,8 +22,12 @@ const RESEND: Nanos = Nanos::from_ms(200);
 const IDLE: Nanos = Nanos::from_ms(500);
 /// A follower that was too slow is left alone for so long.
 const PAUSE: Nanos = Nanos::from_s(1);
+/// A follower that is silent for so long is none.
+const GONE: Nanos = Nanos::from_s(5);
+/// So many acknowledgements without progress, and a frame is taken for lost.
+const SAME: u32 = 3;
 
-/// What a log is at.
+/// What a log is at, or its follower.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SyncState {
@@ -34,6 +39,12 @@ pub enum SyncState {
     Bulk,
     /// What changes is sent.
     Following,
+    /// Of the follower: no log speaks.
+    Waiting,
+    /// Of the follower: everything is coming.
+    Copying,
+    /// Of the follower: everything is here.
+    Whole,
 }
 
 /// For `turnout cluster`.
@@ -54,8 +65,11 @@ pub struct LogStatus {
 pub struct Log {
     key: Key,
     id: LogId,
-    /// Boot id of the follower that this run is for.
-    follower: u64,
+    /// The copy that this run is for.
+    follower: CopyId,
+    heard: Nanos,
+    /// There will be no other run.
+    closing: bool,
     state: SyncState,
     paused_at: Nanos,
     /// From number `acked` on.
@@ -69,6 +83,10 @@ pub struct Log {
     waiting: HashMap<Of, u64>,
     whole: u64,
     capacity: usize,
+    /// Records under way, at most, now
+    window: u64,
+    /// Acknowledgements since the last progress; none are counted after what was missing has been sent again.
+    same: u32,
     progress: Nanos,
     spoke: Nanos,
     /// There is something to tell besides records.
@@ -87,7 +105,9 @@ impl Log {
         Log {
             key,
             id: LogId { boot, run: 0 },
-            follower: 0,
+            follower: CopyId::default(),
+            heard: Nanos::ZERO,
+            closing: false,
             state: SyncState::Alone,
             paused_at: Nanos::ZERO,
             records: VecDeque::new(),
@@ -97,6 +117,8 @@ impl Log {
             waiting: HashMap::new(),
             whole: u64::MAX,
             capacity: capacity.max(64),
+            window: WINDOW,
+            same: 0,
             progress: Nanos::ZERO,
             spoke: Nanos::ZERO,
             tell: false,
@@ -114,8 +136,44 @@ impl Log {
         (self.acked, self.next, self.fresh, self.whole) = (0, 0, 0, u64::MAX);
         self.records.clear();
         self.waiting.clear();
+        (self.window, self.same) = (WINDOW, 0);
         (self.state, self.tell) = (state, true);
-        self.runs += 1;
+        self.runs += u64::from(state != SyncState::Alone);
+    }
+
+    /// Begins anew in a while.
+    fn pause(&mut self, now: Nanos) {
+        self.begin(if self.closing { SyncState::Alone } else { SyncState::Paused });
+        self.paused_at = now;
+    }
+
+    /// Some changes are not known: after a pause all is told anew.
+    pub fn lost(&mut self, now: Nanos) {
+        if self.run().is_some() {
+            self.pause(now);
+        }
+    }
+
+    /// What is put from now on are the last words: no other run begins. A copy that is not whole gets none.
+    pub fn close(&mut self) {
+        if self.state == SyncState::Following {
+            self.closing = true;
+        } else {
+            self.rest();
+        }
+    }
+
+    /// Nothing is told any more. The next follower that speaks gets everything.
+    pub fn rest(&mut self) {
+        if self.state != SyncState::Alone {
+            self.begin(SyncState::Alone);
+        }
+        self.closing = false;
+    }
+
+    /// The run of which changes are to be `put`.
+    pub fn run(&self) -> Option<u32> {
+        matches!(self.state, SyncState::Bulk | SyncState::Following).then_some(self.id.run)
     }
 
     /// Something has changed, or was found on a walk.
@@ -133,8 +191,7 @@ impl Log {
             self.waiting.insert(of, self.end());
             self.records.push_back(record);
         } else {
-            self.begin(SyncState::Paused);
-            self.paused_at = now;
+            self.pause(now);
         }
     }
 
@@ -172,7 +229,11 @@ impl Log {
         let (Head::Ack { log, next, follower }, _) = Head::open(&self.key, bytes)? else {
             return Err(Bad::Form);
         };
-        if follower > self.follower {
+        if follower < self.follower {
+            return Ok(());
+        }
+        self.heard = now;
+        if (follower > self.follower || self.state == SyncState::Alone) && !self.closing {
             self.follower = follower;
             self.begin(SyncState::Bulk);
             self.progress = now;
@@ -189,19 +250,30 @@ impl Log {
             self.acked = next;
             self.next = self.next.max(next);
             self.progress = now;
+            (self.window, self.same) = ((self.window * 2).min(WINDOW), 0);
+        } else if next == self.acked && next < self.next {
+            self.same = self.same.saturating_add(1);
+            if self.same == SAME {
+                self.next = self.acked;
+            }
         }
         Ok(())
     }
 
     /// The next frame to be sent, if there is one now. Ask until there is none.
     pub fn next_frame(&mut self, now: Nanos) -> Option<Vec<u8>> {
+        if self.state != SyncState::Alone && now >= self.heard + GONE {
+            self.begin(SyncState::Alone);
+        }
         if self.state == SyncState::Alone {
             return None;
         }
         if self.next > self.acked && now >= self.progress + RESEND {
             (self.next, self.progress) = (self.acked, now);
+            // Nobody may be there: one frame asks.
+            self.window = RECORDS as u64;
         }
-        let most = (self.acked + WINDOW).min(self.end()).saturating_sub(self.next).min(RECORDS as u64);
+        let most = (self.acked + self.window).min(self.end()).saturating_sub(self.next).min(RECORDS as u64);
         if most == 0 && !self.tell && now < self.spoke + IDLE {
             return None;
         }

@@ -6,7 +6,7 @@
 //! What the copy has from before stays until then, in case the partner dies in between.
 //!
 //! - Records of a key that wait to be sent become one: at most `CAPACITY` wait, and they are in the order in which keys changed first.
-//! - Memory and work are bounded: a partner that is too slow costs a new run, after a pause.
+//! - Memory and work are bounded: a partner that is too slow costs a new run, after a pause; one that is silent costs nothing after 5 s.
 //! - A follower takes each number once and in order, so a frame that comes twice changes nothing.
 
 mod follower;
