@@ -297,4 +297,6 @@ fn host(key: &Key) -> Ipv4Addr {
 }
 
 #[cfg(test)]
+mod rig;
+#[cfg(test)]
 mod tests;
