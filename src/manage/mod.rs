@@ -32,6 +32,7 @@ pub mod protocol;
 pub mod reload;
 mod report;
 mod rules;
+pub mod status_http;
 mod tcp;
 mod transaction;
 pub mod views;
