@@ -8,6 +8,7 @@ use serde_json::json;
 
 use super::copying::Copying;
 use super::keeping::Keeper;
+use super::status_http::{Endpoint, Place, Truth};
 use super::{Manager, hooks, roles};
 use crate::base::{IfaceId, Mac, Nanos};
 use crate::cluster::{
@@ -32,6 +33,8 @@ pub struct Joining {
     pub keeper: Option<Keeper>,
     /// Workers
     pub workers: usize,
+    /// Where others are told whether it serves; `None`: nowhere
+    pub endpoint: Option<Endpoint>,
 }
 
 /// The member.
@@ -63,6 +66,7 @@ pub(super) struct Member {
     pub(super) calls: VecDeque<Nanos>,
     pub(super) active: bool,
     pub(super) status: Status,
+    pub(super) endpoint: Option<Endpoint>,
 }
 
 /// What the machine goes by.
@@ -75,21 +79,13 @@ impl Member {
     pub(super) fn is_active(&self) -> bool {
         self.active
     }
-
-    pub(super) fn status(&self) -> Status {
-        self.status
-    }
-
-    pub(super) fn pair(&self) -> &Pair {
-        &self.pair
-    }
 }
 
 impl Manager {
     /// This router is a member of a pair from now on, as its profile says.
     pub fn join(&mut self, joining: Joining, now: Nanos) {
         let Some(cluster) = self.profile.cluster.clone() else { return };
-        let Joining { key, kept, boot, keeper, workers } = joining;
+        let Joining { key, kept, boot, keeper, workers, endpoint } = joining;
         let (name, partner) = (Name::cut(&cluster.member), Name::cut(&cluster.partner));
         let who = Identity { name, partner, software: Name::cut(env!("CARGO_PKG_VERSION")), boot };
         let fitness = Fitness::of([Known::Unknown], [(1, Known::Unknown)], []);
@@ -117,6 +113,7 @@ impl Manager {
             calls: VecDeque::new(),
             active: false,
             status: Status::default(),
+            endpoint,
         }));
         self.probing_changed();
         self.member_effects(now);
@@ -194,6 +191,7 @@ impl Manager {
             }
             Effect::Status { status } => {
                 member.status = status;
+                self.show_status();
             }
             Effect::Event { event } => self.member_event(now, event),
         }
@@ -223,6 +221,7 @@ impl Manager {
             return;
         }
         self.hear_keeper(now);
+        self.keep_endpoint(now);
         self.look_for_partner(now);
         self.copy_sessions(now);
         self.judge_fitness(now);
@@ -260,6 +259,25 @@ impl Manager {
             }
         }
         self.member_effects(now);
+    }
+
+    /// Tells the endpoint what it is to answer.
+    fn show_status(&self) {
+        let Some(member) = &self.member else { return };
+        if let Some(endpoint) = &member.endpoint {
+            let Status { serves, reasons } = member.status;
+            let name = member.pair.beat().name.to_string();
+            endpoint.board().say(Truth { serves, name, role: member.pair.role(), reasons });
+        }
+    }
+
+    /// The endpoint is where the profile wants it, and knows that this thread lives.
+    fn keep_endpoint(&mut self, now: Nanos) {
+        let Some(endpoint) = self.member.as_mut().and_then(|member| member.endpoint.as_mut()) else { return };
+        endpoint.board().stepped(now);
+        if let Err(e) = endpoint.follow(Place::of(&self.profile)) {
+            self.event(now, "cluster", json!({ "what": "no_status_endpoint", "error": e.to_string() }));
+        }
     }
 
     /// How well this member could serve, as far as it knows.

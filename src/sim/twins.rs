@@ -59,7 +59,7 @@ impl Twins {
             site.now = now;
         }
         if let Some(key) = Key::new(key) {
-            let joining = Joining { key, kept: None, boot, keeper: None, workers };
+            let joining = Joining { key, kept: None, boot, keeper: None, workers, endpoint: None };
             site.manager.join(joining, site.now);
         }
         for at in 0..site.names.len() {

@@ -12,7 +12,7 @@ use crate::base::Nanos;
 use crate::cluster::key::Key;
 use crate::wire::record::{Key as Of, Record};
 
-/// Records that are kept, at most: 4 MB with their index.
+/// Records that are kept, at most: 7 MB with their index, taken at once.
 pub const CAPACITY: usize = 65_536;
 /// Records under way, at most.
 const WINDOW: u64 = 4_096;
@@ -102,6 +102,7 @@ impl Log {
 
     /// One that keeps fewer records; at least 64.
     pub fn with_capacity(key: Key, boot: u64, capacity: usize) -> Log {
+        let capacity = capacity.max(64);
         Log {
             key,
             id: LogId { boot, run: 0 },
@@ -110,13 +111,13 @@ impl Log {
             closing: false,
             state: SyncState::Alone,
             paused_at: Nanos::ZERO,
-            records: VecDeque::new(),
+            records: VecDeque::with_capacity(capacity),
             acked: 0,
             next: 0,
             fresh: 0,
-            waiting: HashMap::new(),
+            waiting: HashMap::with_capacity(capacity),
             whole: u64::MAX,
-            capacity: capacity.max(64),
+            capacity,
             window: WINDOW,
             same: 0,
             progress: Nanos::ZERO,
