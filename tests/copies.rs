@@ -78,7 +78,13 @@ fn x_17_and_x_18_whatever_the_traffic_the_copy_is_the_same_and_goes_on_when_it_t
             pair.settle();
             let before = flows(&mut pair.a);
             let copy = flows(&mut pair.b);
-            assert_eq!(missing(&before, &copy), [] as [String; 0], "seed {seed}");
+            let refused = pair.counted(Stat::CopiesRefused)[1];
+            let lives = [live(pair.a.site()), live(pair.b.site())];
+            assert_eq!(
+                missing(&before, &copy),
+                [] as [String; 0],
+                "seed {seed}: {refused} refused, {lives:?} live"
+            );
             // What had expired there and was in the table still is told within a round of the sweep.
             pair.pass(Nanos::from_s(1));
             (0..1000).for_each(|_| pair.pass(Nanos::from_ms(10)));
