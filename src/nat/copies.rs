@@ -99,6 +99,12 @@ impl Nat {
         self.copies.as_ref().is_some_and(|copies| copies.standby && copies.is_copy(slot))
     }
 
+    /// This member is on standby: its hosts speak to the partner, and nobody is reset by this one of its own accord.
+    #[inline(always)]
+    pub(super) fn is_on_standby(&self) -> bool {
+        self.copies.as_ref().is_some_and(|copies| copies.standby)
+    }
+
     /// This member is on standby from now on, or is not any more.
     pub fn stand_by(&mut self, standby: bool, now: Nanos) {
         let Some(copies) = &mut self.copies else { return };
