@@ -91,6 +91,7 @@ fn view() -> Option<Arc<View>> {
         probing: Arc::default(),
         standby: false,
         through: None,
+        partner: None,
     };
     Some(Arc::new(view.indexed()))
 }

@@ -148,6 +148,9 @@ impl Manager {
         let (pair, held) = (&mut member.pair, &mut member.held);
         pair.step(now, input, &mut |effect| held.push_back(effect))?;
         self.member_effects(now);
+        if self.view.partner != self.partner_way() {
+            self.publish();
+        }
         Ok(())
     }
 

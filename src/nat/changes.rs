@@ -160,10 +160,10 @@ impl Nat {
         }
     }
 
-    /// The flow in a slot, as its partner is told of it. `None`: there is none, or it is a stranger's.
+    /// The flow in a slot, as its partner is told of it. `None`: there is none, or it is a stranger's, or the partner's own.
     fn entry(&self, slot: u32) -> Option<Entry> {
         let (session, root) = (self.sessions.get(slot), &self.roots[slot as usize]);
-        if session.is_free() || root.origin == Origin::Stranger {
+        if session.is_free() || root.origin == Origin::Stranger || root.kind == Kind::Away {
             return None;
         }
         // Until outside has answered it is something else.

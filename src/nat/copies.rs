@@ -205,7 +205,7 @@ impl Nat {
     /// Binds a copy, and its mapping, to its WAN as that is here: by the epochs that count now if it is fit, else as left.
     pub(super) fn bind_anew(&mut self, slot: u32, up: &Uplinks) {
         let (session, root) = (self.sessions.get(slot), self.roots[slot as usize]);
-        if root.kind == Kind::Internal {
+        if matches!(root.kind, Kind::Internal | Kind::Away) {
             return;
         }
         let (wan, protocol) = (session.wan(), session.protocol());

@@ -247,6 +247,9 @@ const INTERNAL: u8 = 127;
 /// The WAN of sessions that are on none.
 pub const NOWHERE: WanId = WanId(127);
 
+/// The WAN of sessions that live on a WAN of the partner's.
+pub const AWAY: WanId = WanId(126);
+
 /// The scope of keys that name an outside endpoint on a WAN (two WANs may have the same address).
 #[inline(always)]
 pub const fn outside_scope(wan: WanId) -> u8 {

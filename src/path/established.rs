@@ -290,7 +290,7 @@ impl<B: PacketBuf> Router<B> {
         let (session, _) = self.nat.session(slot);
         if session.stamps[INSIDE] != self.stamp {
             // It is fit, and so has its link.
-            let link = &view.wans[session.wan().index()];
+            let Some(link) = view.wans.get(session.wan().index()) else { return false };
             let near = to.pin.is_some() && view.on_link(link.iface, dst);
             let next_hop = if near { dst } else { link.gateway };
             let Some(hop) = self.recall_hop(link.iface, next_hop) else { return false };
