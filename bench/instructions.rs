@@ -61,6 +61,9 @@ fn view() -> Option<Arc<View>> {
         Some(Iface {
             name: at.to_string(),
             mac: ROUTER[at],
+            station: ROUTER[at],
+            floating: None,
+            mute: false,
             mtu: 1500,
             up: true,
             addresses,
@@ -87,6 +90,7 @@ fn view() -> Option<Arc<View>> {
         lent: Arc::default(),
         probing: Arc::default(),
         standby: false,
+        through: None,
     };
     Some(Arc::new(view.indexed()))
 }
@@ -144,13 +148,14 @@ impl Bed {
             filtering,
             quarantine: Default::default(),
             reserved: vec![],
+            paired: false,
             reserve: false,
             seed: 7,
         };
         let nat = Nat::new(&config, &|_: u16| true);
         let key = HashKey::draw(&mut <rand::rngs::StdRng as rand::SeedableRng>::seed_from_u64(7));
         let router = Router::new(nat, Neighbors::new(16, key), 2, &view.icmp);
-        let (_, end) = connect(2, 1);
+        let (_, end) = connect(2, 1, 0);
         let hand_over = hand_overs(1).pop()?;
         let mut lcore = Lcore::new(WorkerId(0), Steer::new(1), view.clone(), router, end, hand_over);
         lcore.router.learn(&view, LAN, HOST, PEER);

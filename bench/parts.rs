@@ -266,6 +266,7 @@ fn filled(flows: &mut [Flow]) -> (Nat, f64, Uplinks) {
         filtering,
         quarantine: Default::default(),
         reserved: vec![],
+        paired: false,
         reserve: true,
         seed: 1,
     };

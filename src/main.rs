@@ -11,7 +11,7 @@ use turnout::cli::{self, BenchCommand, CheckArgs, DemoArgs, Hooks, ReplayArgs, R
 #[cfg(feature = "dpdk")]
 use turnout::cli::{FailoverArgs, GeneratorArgs, HandoverArgs, NatArgs, StallArgs};
 use turnout::demo::{self, DemoOptions};
-use turnout::profile;
+use turnout::profile::{self, Identity};
 
 fn main() -> ExitCode {
     let filter = tracing_subscriber::EnvFilter::try_from_env("TURNOUT_LOG")
@@ -24,9 +24,19 @@ fn main() -> ExitCode {
 
 fn check(args: CheckArgs) -> ExitCode {
     // The verdict is the exit status: nobody has to read the words.
-    match profile::read(&args.profile) {
-        Ok(_) => {
-            let _ = writeln!(std::io::stdout(), "{}: good", args.profile.display());
+    // A name is judged as `run` would; without one, the file is that of both.
+    let judged = match args.member {
+        Some(_) => {
+            profile::read(&args.profile, &Identity::new(args.member.as_deref())).map(|view| vec![view])
+        }
+        None => profile::read_all(&args.profile),
+    };
+    match judged {
+        Ok(views) => {
+            let names = views.iter().filter_map(|view| view.cluster.as_ref());
+            let names: Vec<&str> = names.map(|cluster| cluster.member.as_str()).collect();
+            let of = if names.is_empty() { String::new() } else { format!(", for {}", names.join(" and ")) };
+            let _ = writeln!(std::io::stdout(), "{}: good{of}", args.profile.display());
             ExitCode::SUCCESS
         }
         Err(mistakes) => {
@@ -59,7 +69,7 @@ fn replay(args: ReplayArgs) -> Result<(), String> {
 
 #[cfg(feature = "dpdk")]
 fn run(args: RunArgs) -> Result<(), String> {
-    run::run(&args.profile).map_err(|e| e.to_string())
+    run::run(&args.profile, &Identity::new(args.member.as_deref())).map_err(|e| e.to_string())
 }
 
 #[cfg(feature = "dpdk")]

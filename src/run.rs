@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 mod cores;
+mod member;
 mod ports;
 
 use std::io::Write;
@@ -28,12 +29,13 @@ use turnout::manage::log;
 use turnout::manage::probes::names::Resolver;
 use turnout::manage::protocol::Request;
 use turnout::manage::reload::wanted_hooks;
+use turnout::manage::status_http::Endpoint;
 use turnout::manage::views;
 use turnout::manage::writer::Writer;
-use turnout::manage::{Answer, Manager, NEIGHBORS, layout};
+use turnout::manage::{Answer, Joining, Manager, NEIGHBORS, layout};
 use turnout::nat::Nat;
 use turnout::path::{Router, View};
-use turnout::profile::{self, PortSpec, Profile, ReadError};
+use turnout::profile::{self, Identity, PortSpec, Profile, ReadError};
 use turnout::table::hash::HashKey;
 use turnout::table::neighbors::Neighbors;
 use turnout::worker::{Idle, Queues, Worker, now};
@@ -42,10 +44,14 @@ use turnout::worker::{Idle, Queues, Worker, now};
 const GRACE: Nanos = Nanos::from_s(3);
 /// `ready` is said after so long, even if a WAN has not been judged.
 const READY: Nanos = Nanos::from_ms(1500);
+/// An active member of a pair waits so long, at the end, for its partner to take the role.
+const LEAVE: Nanos = Nanos::from_ms(1200);
 /// How long the management thread waits for a question.
 const BEAT: Duration = Duration::from_millis(1);
 
 type Failure = Box<dyn std::error::Error>;
+/// The profile's file, and whose reading of it counts.
+type Source<'a> = (&'a Path, &'a Identity);
 /// The workers' threads. They end with this, whatever else fails, before the ports that they poll.
 struct Workers {
     threads: Vec<WorkerThread>,
@@ -73,8 +79,8 @@ type WorkerThread = JoinHandle<Result<(), DpdkError>>;
 ///
 /// # Errors
 /// What is wrong and what to do, in one line.
-pub fn run(path: &Path) -> Result<(), Failure> {
-    let profile = profile::read(path)?;
+pub fn run(path: &Path, identity: &Identity) -> Result<(), Failure> {
+    let profile = profile::read(path, identity)?;
     let stop = Arc::new(AtomicBool::new(false));
     let hangup = Arc::new(AtomicBool::new(false));
     for signal in [signal_hook::consts::SIGTERM, signal_hook::consts::SIGINT] {
@@ -83,11 +89,20 @@ pub fn run(path: &Path) -> Result<(), Failure> {
     signal_hook::flag::register(signal_hook::consts::SIGHUP, hangup.clone())?;
     let mut control = Control::bind(&profile.management.socket)?;
     let cores = Cores::choose(&profile);
+    let joining = member::joining(&profile, cores.workers.len())?;
     // Claimed before DPDK looks at them, given back after it has let go.
     let layout = Arc::new(layout(&profile));
     let claimed = ports::claim(&profile, &layout)?;
     let eal = Eal::start(&eal_config(&profile, &layout, &cores))?;
-    let result = serve((path, &profile, &layout), &cores, &eal, &claimed, &mut control, (&stop, &hangup));
+    let result = serve(
+        ((path, identity), &profile, &layout),
+        &cores,
+        &eal,
+        &claimed,
+        &mut control,
+        (&stop, &hangup),
+        joining,
+    );
     drop(eal);
     for port in claimed.into_iter().flatten() {
         if let Err(e) = port.release() {
@@ -125,12 +140,13 @@ fn eal_config(profile: &Profile, layout: &Layout, cores: &Cores) -> EalConfig {
 }
 
 fn serve(
-    (path, profile, layout): (&Path, &Profile, &Arc<Layout>),
+    (source, profile, layout): (Source<'_>, &Profile, &Arc<Layout>),
     cores: &Cores,
     eal: &Eal,
     claimed: &[Option<LinuxPort>],
     control: &mut Control,
     (stop, hangup): (&AtomicBool, &AtomicBool),
+    joining: Option<Joining>,
 ) -> Result<(), Failure> {
     let pool = Pool::new(eal, "packets", mbufs(layout, cores), ports::data_room(profile))?;
     let workers = cores.workers.len();
@@ -158,11 +174,14 @@ fn serve(
         manager.call_hooks(hooks);
     }
     manager.hear_host(host.reports, host.views);
+    if let Some(joining) = joining {
+        manager.join(joining, now());
+    }
     manager.restore(&control.overrides(), now());
     let result = tell_events(&mut manager)
-        .and_then(|()| control.listen(path).map_err(Failure::from))
+        .and_then(|()| control.listen(source.0, source.1).map_err(Failure::from))
         .and_then(|questions| {
-            manage(&mut manager, (links, layout), &questions, &started.threads, stop, (hangup, path))
+            manage(&mut manager, (links, layout), &questions, &started.threads, stop, (hangup, source))
         });
     info!("stopping");
     drop(started);
@@ -197,6 +216,7 @@ fn start_workers(
             share.push(queue);
         }
     }
+    let paths = profile.cluster.as_ref().map_or(0, |cluster| cluster.paths.len());
     let (mut lanes, mut ends) = (Vec::new(), ends.into_iter());
     let mut routers = routers(profile, cores, steer, view)?;
     let nats = routers.iter_mut().map(|router| &mut router.nat);
@@ -205,7 +225,7 @@ fn start_workers(
         shares.into_iter().zip(hand_overs::<Mbuf>(workers)).zip(&cores.workers).zip(routers).enumerate();
     for (w, (((queues, hand_over), core), router)) in each {
         let id = WorkerId(w as u8);
-        let (manager_end, lcore_end) = connect(profile.interfaces.len(), profile.wans.len());
+        let (manager_end, lcore_end) = connect(profile.interfaces.len(), profile.wans.len(), paths);
         let mut lcore = Lcore::new(id, steer, view.clone(), router, lcore_end, hand_over);
         if let Some(end) = ends.next() {
             lcore.attach(end);
@@ -260,11 +280,14 @@ fn tell_events(manager: &mut Manager) -> Result<(), Failure> {
 }
 
 /// Reads the profile again, in a thread of its own: a disk must not hold up a failover.
-fn read_aside(path: &Path, to: crossbeam_channel::Sender<Result<Profile, ReadError>>) -> Result<(), Failure> {
-    let path = path.to_path_buf();
+fn read_aside(
+    (path, identity): Source<'_>,
+    to: crossbeam_channel::Sender<Result<Profile, ReadError>>,
+) -> Result<(), Failure> {
+    let (path, identity) = (path.to_path_buf(), identity.clone());
     std::thread::Builder::new().name("reload".into()).spawn(move || {
         // At the end of the router nobody waits for it.
-        let _ = to.send(profile::read(&path));
+        let _ = to.send(profile::read(&path, &identity));
     })?;
     Ok(())
 }
@@ -276,7 +299,7 @@ fn manage(
     questions: &crossbeam_channel::Receiver<Question>,
     threads: &[WorkerThread],
     stop: &AtomicBool,
-    (hangup, path): (&AtomicBool, &Path),
+    (hangup, source): (&AtomicBool, Source<'_>),
 ) -> Result<(), Failure> {
     let (read, to_take_up) = crossbeam_channel::bounded(1);
     let started = now();
@@ -288,8 +311,17 @@ fn manage(
             manager.link(at, IfaceId(iface as u8), up);
         }
     };
-    while !stop.load(Relaxed) {
+    let mut leaving: Option<Nanos> = None;
+    let mut endpoint = manager.status_board().map(|board| Endpoint::new(board, now));
+    loop {
         let at = now();
+        if stop.load(Relaxed) {
+            let since = *leaving.get_or_insert(at);
+            let left = if since == at { manager.leave(at) } else { manager.left() };
+            if left || at.since(since) >= LEAVE {
+                break;
+            }
+        }
         links.poll(at, &mut |port, up| {
             doubted.retain(|p| *p != port);
             if up || believed.contains(&port) || at.since(started) >= GRACE {
@@ -305,13 +337,16 @@ fn manage(
             }
         }
         manager.step(at);
+        if let Some(Err(e)) = endpoint.as_mut().map(|endpoint| endpoint.follow(manager.status_place())) {
+            warn!("nobody answers at the status endpoint: {e}; see `cluster.status`");
+        }
         if !ready && (manager.settled() || at.since(started) >= READY) {
             ready = true;
             // Nobody may be waiting for it.
             let _ = writeln!(std::io::stdout(), "ready");
         }
         if hangup.swap(false, Relaxed) {
-            read_aside(path, read.clone())?;
+            read_aside(source, read.clone())?;
         }
         match to_take_up.try_recv() {
             Ok(Ok(profile)) => {

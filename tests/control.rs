@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use turnout::manage::control::{Control, ControlError};
 use turnout::manage::protocol;
+use turnout::profile::Identity;
 
 /// Runs `clients` in a thread while the site answers, a step at a time, as the management thread does.
 fn serve<T: Send + 'static>(
@@ -22,7 +23,7 @@ fn serve<T: Send + 'static>(
     control: &mut Control,
     clients: impl FnOnce() -> T + Send + 'static,
 ) -> T {
-    let questions = control.listen(std::path::Path::new("/nonexistent")).unwrap();
+    let questions = control.listen(std::path::Path::new("/nonexistent"), &Identity::default()).unwrap();
     let (done, result) = mpsc::channel();
     thread::spawn(move || done.send(clients()));
     loop {

@@ -102,13 +102,14 @@ impl<P: Bed> Lane<P> {
             filtering,
             quarantine: place.quarantine,
             reserved: vec![],
+            paired: false,
             reserve,
             seed: place.seed,
         };
         let nat = Nat::new(&config, &|port: u16| steer.port(port) == id);
         let neighbors = Neighbors::new(16, HashKey::draw(&mut rand::rng()));
         let router = Router::new(nat, neighbors, view.ifaces.len(), &view.icmp);
-        let (manager, end) = connect(view.ifaces.len(), place.wans);
+        let (manager, end) = connect(view.ifaces.len(), place.wans, 0);
         let mut lcore = Lcore::new(id, steer, view.clone(), router, end, hand_over);
         for (wan, gateway) in GATEWAY.iter().enumerate().take(place.wans) {
             lcore.router.learn(&view, IfaceId(wan as u8 + 1), *gateway, PEER_MAC);

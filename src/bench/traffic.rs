@@ -79,6 +79,9 @@ pub(super) fn view(wans: usize, sessions: u32) -> Option<Arc<View>> {
     let iface = |at: usize, net, wan| Iface {
         name: ["lan", "isp1", "isp2"][at].into(),
         mac: ROUTER_MAC[at],
+        station: ROUTER_MAC[at],
+        floating: None,
+        mute: false,
         mtu: 1500,
         up: true,
         addresses: vec![net],
@@ -113,6 +116,7 @@ pub(super) fn view(wans: usize, sessions: u32) -> Option<Arc<View>> {
         lent: Arc::default(),
         probing: Arc::default(),
         standby: false,
+        through: None,
     };
     Some(Arc::new(view.indexed()))
 }

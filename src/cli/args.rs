@@ -46,6 +46,7 @@ pub(super) enum Command {
 Examples:
   turnout run
   turnout run office.yaml
+  turnout run pair.yaml --member a  one of the two members of a cluster
   kill -TERM $(pidof turnout)       stops within 2 s, in good order")]
     Run(RunArgs),
     /// Build a small internet in namespaces, fail an ISP, and show what becomes of the traffic
@@ -286,6 +287,9 @@ pub struct CheckArgs {
     /// The profile to judge
     #[arg(value_name = "PROFILE", default_value = PROFILE)]
     pub profile: PathBuf,
+    /// The member of the pair to judge it for; without it, both
+    #[arg(long, value_name = "NAME")]
+    pub member: Option<String>,
 }
 
 /// Options of `turnout run`.
@@ -294,6 +298,9 @@ pub struct RunArgs {
     /// The profile to route by
     #[arg(value_name = "PROFILE", default_value = PROFILE)]
     pub profile: PathBuf,
+    /// Which member of the pair this is; without it, /etc/turnout/member says so
+    #[arg(long, value_name = "NAME")]
+    pub member: Option<String>,
 }
 
 /// Options of `turnout demo`.

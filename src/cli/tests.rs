@@ -92,6 +92,11 @@ fn options_parse_into_their_structs() {
     assert_eq!(demo, DemoArgs { scenario: Some("link-loss".to_owned()), seconds: Some(9), json: true });
     let Ok(Command::Run(run)) = parse("turnout run") else { panic!("not a run") };
     assert_eq!(run.profile, PathBuf::from("/etc/turnout/profile.yaml"));
+    assert_eq!(run.member, None);
+    let Ok(Command::Run(run)) = parse("turnout run pair.yaml --member a") else { panic!("not a run") };
+    assert_eq!((run.profile, run.member.as_deref()), (PathBuf::from("pair.yaml"), Some("a")));
+    let Ok(Command::Check(check)) = parse("turnout check --member b") else { panic!("not a check") };
+    assert_eq!(check.member.as_deref(), Some("b"));
     let Ok(Command::Talk(TalkCommand::Sessions(sessions))) =
         parse("turnout sessions --inside 10.0.0.1 --outside 1.2.3.4 --wan a --protocol udp --limit 2K")
     else {

@@ -2,7 +2,7 @@
 //!
 //! One ring each way, of slots of a fixed size, apart from the rings for messages: neither a flood of answers nor a hundred probes
 //! at once keeps a view or a notice waiting. A worker copies into a slot and allocates nothing; what finds no room is counted
-//! and dropped. Of a ring that is not emptied meanwhile each WAN has its share, so that what floods one WAN takes no room from
+//! and dropped. Of a ring that is not emptied meanwhile each WAN, and each path to the partner of a pair, has its share, so that what floods one WAN takes no room from
 //! the others' answers. All of it is stamped by the worker, when it has left or come in.
 //!
 //! A packet that must leave on time whatever the management thread does (BFD, RFC 5880 6.8.7) is sent by the worker itself, again and again.
@@ -10,6 +10,7 @@
 use rtrb::{Consumer, Producer, RingBuffer};
 
 use crate::base::{IfaceId, Nanos, WanId};
+use crate::path::answers::Source;
 use crate::wire::eth;
 
 /// The longest frame: 1500 bytes of IP.
@@ -21,6 +22,8 @@ pub const REPEAT_LEN: usize = eth::LEN + 20 + 8 + 24;
 const TO_WORKER: usize = 64;
 /// Frames on their way from a worker, at most.
 const FROM_WORKER: usize = 256;
+/// And so many more each way between the members of a pair.
+const PAIR: usize = 512;
 
 /// A frame in a slot of a ring.
 #[derive(Clone)]
@@ -63,8 +66,8 @@ pub struct Outgoing {
 /// Has come in, for a probe of the router's.
 #[derive(Clone, Debug)]
 pub struct Incoming {
-    /// On which WAN
-    pub wan: WanId,
+    /// From whom
+    pub from: Source,
     /// When
     pub at: Nanos,
     /// The frame
@@ -90,8 +93,10 @@ pub struct FramesEnd {
     /// To be sent
     pub from_manager: Consumer<Outgoing>,
     to_manager: Producer<Incoming>,
-    /// By WAN, since the ring was empty
+    /// By source, the WANs first, since the ring was empty
     put: Vec<u16>,
+    wans: usize,
+    room: usize,
 }
 
 /// The management thread's end.
@@ -103,25 +108,32 @@ pub struct FrameRings {
     pub from_worker: Consumer<Incoming>,
 }
 
-/// The two ends of the rings for frames, of a router with so many WANs.
-pub fn connect(wans: usize) -> (FrameRings, FramesEnd) {
-    let (to_worker, from_manager) = RingBuffer::new(TO_WORKER);
-    let (to_manager, from_worker) = RingBuffer::new(FROM_WORKER);
-    (FrameRings { to_worker, from_worker }, FramesEnd { from_manager, to_manager, put: vec![0; wans] })
+/// The two ends of the rings for frames, of a router with so many WANs and so many paths to its partner.
+pub fn connect(wans: usize, paths: usize) -> (FrameRings, FramesEnd) {
+    let more = if paths > 0 { PAIR } else { 0 };
+    let room = FROM_WORKER + more;
+    let (to_worker, from_manager) = RingBuffer::new(TO_WORKER + more);
+    let (to_manager, from_worker) = RingBuffer::new(room);
+    let end = FramesEnd { from_manager, to_manager, put: vec![0; wans + paths], wans, room };
+    (FrameRings { to_worker, from_worker }, end)
 }
 
 impl FramesEnd {
-    /// Puts a frame that has come in into the ring. False: there is no room, or the WAN has had its share.
-    pub fn put(&mut self, wan: WanId, at: Nanos, frame: &[u8]) -> bool {
-        if self.to_manager.slots() == FROM_WORKER {
+    /// Puts a frame that has come in into the ring. False: there is no room, or who it is from has had his share.
+    pub fn put(&mut self, from: Source, at: Nanos, frame: &[u8]) -> bool {
+        if self.to_manager.slots() == self.room {
             self.put.fill(0);
         }
-        let share = FROM_WORKER / self.put.len().max(1);
-        let Some(had) = self.put.get_mut(wan.index()).filter(|had| usize::from(**had) < share) else {
+        let share = self.room / self.put.len().max(1);
+        let source = match from {
+            Source::Wan(wan) => wan.index(),
+            Source::Path(path) => self.wans + usize::from(path),
+        };
+        let Some(had) = self.put.get_mut(source).filter(|had| usize::from(**had) < share) else {
             return false;
         };
         let Some(frame) = WholeFrame::new(frame) else { return false };
-        let put = self.to_manager.push(Incoming { wan, at, frame }).is_ok();
+        let put = self.to_manager.push(Incoming { from, at, frame }).is_ok();
         *had += u16::from(put);
         put
     }
@@ -133,11 +145,14 @@ mod tests {
 
     #[test]
     fn a_flood_on_one_wan_leaves_the_others_their_room() {
-        let (mut rings, mut end) = connect(3);
-        let put = |end: &mut FramesEnd, wan: u8| end.put(WanId(wan), Nanos::ZERO, &[7; 60]);
+        let (mut rings, mut end) = connect(3, 0);
+        let put = |end: &mut FramesEnd, wan: u8| end.put(Source::Wan(WanId(wan)), Nanos::ZERO, &[7; 60]);
         assert_eq!((0..1000).filter(|_| put(&mut end, 0)).count(), 85);
         assert_eq!((0..1000).filter(|_| put(&mut end, 2)).count(), 85);
-        assert!(!end.put(WanId(9), Nanos::ZERO, &[]) && !end.put(WanId(1), Nanos::ZERO, &[0; 1515]));
+        assert!(
+            !end.put(Source::Wan(WanId(9)), Nanos::ZERO, &[])
+                && !end.put(Source::Path(0), Nanos::ZERO, &[0; 1515])
+        );
         // Half empty is not empty: the first one goes on waiting.
         (0..85).for_each(|_| drop(rings.from_worker.pop()));
         assert!(!put(&mut end, 0) && put(&mut end, 1));

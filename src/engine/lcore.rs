@@ -6,6 +6,8 @@ use std::sync::Arc;
 use arrayvec::ArrayVec;
 use rtrb::Producer;
 
+use super::beats::Train;
+use super::copies::CopyEnd;
 use super::host::HostEnd;
 use super::latency::Watch;
 use super::rings::{HandOver, LcoreEnd, SessionRow, ToManager, ToWorker};
@@ -40,6 +42,7 @@ pub struct Lcore<B> {
     pub(super) hand_over: HandOver<B>,
     pub(super) interfaces: usize,
     pub(super) repeats: Repeats,
+    pub(super) train: Train,
     pub(super) host: Option<HostEnd>,
     /// Where to, and from which slot on: each in its turn.
     listings: VecDeque<(Producer<SessionRow>, u32)>,
@@ -62,6 +65,7 @@ impl<B: PacketBuf> Lcore<B> {
         hand_over: HandOver<B>,
     ) -> Lcore<B> {
         router.shares(id, steer.workers());
+        router.nat.stand_by(view.standby, Nanos::ZERO);
         let interfaces = view.ifaces.len();
         let listings = VecDeque::with_capacity(LISTINGS);
         let repeats = Repeats::new(view.wans.len(), 0x9e37_79b9_7f4a_7c15 ^ u64::from(id.0));
@@ -74,6 +78,7 @@ impl<B: PacketBuf> Lcore<B> {
             hand_over,
             interfaces,
             repeats,
+            train: Train::new(),
             host: None,
             listings,
             kills: VecDeque::with_capacity(KILLS),
@@ -86,6 +91,11 @@ impl<B: PacketBuf> Lcore<B> {
     /// Who it is.
     pub fn id(&self) -> WorkerId {
         self.id
+    }
+
+    /// From now on copies come from here, and changes go there: for simulations that play the management thread's part in that.
+    pub fn set_copies(&mut self, end: CopyEnd) {
+        self.end.copies = end;
     }
 
     /// What it reads.
@@ -138,6 +148,7 @@ impl<B: PacketBuf> Lcore<B> {
         self.router.tell_unasked(&self.view, now);
         self.list(now);
         self.kill(now);
+        self.copy(now);
         self.want_ports();
         self.flush(ports);
         // After receiving: what a probe sent now brings back is stamped by a later turn.
@@ -303,6 +314,7 @@ impl<B: PacketBuf> Lcore<B> {
                 }
                 // The manager sends few at a time.
                 ToWorker::Kill(kill) => self.kills.push_back(kill),
+                ToWorker::Beats(beats) => self.take_beats(beats, now),
                 ToWorker::Explain(mut inquiry) => {
                     inquiry.answer(self.id, self.steer, &self.router.nat, now);
                     self.tell(ToManager::Explained(inquiry));

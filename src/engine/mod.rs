@@ -5,7 +5,9 @@
 //! frames to each other by one ring for each pair. `Ports` is what it needs of the world: queues in production, vectors in simulations.
 #![forbid(unsafe_code)]
 
+pub mod beats;
 pub mod copies;
+mod copying;
 pub mod frames;
 mod handing;
 pub mod host;

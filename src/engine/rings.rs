@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use rtrb::{Consumer, Producer, RingBuffer};
 
+use super::beats::Beats;
 use super::copies::{self, CopyEnd, CopyRings};
 use super::frames::{self, FrameRings, FramesEnd, Repeat};
 use super::inquiry::Inquiry;
@@ -100,6 +101,8 @@ pub enum ToWorker {
     Kill(Box<Kill>),
     /// Say what would become of a packet, and give the box back.
     Explain(Box<Inquiry>),
+    /// Send these beats to the partner, in place of those before.
+    Beats(Box<Beats>),
 }
 
 /// To the management thread.
@@ -142,6 +145,8 @@ pub enum ToManager {
     Killed(Box<Kill>),
     /// What would become of a packet.
     Explained(Box<Inquiry>),
+    /// Beats that were sent, or not any more; the box goes back.
+    BeatsBack(Box<Beats>),
 }
 
 /// The worker's end.
@@ -174,11 +179,11 @@ pub struct ManagerEnd {
     pub shared: Arc<Shared>,
 }
 
-/// The two ends between the management thread and a worker.
-pub fn connect(interfaces: usize, wans: usize) -> (ManagerEnd, LcoreEnd) {
+/// The two ends between the management thread and a worker. `paths`: to the partner of a pair.
+pub fn connect(interfaces: usize, wans: usize, paths: usize) -> (ManagerEnd, LcoreEnd) {
     let (to_worker, from_manager) = RingBuffer::new(TO_WORKER);
     let (to_manager, from_worker) = RingBuffer::new(TO_MANAGER);
-    let (frames, its) = frames::connect(wans);
+    let (frames, its) = frames::connect(wans, paths);
     let shared = Arc::new(Shared::new(interfaces, wans));
     let (copies, copied) = copies::connect();
     let lcore = LcoreEnd { from_manager, to_manager, frames: its, copies: copied, shared: shared.clone() };

@@ -90,6 +90,7 @@ impl<B: PacketBuf> Lcore<B> {
             let Ok(out) = self.end.frames.from_manager.pop() else { break };
             self.send(ports, out.iface, out.frame.bytes(), out.probe, now);
         }
+        self.beat(ports, now);
         while self.repeats.due <= now
             && let Some(repeat) = self.repeats.next(now)
         {
@@ -101,7 +102,7 @@ impl<B: PacketBuf> Lcore<B> {
     #[cold]
     pub(super) fn tell_answers(&mut self) {
         for answer in self.router.answers.drain(..) {
-            if !self.end.frames.put(answer.wan, answer.at, answer.buf.bytes()) {
+            if !self.end.frames.put(answer.from, answer.at, answer.buf.bytes()) {
                 self.router.counters.add(Stat::AnswersLost, 1);
             }
         }

@@ -13,6 +13,7 @@ use crate::base::{WanId, WorkerId};
 use crate::packet::{Frame, PacketBuf, Tuple};
 use crate::path::{Class, View};
 use crate::wire::ipv4::Ipv4;
+use crate::wire::record::Key;
 use crate::wire::{eth, protocol};
 
 /// The rule for a number of workers.
@@ -65,6 +66,16 @@ impl Steer {
         };
         let ports = matches!(ip.protocol, protocol::UDP | protocol::TCP | protocol::ICMP);
         self.host(if ports { ip.src } else { ip.dst })
+    }
+
+    /// The worker that has a flow which a partner tells of.
+    pub fn record(&self, key: &Key) -> WorkerId {
+        let (inside, remote) = (key.inside().0, key.remote().0);
+        match key {
+            Key::Internal { .. } => self.host(inside.min(remote)),
+            Key::Flow { protocol: protocol::UDP | protocol::TCP | protocol::ICMP, .. } => self.host(inside),
+            Key::Flow { .. } => self.host(remote),
+        }
     }
 
     /// The owner of a classified packet. `None`: whoever has it.

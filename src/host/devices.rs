@@ -74,14 +74,18 @@ impl Devices {
         for (port, tap) in view.ifaces.iter().zip(&mut self.taps) {
             let Some(tap) = tap else { continue };
             let inside = port.wan.is_none();
-            let config =
-                TapConfig { mac: port.mac, mtu: port.mtu, addresses: port.addresses.clone(), arp: inside };
+            let config = TapConfig {
+                mac: port.station,
+                mtu: port.mtu,
+                addresses: port.addresses.clone(),
+                arp: inside,
+            };
             let mut done = tap.configure(&config);
             let stands = self.out.is_some_and(|out| port.addresses.iter().any(|a| a.addr == out));
             if let (true, Ok(()), false, Some(address)) =
                 (inside && std::mem::take(&mut first), &done, stands, port.addresses.first())
             {
-                done = tap.lead_out(port.mac, address.addr);
+                done = tap.lead_out(port.station, address.addr);
                 self.out = Some(address.addr);
             }
             let device = done.map(|()| tap.name().to_owned()).map_err(|e| e.to_string());

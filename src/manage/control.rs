@@ -23,7 +23,7 @@ use super::overrides::Overrides;
 use super::protocol::{Reply, Request, SessionFilter};
 use super::{Answer, RowContext};
 use crate::engine::SessionRow;
-use crate::profile::{self, Profile};
+use crate::profile::{self, Identity, Profile};
 
 /// Connections at a time.
 const CLIENTS: usize = 32;
@@ -96,14 +96,20 @@ impl Control {
         self.overrides.read()
     }
 
-    /// Starts to listen. The questions come out of the channel. `profile` is the file that a reload reads.
+    /// Starts to listen. The questions come out of the channel. `profile` is the file that a reload reads,
+    /// as the member that `identity` says.
     ///
     /// # Errors
     /// `Io` if no thread can be started.
-    pub fn listen(&mut self, profile: &Path) -> Result<Receiver<Question>, ControlError> {
+    pub fn listen(
+        &mut self,
+        profile: &Path,
+        identity: &Identity,
+    ) -> Result<Receiver<Question>, ControlError> {
         let (to_manager, questions) = bounded(CLIENTS);
         let Some(listener) = self.listener.take() else { return Ok(questions) };
-        let (overrides, path) = (self.overrides.clone(), profile.to_path_buf());
+        let overrides = self.overrides.clone();
+        let source = Arc::new((profile.to_path_buf(), identity.clone()));
         let clients = Arc::new(AtomicUsize::new(0));
         let accept = move || {
             for stream in listener.incoming() {
@@ -117,10 +123,10 @@ impl Control {
                     continue;
                 }
                 let (to_manager, overrides, count) = (to_manager.clone(), overrides.clone(), clients.clone());
-                let path = path.clone();
+                let source = source.clone();
                 let serve = move || {
                     // A client that went away is no event.
-                    let _ = serve(stream, &to_manager, &overrides, &path);
+                    let _ = serve(stream, &to_manager, &overrides, &source);
                     count.fetch_sub(1, SeqCst);
                 };
                 if thread::Builder::new().name("control-client".into()).spawn(serve).is_err() {
@@ -175,7 +181,7 @@ fn serve(
     stream: UnixStream,
     to_manager: &Sender<Question>,
     overrides: &Overrides,
-    path: &Path,
+    (path, identity): &(PathBuf, Identity),
 ) -> std::io::Result<()> {
     stream.set_write_timeout(Some(PATIENCE))?;
     let line = question(&stream)?;
@@ -185,7 +191,7 @@ fn serve(
         Err(e) => return say(&mut to, &Reply::Error(format!("not a question this router knows: {e}"))),
     };
     let profile = match &request {
-        Request::Reload { .. } => match profile::read(path) {
+        Request::Reload { .. } => match profile::read(path, identity) {
             Ok(profile) => Some(Box::new(profile)),
             Err(mistakes) => return say(&mut to, &Reply::Error(format!("nothing was changed:\n{mistakes}"))),
         },

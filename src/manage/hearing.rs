@@ -68,6 +68,7 @@ impl Manager {
             ToManager::PortsLent(loan) => self.ports.lent(loan, now),
             ToManager::PortsTaken(loan) => drop(loan),
             ToManager::Killed(kill) => self.killed(&kill, now),
+            ToManager::BeatsBack(beats) => drop(beats),
             ToManager::Explained(inquiry) => self.explained(&inquiry, now),
         }
     }
@@ -122,7 +123,8 @@ impl Manager {
             match effect {
                 neighbors::Effect::Request(iface, ip, to) => {
                     let port = &self.view.ifaces[iface.index()];
-                    let request = Arp::request(port.mac, self.view.source(iface, ip), ip, to);
+                    let own = self.view.source(iface, ip);
+                    let request = Arp::request(port.mac_of(own), own, ip, to);
                     self.send(iface, request, None);
                 }
                 neighbors::Effect::Learn(iface, ip, mac) => {
@@ -149,7 +151,7 @@ impl Manager {
         let others = others.filter(|ip| !view.main(iface, *ip) && view.answers(iface, *ip));
         // Of many the first: the others are found when they are asked for.
         for address in own.chain(others.take(ANNOUNCED)) {
-            self.send(iface, Arp::announcement(port.mac, address), None);
+            self.send(iface, Arp::announcement(port.mac_of(address), address), None);
         }
     }
 

@@ -90,7 +90,8 @@ impl Manager {
     /// Tells the host if an interface is another one than it knows. Its link is none of its business.
     pub(super) fn tell_host(&mut self) {
         let Some(host) = &mut self.host else { return };
-        let same = |(a, b): (&Iface, &Iface)| a.addresses == b.addresses && (a.mac, a.mtu) == (b.mac, b.mtu);
+        let same =
+            |(a, b): (&Iface, &Iface)| a.addresses == b.addresses && (a.station, a.mtu) == (b.station, b.mtu);
         if !host.told.iter().zip(&self.view.ifaces).all(same)
             && host.views.try_send(self.view.clone()).is_ok()
         {

@@ -227,7 +227,7 @@ impl Manager {
     /// Asks who has an address, as RFC 5227 2.1.1 wants it: from 0.0.0.0.
     fn lease_claim(&mut self, wan: WanId, ip: Ipv4Addr) {
         let Some((iface, port)) = port(&self.view, wan) else { return };
-        let request = crate::wire::arp::Arp::request(port.mac, Ipv4Addr::UNSPECIFIED, ip, None);
+        let request = crate::wire::arp::Arp::request(port.station, Ipv4Addr::UNSPECIFIED, ip, None);
         self.send(iface, request, None);
     }
 
@@ -252,7 +252,7 @@ impl Manager {
         };
         let from = Way {
             src: send.from,
-            mac: port.mac,
+            mac: port.station,
             mtu: port.mtu,
             next_hop: to,
             next_mac: None,
@@ -267,7 +267,7 @@ impl Manager {
 
     /// From now on this is a WAN's lease: the address is another one, or none, in one transaction.
     fn lease_shown(&mut self, now: Nanos, wan: WanId, lease: Option<Lease>, cause: &str) {
-        let before = self.leases.applied(&self.profile);
+        let before = self.applied(&self.profile);
         let Some(holder) = self.leases.get_mut(wan) else { return };
         let had = std::mem::replace(&mut holder.shown, lease.clone());
         // It was from the address of before.
@@ -275,7 +275,7 @@ impl Manager {
         if had == lease {
             return;
         }
-        let profile = self.leases.applied(&self.profile);
+        let profile = self.applied(&self.profile);
         let old = self.view.clone();
         self.renew_view(&profile);
         let of = |lease: &Option<Lease>| lease.as_ref().map(|lease| lease.address.addr);

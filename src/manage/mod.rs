@@ -17,10 +17,12 @@ mod hearing;
 pub mod hooks;
 mod host;
 pub mod journal;
+pub mod keeping;
 mod kills;
 mod layout;
 mod leases;
 pub mod log;
+mod member;
 mod neighbors;
 mod overrides;
 mod packet_text;
@@ -31,8 +33,10 @@ mod probing;
 pub mod protocol;
 pub mod reload;
 mod report;
+mod roles;
 mod rules;
 pub mod status_http;
+mod talk;
 mod tcp;
 mod transaction;
 pub mod views;
@@ -56,6 +60,7 @@ use groups::Groups;
 use hooks::Hooks;
 use journal::Journal;
 pub use layout::layout;
+pub use member::Joining;
 pub use neighbors::CAPACITY as NEIGHBORS;
 pub use report::RowContext;
 
@@ -164,6 +169,7 @@ pub struct Manager {
     inquiries: u64,
     waiting: Vec<explain::Waiting>,
     kills: kills::Kills,
+    member: Option<Box<member::Member>>,
 }
 
 impl Manager {
@@ -220,6 +226,7 @@ impl Manager {
             inquiries: 0,
             waiting: Vec::new(),
             kills: kills::Kills::default(),
+            member: None,
             view,
         };
         manager.event(now, "start", json!({ "version": env!("CARGO_PKG_VERSION"), "workers": count }));
@@ -236,6 +243,7 @@ impl Manager {
         let fields = json!({ "interface": port.name, "up": up });
         self.event(now, "link", fields);
         self.links[iface.index()] = up;
+        self.member_link(iface, up);
         let generation = self.view.generation;
         if let Some(wan) = wan {
             self.input(now, Input::Link { wan, up });
@@ -279,6 +287,7 @@ impl Manager {
             }
             self.tcp.sample(tcp::sum(self.lanes.iter().map(|lane| lane.end.shared.tcp())));
         }
+        self.member_step(now);
         self.go_back(now);
         self.push_views();
         let lanes = &mut self.lanes;

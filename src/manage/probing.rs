@@ -8,12 +8,12 @@ use serde_json::json;
 
 use super::probes::names::Resolver;
 use super::probes::{Output, Probes, WanProbes, Way};
-use super::{Manager, neighbors};
+use super::{Manager, neighbors, talk};
 use crate::base::{Nanos, WanId};
 use crate::engine::ToWorker;
 use crate::engine::frames::{Outgoing, Repeat, WholeFrame};
 use crate::path::View;
-use crate::path::answers::Probing;
+use crate::path::answers::{Probing, Source};
 use crate::wan::{Input, Probe, Sensor};
 
 /// In the tag of a frame: it probes the gateway, by ARP. What else is in it are its target and round.
@@ -55,7 +55,7 @@ pub(super) fn way(view: &View, book: &neighbors::Neighbors, wan: WanId, to: Ipv4
     }
     Some(Way {
         src,
-        mac: port.mac,
+        mac: port.mac_of(src),
         mtu: port.mtu,
         next_hop,
         next_mac: known.and_then(|entry| entry.mac),
@@ -91,11 +91,18 @@ impl Manager {
             // What is there now and no more, as with messages.
             for _ in 0..self.lanes[lane].end.frames.from_worker.slots() {
                 let Ok(came) = self.lanes[lane].end.frames.from_worker.pop() else { break };
-                self.own_frame(came.wan, false);
-                if self.lease_frame(now, came.wan, came.frame.bytes()) {
+                let wan = match came.from {
+                    Source::Wan(wan) => wan,
+                    Source::Path(path) => {
+                        self.partner_frame(now, path, came.at, came.frame.bytes());
+                        continue;
+                    }
+                };
+                self.own_frame(wan, false);
+                if self.lease_frame(now, wan, came.frame.bytes()) {
                     continue;
                 }
-                self.probes(|p, _, out| p.heard(now, came.wan, came.frame.bytes(), came.at, out), now);
+                self.probes(|p, _, out| p.heard(now, wan, came.frame.bytes(), came.at, out), now);
             }
         }
         self.probes(|probes, ways, out| probes.tick(now, ways, out), now);
@@ -104,8 +111,10 @@ impl Manager {
     /// Looks whether a busy WAN has fallen silent: by what came in and went out there that was not the router's own.
     pub(super) fn sense(&mut self, now: Nanos) {
         for at in 0..self.lines.len() {
-            // BFD tells sooner, and its packets, which the workers send by themselves, are not told apart here.
-            if !self.config.wans.get(at).is_some_and(|health| health.passive && !health.bfd) {
+            // BFD tells sooner, and its packets, which the workers send by themselves, are not told apart here; nor are a pair's beats.
+            if !self.config.wans.get(at).is_some_and(|health| health.passive && !health.bfd)
+                || self.beats_on(self.view.wans[at].iface)
+            {
                 continue;
             }
             let iface = self.view.wans[at].iface.index();
@@ -237,6 +246,9 @@ impl Manager {
     pub(super) fn probing_changed(&mut self) {
         let mut probing = self.probed.probes.probing();
         self.leases.mark(&mut probing);
+        if let Some(cluster) = self.profile.cluster.as_ref().filter(|_| self.member.is_some()) {
+            talk::mark(&mut probing, cluster);
+        }
         if *self.probed.probing != probing {
             self.probed.probing = Arc::new(probing);
             self.publish();

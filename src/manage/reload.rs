@@ -70,17 +70,19 @@ impl Manager {
             return Err(format!("nothing was changed: this needs a restart: {}", fixed.join(", ")));
         }
         let groups = Groups::of(&profile, &self.groups).map_err(|e| format!("nothing was changed: {e}"))?;
+        let held = self.applied(&self.profile);
         let before = std::mem::replace(&mut self.profile, profile);
         self.groups = groups;
-        self.take_up(&before, now);
+        self.take_up(&held, now);
+        self.reconfigure_member(now, before.cluster.as_ref());
         self.unconfirmed = confirm.map(|span| Unconfirmed { until: now + span, before: Box::new(before) });
         self.event(now, "reload", json!({ "changed": changed, "confirm_s": confirm.map(Nanos::as_s) }));
         Ok(changed)
     }
 
-    /// All that follows from another profile than `before`.
-    fn take_up(&mut self, before: &Profile, now: Nanos) {
-        let (before, profile) = (&self.leases.applied(before), self.leases.applied(&self.profile));
+    /// All that follows from another profile than `before`, which was as it held.
+    pub(super) fn take_up(&mut self, before: &Profile, now: Nanos) {
+        let profile = self.applied(&self.profile);
         self.name.clone_from(&profile.name);
         let old = self.view.clone();
         if before.hooks != profile.hooks {

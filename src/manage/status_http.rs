@@ -22,6 +22,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use serde_json::{Value, json};
 use socket2::{Domain, Protocol, Socket, Type};
 
+use super::Manager;
 use crate::base::{Ipv4Net, Nanos};
 use crate::cluster::{Reasons, Role};
 use crate::profile::Profile;
@@ -56,7 +57,24 @@ impl Place {
         let cluster = profile.cluster.as_ref()?;
         let wanted = cluster.status?;
         let address = profile.interfaces.get(wanted.interface)?.addresses.first()?.addr;
-        Some(Place { address, port: wanted.port, from: wanted.from, stale: cluster.timeout + cluster.timeout })
+        Some(Place {
+            address,
+            port: wanted.port,
+            from: wanted.from,
+            stale: cluster.timeout + cluster.timeout,
+        })
+    }
+}
+
+impl Manager {
+    /// Where the endpoint of this router is to be now.
+    pub fn status_place(&self) -> Option<Place> {
+        Place::of(&self.profile)
+    }
+
+    /// What it answers; `None`: this router is no member of a pair.
+    pub fn status_board(&self) -> Option<Arc<Board>> {
+        self.member.as_ref().map(|member| member.board.clone())
     }
 }
 
@@ -86,6 +104,11 @@ impl Board {
         *self.truth.lock().unwrap_or_else(PoisonError::into_inner) = Some(truth);
     }
 
+    /// What is answered; `None`: nothing was said yet.
+    pub fn truth(&self) -> Option<Truth> {
+        self.truth.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     /// The management thread is alive.
     pub fn stepped(&self, now: Nanos) {
         self.stepped.store(now.0, Relaxed);
@@ -93,7 +116,7 @@ impl Board {
 
     /// The answer: whether it serves, and the body.
     fn answer(&self, now: Nanos, stale: Nanos) -> (bool, Value) {
-        let truth = self.truth.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let truth = self.truth();
         let stalled = now.since(Nanos(self.stepped.load(Relaxed))) >= stale;
         let serves = truth.as_ref().is_some_and(|truth| truth.serves) && !stalled;
         let reasons = match &truth {
@@ -306,10 +329,12 @@ fn respond(judged: Judged, answer: impl FnOnce() -> (bool, Value)) -> String {
             (if serves { "200 OK" } else { "503 Service Unavailable" }, format!("{body}\n"))
         }
     };
-    let kind = if body.is_empty() { "" } else { "Content-Type: application/json\r\nCache-Control: no-store\r\n" };
+    let kind =
+        if body.is_empty() { "" } else { "Content-Type: application/json\r\nCache-Control: no-store\r\n" };
     let allow = if status.starts_with("405") { "Allow: GET, HEAD\r\n" } else { "" };
     let length = body.len();
-    let head = format!("HTTP/1.1 {status}\r\n{kind}{allow}Content-Length: {length}\r\nConnection: close\r\n\r\n");
+    let head =
+        format!("HTTP/1.1 {status}\r\n{kind}{allow}Content-Length: {length}\r\nConnection: close\r\n\r\n");
     if judged == Judged::Get { head + &body } else { head }
 }
 

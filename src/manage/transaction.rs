@@ -102,10 +102,10 @@ impl Manager {
 
     fn probe(&mut self, wan: WanId, round: u32) {
         let link = self.view.wans[wan.index()];
-        let mac = self.view.ifaces[link.iface.index()].mac;
         // After a miss everybody is asked: the gateway may have another MAC by now.
         let known = self.neighbors.mac(link.iface, link.gateway).filter(|_| self.wans.get(wan).misses == 0);
         let own = self.view.source(link.iface, link.gateway);
+        let mac = self.view.ifaces[link.iface.index()].mac_of(own);
         let request = Arp::request(mac, own, link.gateway, known);
         self.send(link.iface, request, Some((wan, GATEWAY | u64::from(round))));
     }

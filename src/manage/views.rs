@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::groups::Groups;
 use super::probes::bfd::Bfd;
 use super::probes::{Ask, Host, TargetSpec, WanProbes};
-use super::{balance, rules};
+use super::{balance, roles, rules};
 use crate::base::{Generation, IfaceId, Mac, Nanos, WanId};
 use crate::nat::{Addresses, Bond, Fate, Group, NatConfig, Uplink, Uplinks};
 use crate::path::{IcmpPolicy, Iface, Places, View, WanLink};
@@ -37,6 +37,9 @@ pub fn of(profile: &Profile, groups: &Groups, ports: &[PortInfo], workers: usize
     let iface = |(i, (interface, port)): (usize, (&profile::Interface, &PortInfo))| Iface {
         name: interface.name.clone(),
         mac: interface.mac.unwrap_or(port.mac),
+        station: interface.mac.unwrap_or(port.mac),
+        floating: None,
+        mute: false,
         mtu: interface.mtu.unwrap_or(port.mtu).min(port.mtu),
         up: true,
         addresses: interface.addresses.clone(),
@@ -44,7 +47,10 @@ pub fn of(profile: &Profile, groups: &Groups, ports: &[PortInfo], workers: usize
         silent: rules::silent(profile, i),
         arm: interface.arm.map(|wan| IfaceId(wan as u8)),
     };
-    let ifaces: Vec<Iface> = profile.interfaces.iter().zip(ports).enumerate().map(iface).collect();
+    let mut ifaces: Vec<Iface> = profile.interfaces.iter().zip(ports).enumerate().map(iface).collect();
+    if let Some(cluster) = &profile.cluster {
+        ifaces.iter_mut().enumerate().for_each(|(at, iface)| roles::float(iface, cluster, at));
+    }
     let link = |w: &profile::Wan| WanLink {
         iface: IfaceId(w.interface as u8),
         gateway: profile.interfaces[w.interface].gateway.unwrap_or(Ipv4Addr::UNSPECIFIED),
@@ -53,7 +59,12 @@ pub fn of(profile: &Profile, groups: &Groups, ports: &[PortInfo], workers: usize
     let uplink = |w: &profile::Wan| {
         let interface = &profile.interfaces[w.interface];
         let near = interface.addresses.iter().find(|a| interface.gateway.is_some_and(|g| a.contains(g)));
-        let address = near.or(interface.addresses.first()).map_or(Ipv4Addr::UNSPECIFIED, |a| a.addr);
+        let cluster = profile.cluster.as_ref();
+        let mut floating = cluster.iter().flat_map(|cluster| &cluster.virtuals);
+        // Who is active has the sessions, and they have its address.
+        let floating = floating.find(|floating| floating.interface == w.interface).map(|f| &f.address);
+        let address = floating.or(near).or(interface.addresses.first());
+        let address = address.map_or(Ipv4Addr::UNSPECIFIED, |a| a.addr);
         let addresses = rules::pool(w).unwrap_or_else(|| Addresses::one(address));
         Uplink { addresses, ..Uplink::default() }
     };
@@ -78,7 +89,8 @@ pub fn of(profile: &Profile, groups: &Groups, ports: &[PortInfo], workers: usize
         places: Places::default(),
         lent: Arc::new(Lent::new(addresses(profile))),
         probing: Arc::default(),
-        standby: false,
+        through: roles::through(profile),
+        standby: profile.cluster.as_ref().is_some_and(|cluster| !cluster.active),
     }
     .indexed()
 }
@@ -150,6 +162,7 @@ pub fn nat_config(profile: &Profile, workers: usize, seed: u64) -> NatConfig {
         filtering: rules::filtering(profile),
         quarantine: rules::quarantine(profile),
         reserved: rules::reserved(profile),
+        paired: false,
         reserve: profile.engine.hugepages != profile::Hugepages::Never,
         seed,
     }

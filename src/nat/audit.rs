@@ -166,8 +166,10 @@ impl Nat {
                 *sticking.entry((m.host, (m.group, m.wan, m.epoch))).or_default() += 1;
             }
             let class = class_of(m.protocol);
+            let placed = m.has_place();
             let pools = self.ports.get(m.wan.index()).map(|pools| &pools[class]);
-            if pools.and_then(|pools| pools.user(usize::from(m.address), m.outside_port)) != Some(*slot) {
+            let user = pools.and_then(|pools| pools.user(usize::from(m.address), m.outside_port));
+            if placed && user != Some(*slot) {
                 return fault("has not its port");
             }
             if m.first != NONE && self.root(m.first).is_none_or(|r| r.mapping != *slot) {

@@ -70,6 +70,7 @@ impl Nat {
             self.gauges.segment(slot, OUTSIDE, tcp, packet.bytes, env.now);
         }
         let session = self.sessions.get_mut(slot);
+        let before = session.state;
         match packet.tcp {
             Some(tcp) => {
                 let refreshed = session.refreshed;
@@ -84,7 +85,11 @@ impl Nat {
         }
         session.count(OUTSIDE, packet.bytes);
         let (addr, port) = session.inside();
-        Ok(Translation { addr, port, wan: session.wan(), slot })
+        let translation = Translation { addr, port, wan: session.wan(), slot };
+        if session.state != before {
+            self.changed(slot);
+        }
+        Ok(translation)
     }
 
     /// Whether a session that was found serves; false: it was of a WAN that was left, and a new one may begin.

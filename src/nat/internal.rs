@@ -53,11 +53,15 @@ impl Nat {
             None => (self.begin_internal(packet, env)?, INSIDE),
         };
         let session = self.sessions.get_mut(slot);
+        let before = session.state;
         match packet.tcp {
             Some(tcp) => session.step(side, tcp.flags, tick(env.now)),
             None => session.refreshed = tick(env.now),
         }
         session.count(side, packet.bytes);
+        if session.state != before {
+            self.changed(slot);
+        }
         Ok(())
     }
 

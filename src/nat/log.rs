@@ -133,7 +133,9 @@ impl Nat {
     /// A mapping has begun or ended.
     #[inline(always)]
     pub(super) fn log_mapping(&mut self, what: What, mapping: &Mapping, now: Nanos, counters: &mut Counters) {
-        if let Some(log) = &mut self.log {
+        if let Some(log) = &mut self.log
+            && mapping.has_place()
+        {
             log_mapping(log, what, mapping, now, counters);
         }
     }

@@ -160,6 +160,7 @@ mod tests {
                 filtering: FILTERING,
                 quarantine: Default::default(),
                 reserved: vec![],
+                paired: false,
                 reserve: false,
                 seed: 1,
             },

@@ -144,6 +144,22 @@ impl Mapping {
         (self.pin, self.epoch) = (ORPHAN, LEFT);
     }
 
+    /// A pin that says so.
+    pub(super) fn is_orphans(pin: u8) -> bool {
+        pin == ORPHAN
+    }
+
+    /// It has a place on a WAN: another copy may have got it (`copying`).
+    pub(super) fn has_place(&self) -> bool {
+        self.outside_port != 0
+    }
+
+    /// Its place is another one's. Its sessions are stale.
+    pub(super) fn lose_place(&mut self) {
+        self.orphan();
+        (self.tcp, self.outside, self.outside_port) = (LEFT, Ipv4Addr::UNSPECIFIED, 0);
+    }
+
     /// It is a reason for its host to open more by the same WAN: a rule of the policy keeps what it is for together, whereas what no
     /// rule is for goes back to the better line flow by flow.
     #[inline(always)]

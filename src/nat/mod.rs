@@ -12,6 +12,9 @@
 
 mod addresses;
 mod audit;
+mod changes;
+mod copies;
+mod copying;
 mod established;
 pub mod explain;
 mod gauges;
@@ -125,6 +128,8 @@ pub struct NatConfig {
     pub quarantine: Quarantine,
     /// Outside ports that are never given out nor lent, as they are used otherwise
     pub reserved: Vec<Reserved>,
+    /// It has a partner in a pair: it tells that one of its flows, and takes copies of that one's
+    pub paired: bool,
     /// Tables may take huge pages from the reserve
     pub reserve: bool,
     /// Seed of the secret and of the ports
@@ -188,6 +193,8 @@ pub struct Nat {
     strangers: u32,
     /// Who is told of mappings, if the profile wants that
     log: Option<Box<log::Log>>,
+    /// If it has a partner
+    copies: Option<Box<copies::Copies>>,
 }
 
 impl Nat {
@@ -221,6 +228,7 @@ impl Nat {
             wans: config.wans.len(),
             strangers: 0,
             log: None,
+            copies: config.paired.then(|| Box::new(copies::Copies::new(config.sessions, mappings))),
         }
     }
 

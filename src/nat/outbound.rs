@@ -62,6 +62,7 @@ impl Nat {
             self.answered(slot);
         }
         let session = self.sessions.get_mut(slot);
+        let before = session.state;
         match packet.tcp {
             Some(tcp) => {
                 session.step(INSIDE, tcp.flags, tick(env.now));
@@ -75,11 +76,16 @@ impl Nat {
         let session = self.sessions.get_mut(slot);
         session.count(INSIDE, packet.bytes);
         let (addr, port) = session.outside();
-        Ok(Translation { addr, port, wan: session.wan(), slot })
+        let translation = Translation { addr, port, wan: session.wan(), slot };
+        if session.state != before {
+            self.changed(slot);
+        }
+        Ok(translation)
     }
 
     /// Inside has spoken in a session that outside began.
-    fn answered(&mut self, slot: u32) {
+    pub(super) fn answered(&mut self, slot: u32) {
+        self.changed(slot);
         let session = self.sessions.get_mut(slot);
         if session.protocol() != protocol::TCP {
             session.state = self.timeouts.first_state(session.protocol(), session.remote().1);
@@ -237,6 +243,7 @@ impl Nat {
             self.per_tie[at] += 1;
         }
         self.gauges.forget(slot);
+        self.changed(slot);
         env.counters.add(Stat::SessionsMoved, 1);
         match new.protocol() {
             protocol::TCP => env.counters.add(Stat::SessionsMovedTcp, 1),

@@ -264,11 +264,17 @@ impl Nat {
         self.hosts.ports(mapping.host, class_of(mapping.protocol), false);
         self.hosts.unstick(&mapping);
         self.hosts.leave(&self.key, mapping.host);
+        if let Some(its) = self.copies.as_mut().and_then(|copies| copies.mapped.get_mut(slot as usize)) {
+            *its = false;
+        }
         self.log_mapping(What::Deleted { moved: false }, &mapping, now, counters);
         counters.add(Stat::MappingsRemoved, 1);
     }
 
-    fn release_port(&mut self, mapping: &Mapping, closed: bool, now: Nanos) {
+    pub(super) fn release_port(&mut self, mapping: &Mapping, closed: bool, now: Nanos) {
+        if !mapping.has_place() {
+            return;
+        }
         let Some(mut pool) = self.pool(mapping.wan, mapping.address, mapping.protocol) else { return };
         if closed {
             pool.release_at_once(mapping.outside_port);

@@ -54,6 +54,22 @@ pub enum Kind {
 }
 
 impl Kind {
+    /// By their numbers.
+    const ALL: [Kind; 7] = [
+        Kind::Masquerade,
+        Kind::Shared,
+        Kind::Portless,
+        Kind::Plain,
+        Kind::OneToOne,
+        Kind::Forward,
+        Kind::Internal,
+    ];
+
+    /// The kind with this number.
+    pub fn from_u8(n: u8) -> Option<Kind> {
+        Kind::ALL.get(usize::from(n)).copied()
+    }
+
     /// The kind's name in listings.
     pub const fn name(self) -> &'static str {
         match self {
@@ -78,4 +94,25 @@ pub enum Origin {
     Answered,
     /// Outside has begun, inside has not answered
     Stranger,
+}
+
+impl Origin {
+    /// The origin with this number.
+    pub fn from_u8(n: u8) -> Option<Origin> {
+        [Origin::Inside, Origin::Answered, Origin::Stranger].get(usize::from(n)).copied()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_name_what_has_them() {
+        for n in 0..=u8::MAX {
+            assert_eq!(Kind::from_u8(n).is_some(), n <= Kind::Internal as u8);
+            assert!(Kind::from_u8(n).is_none_or(|kind| kind as u8 == n));
+            assert!(Origin::from_u8(n).is_none_or(|origin| origin as u8 == n));
+        }
+    }
 }

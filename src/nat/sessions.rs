@@ -48,6 +48,7 @@ impl Nat {
         }
         env.counters.add(Stat::SessionsCreated, 1);
         self.gauges.opened(&session);
+        self.changed(slot);
         Ok(slot)
     }
 
@@ -90,6 +91,7 @@ impl Nat {
             self.per_tie[at] -= 1;
         }
         self.gauges.forget(slot);
+        self.ended(slot, &session, &root);
         let stranger = root.origin == Origin::Stranger;
         self.strangers -= u32::from(stranger);
         self.hosts.sessions(root.host, false);

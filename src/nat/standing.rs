@@ -65,8 +65,9 @@ impl Nat {
         let Some(uplink) = up.get(session.wan()) else { return true };
         match root.kind {
             Kind::Masquerade => {
-                let at = usize::from(self.mappings.get(root.mapping).address);
-                uplink.addresses.get(at) != Some(session.outside().0)
+                let m = self.mappings.get(root.mapping);
+                let address = uplink.addresses.get(usize::from(m.address));
+                address != Some(session.outside().0) || (m.outside, m.outside_port) != session.outside()
             }
             Kind::Shared | Kind::Portless => !uplink.addresses.contains(session.outside().0),
             Kind::Plain | Kind::OneToOne | Kind::Forward | Kind::Internal => false,

@@ -78,19 +78,21 @@ impl Nat {
             self.sweep.next = now + PAUSE;
             return;
         }
+        let paired = self.is_paired();
         let due = now.since(self.sweep.paid).0.saturating_mul(used) / PERIOD.0;
         let (mut visited, mut ended) = (0, 0);
         while visited < due.min(MOST).min(used) && ended < MOST_ENDED {
             let slot = self.sweep.cursor;
             self.sweep.cursor = slot + 1;
             visited += 1;
-            if self.sweep.marking > 0 {
+            if self.sweep.marking > 0 && !self.keeps(slot) {
                 self.mark_slot(slot, up);
             }
             if self.gauges.wanting() {
                 self.consider(slot, now);
             }
-            ended += u32::from(self.expire_slot(slot, now, stamp, counters));
+            let went = paired && self.keep_copy(slot, now, up, counters);
+            ended += u32::from(went || self.expire_slot(slot, now, stamp, counters));
             if u64::from(slot) + 1 >= used {
                 self.sweep.cursor = 0;
                 self.sweep.round_ends();

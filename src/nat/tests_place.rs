@@ -84,6 +84,7 @@ fn config(wans: &[usize], sessions: u32) -> NatConfig {
         filtering: FILTERING,
         quarantine: Default::default(),
         reserved: Vec::new(),
+        paired: false,
         reserve: false,
         seed: 7,
     }

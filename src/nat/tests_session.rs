@@ -122,6 +122,7 @@ fn a_session_is_one_line_and_takes_at_most_128_bytes_with_its_index_however_many
         filtering: FILTERING,
         quarantine: Default::default(),
         reserved: vec![],
+        paired: false,
         reserve: false,
         seed: 7,
     };

@@ -247,6 +247,18 @@ counters! {
         PortsLent = "ports_lent",
         /// External ports that a worker has borrowed of another one.
         PortsBorrowed = "ports_borrowed",
+        /// Changes of flows that were told to the partner (cluster.md).
+        CopiesTold = "copies_told",
+        /// Changes that found no room on their way to the partner: then everything is told again.
+        CopiesLost = "copies_lost",
+        /// Flows of the partner's that were copied.
+        CopiesMade = "copies_made",
+        /// Copies ended because the partner's flow has, or has another place.
+        CopiesEnded = "copies_ended",
+        /// Flows of the partner's that were not copied: no WAN here has their address.
+        CopiesForeign = "copies_foreign",
+        /// Flows of the partner's that were not copied: no room, no such rule, or their port is not free here.
+        CopiesRefused = "copies_refused",
         /// TCP segments whose MSS was lowered to what their links carry.
         MssClamped = "mss_clamped",
         /// TCP resets sent to inside hosts.

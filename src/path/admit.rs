@@ -29,16 +29,17 @@ pub enum Admitted<B> {
 pub fn admit<B: PacketBuf>(view: &View, ingress: IfaceId, mut buf: B) -> Result<Admitted<B>, DropReason> {
     let bytes = buf.bytes();
     let eth = Eth::parse(bytes).ok_or(DropReason::EthTruncated)?;
-    let own = view.ifaces[ingress.index()].mac;
-    if eth.dst != own && !eth.dst.is_group() {
+    let port = &view.ifaces[ingress.index()];
+    let own = |mac: Mac| mac == port.mac || mac == port.station;
+    if !own(eth.dst) && !eth.dst.is_group() {
         return Err(DropReason::EthNotForUs);
     }
-    if !eth.src.is_unicast() || eth.src == own {
+    if !eth.src.is_unicast() || own(eth.src) {
         return Err(DropReason::EthSource);
     }
     match eth.ethertype {
         ethertype::IPV4 => {}
-        ethertype::ARP if eth.dst == own || eth.dst == Mac::BROADCAST => {
+        ethertype::ARP if own(eth.dst) || eth.dst == Mac::BROADCAST => {
             let arp = Arp::parse(&bytes[eth::LEN..]).ok_or(DropReason::ArpMalformed)?;
             return Ok(Admitted::Arp(buf, arp));
         }

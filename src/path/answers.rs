@@ -8,6 +8,7 @@
 //! - It is asked before the source is judged: a probed address may lie behind the inside as well, and is on this WAN all the same.
 //! - A DHCP server's messages to this client come to whichever address; they are told by the WAN, by their ports and the client's Ethernet
 //!   address in them (`lease`). Those to others end like any other broadcast.
+//! - What the partner of a pair says comes by a path of theirs, from its address there to this member's.
 //! - Each kind of answer has its own rate on each WAN: a flood of one drowns neither the others nor another WAN's.
 //!
 //! RFC 5881 5 (TTL 255), RFC 5508 4.1 (what an ICMP error tells of).
@@ -17,7 +18,7 @@ use std::ops::RangeInclusive;
 
 use super::quoted::{about, quotes};
 use super::{Limit, Router, View};
-use crate::base::{Nanos, WanId};
+use crate::base::{IfaceId, Nanos, WanId};
 use crate::packet::{DropReason, Frame, PacketBuf, Stat, Transport, Verdict};
 use crate::wire::icmp::{self, kind};
 use crate::wire::udp;
@@ -37,6 +38,8 @@ pub const BFD_TTL: u8 = 255;
 const ANSWERS: u32 = 1000;
 /// And ICMP errors about probes, and messages of DHCP servers.
 const RARE: u32 = 100;
+/// And datagrams of the partner: beats and sessions.
+const PARTNER: u32 = 50_000;
 
 /// What a WAN's answers come from.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -51,6 +54,26 @@ pub struct Probed {
     pub claim: Option<Ipv4Addr>,
 }
 
+/// A network over which the partner of a pair is heard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PairPath {
+    /// By which interface
+    pub iface: IfaceId,
+    /// To which of the router's addresses there
+    pub own: Ipv4Addr,
+    /// From which address
+    pub partner: Ipv4Addr,
+}
+
+/// Whom an answer is from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// Somebody whom the router asked by a WAN
+    Wan(WanId),
+    /// The partner, by a path
+    Path(u8),
+}
+
 /// What the router probes. Nothing by default.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Probing {
@@ -58,6 +81,10 @@ pub struct Probing {
     pub secret: [u8; 8],
     /// By `WanId`
     pub wans: Vec<Probed>,
+    /// Where the partner of a pair is heard
+    pub paths: Vec<PairPath>,
+    /// At which UDP port
+    pub port: u16,
 }
 
 /// A kind of answer.
@@ -75,13 +102,15 @@ pub enum Kind {
     Error,
     /// What a DHCP server says to this client
     Lease,
+    /// What the partner of a pair says
+    Partner,
 }
 
 /// An answer, for the management thread.
 #[derive(Debug)]
 pub struct Answer<B> {
-    /// By which WAN it came
-    pub wan: WanId,
+    /// From whom
+    pub from: Source,
     /// When
     pub at: Nanos,
     /// The frame
@@ -89,13 +118,17 @@ pub struct Answer<B> {
 }
 
 /// The rates of one interface, by kind.
-pub(super) type Limits = [Limit; 6];
+pub(super) type Limits = [Limit; 7];
 
 /// Full ones.
 pub(super) fn limits() -> Limits {
-    let rare = |kind| matches!(kind, Kind::Error | Kind::Lease);
-    [Kind::Echo, Kind::Udp, Kind::Tcp, Kind::Bfd, Kind::Error, Kind::Lease]
-        .map(|kind| Limit::new(if rare(kind) { RARE } else { ANSWERS }))
+    let rate = |kind| match kind {
+        Kind::Error | Kind::Lease => RARE,
+        Kind::Partner => PARTNER,
+        _ => ANSWERS,
+    };
+    [Kind::Echo, Kind::Udp, Kind::Tcp, Kind::Bfd, Kind::Error, Kind::Lease, Kind::Partner]
+        .map(|kind| Limit::new(rate(kind)))
 }
 
 /// Which kind of answer a packet is that came in by `wan`. `None`: it is nothing of the router's own.
@@ -154,16 +187,31 @@ pub(super) fn lease<B: PacketBuf>(view: &View, frame: &Frame<B>) -> Option<(WanI
     its.then_some((wan, Kind::Lease))
 }
 
+/// The path by which the partner has sent a packet to this member.
+#[inline]
+pub(super) fn partner<B: PacketBuf>(view: &View, frame: &Frame<B>) -> Option<u8> {
+    if view.probing.paths.is_empty() {
+        return None;
+    }
+    let its =
+        |path: &PairPath| (path.iface, path.own, path.partner) == (frame.ingress, frame.ip.dst, frame.ip.src);
+    let Transport::Udp { dst, .. } = frame.transport else { return None };
+    if dst != view.probing.port || frame.ip.is_fragment() {
+        return None;
+    }
+    view.probing.paths.iter().position(its).and_then(|at| u8::try_from(at).ok())
+}
+
 impl<B: PacketBuf> Router<B> {
     /// Sets an answer apart for the management thread, as far as its rate goes.
-    pub(super) fn answered(&mut self, frame: Frame<B>, wan: WanId, kind: Kind, now: Nanos) -> Verdict {
+    pub(super) fn answered(&mut self, frame: Frame<B>, from: Source, kind: Kind, now: Nanos) -> Verdict {
         let limit =
             self.answer_limits.get_mut(frame.ingress.index()).map(|limits| &mut limits[kind as usize]);
         if self.answers.len() == self.answers.capacity() || !limit.is_some_and(|limit| limit.take(now)) {
             return self.ended(DropReason::AnswerLimit);
         }
         self.counters.add(Stat::Local, 1);
-        self.answers.push(Answer { wan, at: now, buf: frame.buf });
+        self.answers.push(Answer { from, at: now, buf: frame.buf });
         Verdict::Local
     }
 }

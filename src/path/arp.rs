@@ -22,9 +22,9 @@ impl<B: PacketBuf> Router<B> {
             return self.counters.drop(DropReason::ArpMalformed);
         }
         // A WAN without an address has 0.0.0.0, which is nobody's.
-        if !probe && view.owns(ingress, arp.sender_ip) {
+        if !probe && view.claims(ingress, arp.sender_ip) {
             self.counters.add(Stat::Local, 1);
-            if arp.sender_mac != iface.mac {
+            if arp.sender_mac != iface.mac && arp.sender_mac != iface.station {
                 self.counters.add(Stat::ArpConflicts, 1);
                 if self.chatter.take(now) {
                     let (ip, mac) = (arp.sender_ip, arp.sender_mac);
@@ -38,6 +38,12 @@ impl<B: PacketBuf> Router<B> {
         let other = half.or(iface.arm);
         let for_us = view.answers(ingress, arp.target_ip)
             || other.is_some_and(|other| view.answers(other, arp.target_ip));
+        // Without an address of its own it asks from none.
+        let for_us = for_us
+            || (arp.op == Op::Reply
+                && iface.addresses.is_empty()
+                && arp.target_ip.is_unspecified()
+                && arp.target_mac == iface.station);
         if !probe {
             self.heard(view, ingress, arp, for_us, now);
         }
@@ -54,14 +60,18 @@ impl<B: PacketBuf> Router<B> {
         }
         self.counters.add(Stat::Local, 1);
         if arp.op == Op::Request && buf.resize(arp::FRAME_LEN) {
+            let here = view.answers(ingress, arp.target_ip);
+            let its =
+                other.filter(|_| !here).and_then(|other| view.ifaces.get(other.index())).unwrap_or(iface);
+            let mac = its.mac_of(arp.target_ip);
             let reply = Arp {
                 op: Op::Reply,
-                sender_mac: iface.mac,
+                sender_mac: mac,
                 sender_ip: arp.target_ip,
                 target_mac: arp.sender_mac,
                 target_ip: arp.sender_ip,
             };
-            buf.bytes_mut().copy_from_slice(&reply.frame(iface.mac, arp.sender_mac));
+            buf.bytes_mut().copy_from_slice(&reply.frame(mac, arp.sender_mac));
             self.counters.add(Stat::Originated, 1);
             self.out[ingress.index()].put(buf);
         }

@@ -5,7 +5,7 @@
 use std::net::Ipv4Addr;
 
 use super::View;
-use super::answers::{self, answer, lease};
+use super::answers::{self, Source, answer, lease, partner};
 use super::places::{Kind, Place};
 use super::quoted::{about, quotes, unhandled};
 use crate::base::{IfaceId, WanId};
@@ -19,10 +19,10 @@ use crate::wire::icmp::kind;
 pub enum Class {
     /// To the router itself
     Own,
-    /// To one of the router's own probes, by the WAN that it went out by
+    /// To one of the router's own probes, or from the partner of a pair
     Answer {
-        /// The WAN
-        wan: WanId,
+        /// From whom
+        from: Source,
         /// By what it answers
         kind: answers::Kind,
     },
@@ -105,6 +105,9 @@ pub fn classify<B: PacketBuf>(view: &View, frame: &Frame<B>) -> Result<Class, Dr
     if src.own.is_some() {
         return Err(DropReason::SpoofedSource);
     }
+    if let Some(path) = partner(view, frame) {
+        return Ok(Class::Answer { from: Source::Path(path), kind: answers::Kind::Partner });
+    }
     match view.ifaces[frame.ingress.index()].wan {
         Some(wan) => from_outside(view, frame, wan, (src, dst)),
         None => from_inside(view, frame, src, dst),
@@ -114,7 +117,7 @@ pub fn classify<B: PacketBuf>(view: &View, frame: &Frame<B>) -> Result<Class, Dr
 /// What a DHCP server says to this client is for it, however it is sent.
 #[cold]
 fn leased<B: PacketBuf>(view: &View, frame: &Frame<B>) -> Option<Class> {
-    lease(view, frame).map(|(wan, kind)| Class::Answer { wan, kind })
+    lease(view, frame).map(|(wan, kind)| Class::Answer { from: Source::Wan(wan), kind })
 }
 
 fn from_outside<B: PacketBuf>(
@@ -124,7 +127,7 @@ fn from_outside<B: PacketBuf>(
     (src, dst): (&Place, &Place),
 ) -> Result<Class, DropReason> {
     if let Some(kind) = answer(view, frame, wan) {
-        return Ok(Class::Answer { wan, kind });
+        return Ok(Class::Answer { from: Source::Wan(wan), kind });
     }
     if src.behind.is_some() && !view.on_link(frame.ingress, frame.ip.src) {
         return Err(DropReason::SpoofedSource);

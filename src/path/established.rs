@@ -63,6 +63,8 @@ pub struct From {
     scope: u8,
     /// The time, as sessions know it
     tick: u32,
+    /// A partner is told of what changes
+    told: bool,
 }
 
 /// The key of a frame of the common shape that came to `own`, for `scope`.
@@ -115,7 +117,13 @@ impl<B: PacketBuf> Router<B> {
     pub fn from(&self, view: &View, ingress: IfaceId, now: Nanos) -> From {
         let port = &view.ifaces[ingress.index()];
         let own = if self.long_way { NOBODY } else { port.mac.bits() };
-        From { ingress, own, scope: port.wan.map_or(0, outside_scope), tick: tick(now) }
+        From {
+            ingress,
+            own,
+            scope: port.wan.map_or(0, outside_scope),
+            tick: tick(now),
+            told: self.nat.tells(),
+        }
     }
 
     /// Stages 1 and 2. Gives how many bytes the burst has.
@@ -201,6 +209,8 @@ impl<B: PacketBuf> Router<B> {
                 session.refreshed = from.tick;
             } else if flags.syn() && (session.packets(side) != 0 || view.clamps()) {
                 // A repeated one is counted, and its options are read.
+                return Some(buf);
+            } else if from.told && session.would_change(side, flags) {
                 return Some(buf);
             } else {
                 session.step(side, flags, from.tick);

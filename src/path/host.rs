@@ -81,6 +81,9 @@ fn classify<B: PacketBuf>(view: &View, frame: &Frame<B>) -> Result<Class, DropRe
             return Ok(Class::FromHost { wan });
         }
     }
+    if let (Some((egress, next_hop)), None) = (view.through, wan) {
+        return Ok(Class::Inside { egress, next_hop });
+    }
     outward(view, frame, wan.or(dst.pin))
 }
 
@@ -99,12 +102,17 @@ impl<B: PacketBuf> Router<B> {
     /// A packet for the router's own address, as it came.
     pub(super) fn give_own(&mut self, view: &View, mut frame: Frame<B>, now: Nanos) -> Verdict {
         self.trace(view, frame.ingress, frame.ip.dst, &mut frame.buf);
+        let port = &view.ifaces[frame.ingress.index()];
+        if let Some(dst) = frame.buf.bytes_mut().first_chunk_mut().filter(|_| port.mac != port.station) {
+            // The kernel knows its device by that.
+            *dst = port.station.0;
+        }
         self.give(frame.ingress, false, frame.buf, now)
     }
 
     /// A packet whose next hop is the host itself: translated back, or made by the router.
     pub(super) fn deliver(&mut self, view: &View, iface: IfaceId, mut buf: B, now: Nanos) -> Verdict {
-        let dst = view.ifaces[iface.index()].mac;
+        let dst = view.ifaces[iface.index()].station;
         Eth { dst, src: ROUTER, ethertype: ethertype::IPV4 }.emit(buf.bytes_mut());
         self.give(iface, false, buf, now)
     }
@@ -141,7 +149,7 @@ impl<B: PacketBuf> Router<B> {
             self.counters.drop(DropReason::HostStray);
             return None;
         };
-        let as_it_is = |eth: &Eth| port.wan.is_none() && eth.dst != port.mac;
+        let as_it_is = |eth: &Eth| port.wan.is_none() && eth.dst != port.station;
         let end = match Eth::parse(buf.bytes()) {
             Some(eth) if as_it_is(&eth) => self.send_near(view, iface, &eth, buf),
             Some(eth) if eth.ethertype == ethertype::IPV4 && !eth.dst.is_group() => {
@@ -164,7 +172,7 @@ impl<B: PacketBuf> Router<B> {
         let payload = buf.bytes().get(eth::LEN..).unwrap_or_default();
         let may = match eth.ethertype {
             ethertype::ARP => Arp::parse(payload).is_some_and(|arp| {
-                arp.op == Op::Request && arp.sender_mac == port.mac && view.main(iface, arp.sender_ip)
+                arp.op == Op::Request && arp.sender_mac == port.station && view.main(iface, arp.sender_ip)
             }),
             ethertype::IPV4 => Ipv4::parse(payload)
                 .is_ok_and(|ip| view.own(ip.src).is_some_and(|owner| view.main(owner, ip.src))),
@@ -177,7 +185,7 @@ impl<B: PacketBuf> Router<B> {
         if !port.up {
             return Err(DropReason::LinkDown);
         }
-        Eth { dst: eth.dst, src: port.mac, ethertype: eth.ethertype }.emit(buf.bytes_mut());
+        Eth { dst: eth.dst, src: port.station, ethertype: eth.ethertype }.emit(buf.bytes_mut());
         if len < eth::MIN_FRAME {
             if !buf.resize(eth::MIN_FRAME) {
                 return Err(DropReason::NoBuffer);

@@ -10,6 +10,7 @@ pub mod answers;
 mod arp;
 mod clamp;
 mod classify;
+mod copies;
 mod cut;
 mod errors;
 mod established;
@@ -184,6 +185,9 @@ impl<B: PacketBuf> Router<B> {
         if !Arc::ptr_eq(&old.rules, &new.rules) {
             self.nat.retime(&new.rules);
         }
+        if old.standby != new.standby {
+            self.nat.stand_by(new.standby, now);
+        }
         if old.icmp != new.icmp {
             self.errors = Limit::new(new.icmp.errors_per_second);
         }
@@ -230,7 +234,7 @@ impl<B: PacketBuf> Router<B> {
     pub fn forward(&mut self, view: &View, frame: Frame<B>, class: Class, now: Nanos) -> Verdict {
         let way = match class {
             Class::Own => self.own(view, frame, now),
-            Class::Answer { wan, kind } => Ok(self.answered(frame, wan, kind, now)),
+            Class::Answer { from, kind } => Ok(self.answered(frame, from, kind, now)),
             Class::Inside { egress, next_hop } => self.inside(view, frame, egress, next_hop, now),
             Class::Outbound { pin } => self.outbound(view, frame, pin, now),
             Class::Inbound { wan, target, hairpin } => self.inbound(view, frame, (wan, target, hairpin), now),

@@ -16,8 +16,14 @@ use crate::table::routes::Routes;
 pub struct Iface {
     /// The name in the profile
     pub name: String,
-    /// Its own address
+    /// What is forwarded from it has this source: its own, or the virtual one while this member of a pair is active
     pub mac: Mac,
+    /// Its own address: what is for that is taken in as well
+    pub station: Mac,
+    /// The address of whoever of a pair is active, while it is this member
+    pub floating: Option<Ipv4Addr>,
+    /// The partner of a pair answers here for what is translated to: this member for its own addresses alone
+    pub mute: bool,
     /// Longest IP packet
     pub mtu: u16,
     /// Its link is there
@@ -30,6 +36,16 @@ pub struct Iface {
     pub silent: Addresses,
     /// The WAN's interface whose inside half it is: they share a wire
     pub arm: Option<IfaceId>,
+}
+
+impl Iface {
+    /// Where one of its addresses is found: this station's own with its MAC, all that another member may take over with what
+    /// is forwarded from.
+    #[inline]
+    pub fn mac_of(&self, ip: Ipv4Addr) -> Mac {
+        let own = self.floating != Some(ip) && self.addresses.iter().any(|address| address.addr == ip);
+        if own { self.station } else { self.mac }
+    }
 }
 
 /// The link of a WAN.
@@ -81,6 +97,8 @@ pub struct View {
     pub probing: Arc<Probing>,
     /// This member of a pair is not active: its copies of the partner's sessions do not expire
     pub standby: bool,
+    /// Where what the host sends to the outside goes while another member alone has the addresses for that: out to a next hop inside
+    pub through: Option<(IfaceId, Ipv4Addr)>,
 }
 
 impl View {
@@ -128,7 +146,12 @@ impl View {
     /// Whether the router answers ARP for `ip` on this interface.
     pub fn answers(&self, iface: IfaceId, ip: Ipv4Addr) -> bool {
         let silent = || self.ifaces[iface.index()].silent.contains(ip);
-        self.main(iface, ip) || (self.owns(iface, ip) && self.on_link(iface, ip) && !silent())
+        self.main(iface, ip) || (self.claims(iface, ip) && self.on_link(iface, ip) && !silent())
+    }
+
+    /// Whether nobody else on this interface may have `ip`.
+    pub fn claims(&self, iface: IfaceId, ip: Ipv4Addr) -> bool {
+        self.main(iface, ip) || (!self.ifaces[iface.index()].mute && self.owns(iface, ip))
     }
 
     /// Whether `ip` is on the link of an interface.

@@ -69,6 +69,8 @@ pub(super) fn split(raw: &mut Raw, report: &mut Report) {
             gateway_given: false,
             mtu: wan.mtu,
             arm: Some(at),
+            watch: wan.watch.clone(),
+            virtuals: wan.virtuals.clone(),
         };
         raw.interfaces.list.push(half);
     }

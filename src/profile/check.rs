@@ -21,6 +21,7 @@ use super::names::{Names, did_you_mean};
 use super::nat_types::Nat;
 use super::networks;
 use super::outside::{self, Ground};
+use super::pair::{Port, Side};
 use super::policy;
 use super::pools::{self, RawPool};
 use super::probes;
@@ -39,7 +40,8 @@ pub(super) enum Role {
     Unknown,
 }
 
-pub(super) fn check(mut raw: Raw, report: &mut Report) -> Profile {
+/// The profile, and what of it the other member of a pair is concerned with.
+pub(super) fn check(mut raw: Raw, report: &mut Report) -> (Profile, Side) {
     arms::split(&mut raw, report);
     let list = &raw.interfaces.list;
     if let Some(name) = &raw.name {
@@ -69,22 +71,26 @@ pub(super) fn check(mut raw: Raw, report: &mut Report) -> Profile {
     let (wans, roles) = wans(&raw, report);
     let routes = networks::check(list, &roles, &raw.routes, report);
     arms::routes(&raw, &routes, report);
+    watched(list, &roles, report);
     let around = around(&mut raw, &wans, &roles, &routes, report);
+    let side = side(&raw, &roles);
     let interfaces = raw.interfaces.list.into_iter().filter_map(|interface| {
+        let own = |at: &Position| !interface.virtuals.contains(at);
         Some(Interface {
             name: interface.name,
             port: interface.port?.value,
-            addresses: interface.addresses.into_iter().map(|address| address.value).collect(),
+            addresses: interface.addresses.iter().filter(|net| own(&net.at)).map(|net| net.value).collect(),
             gateway: interface.gateway.map(|gateway| gateway.value),
             dhcp: interface.dhcp.dhcp(),
             mtu: interface.mtu,
             vlan: interface.vlan.map(|vlan| vlan.value),
             mac: interface.mac.map(|mac| mac.value),
             arm: interface.arm,
+            watch: interface.watch.is_none_or(|watch| watch.value),
             at: interface.at,
         })
     });
-    Profile {
+    let profile = Profile {
         name: raw.name.map_or_else(|| "turnout".to_owned(), |name| name.value),
         engine: raw.engine,
         interfaces: interfaces.collect(),
@@ -101,6 +107,42 @@ pub(super) fn check(mut raw: Raw, report: &mut Report) -> Profile {
         nat: around.nat,
         icmp: raw.icmp,
         management: raw.management,
+        cluster: None,
+    };
+    (profile, side)
+}
+
+/// A member of a pair may serve while something inside does.
+fn watched(list: &[RawInterface], roles: &[Role], report: &mut Report) {
+    let mut inside = list.iter().zip(roles).filter(|(_, role)| **role != Role::Wan);
+    let off =
+        |interface: &RawInterface| interface.watch.as_ref().filter(|watch| !watch.value).map(|at| at.at);
+    let Some(at) = inside.clone().find_map(|(interface, _)| off(interface)) else { return };
+    if inside.all(|(interface, _)| off(interface).is_some()) {
+        let hint = "the member could never have the role; leave `watch` out for one of them";
+        report.add(at, "no interface inside is watched", hint);
+    }
+}
+
+fn side(raw: &Raw, roles: &[Role]) -> Side {
+    let port = |(interface, role): (&RawInterface, &Role)| {
+        let is_virtual = |at: &Position| interface.virtuals.contains(at);
+        let (moving, own): (Vec<_>, Vec<_>) = interface.addresses.iter().partition(|net| is_virtual(&net.at));
+        Port {
+            name: interface.name.clone(),
+            role: *role,
+            device: interface.port.as_ref().map(|port| sharing::device(&port.value)),
+            dhcp: interface.dhcp.wanted.is_some(),
+            sure: interface.addresses_known,
+            own: own.into_iter().map(|net| net.value).collect(),
+            virtuals: moving.into_iter().map(|net| net.at).collect(),
+        }
+    };
+    Side {
+        interfaces: raw.interfaces.list.iter().zip(roles).map(port).collect(),
+        known: raw.interfaces.known,
+        wans: raw.wans.known.then(|| raw.wans.list.iter().map(|wan| wan.name.clone()).collect()),
+        groups: raw.groups.list.iter().map(|group| group.name.clone()).collect(),
     }
 }
 

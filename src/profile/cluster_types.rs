@@ -20,7 +20,7 @@ pub struct Cluster {
     pub partner: String,
     /// Over what the members hear each other; 1 to 8, no interface twice.
     pub paths: Vec<HeartbeatPath>,
-    /// UDP port of the beats, and TCP port of the sessions.
+    /// UDP port of the beats, and of what is told of sessions.
     pub port: u16,
     /// Time from one beat to the next; 1 ms to 10 s.
     #[serde(rename = "every_ns", serialize_with = "nanos")]
@@ -38,8 +38,11 @@ pub struct Cluster {
     pub virtuals: Vec<VirtualAddress>,
     /// The endpoint that tells whether this member serves.
     pub status: Option<StatusEndpoint>,
-    /// Hash of what both members' profiles have in common.
+    /// Of what the whole file says, for both members the same: 64 bits of a SHA-256, alike in every build.
     pub hash: u64,
+    /// This member is active. Never so in a profile that was read: its router says so (`manage::roles`).
+    #[serde(skip)]
+    pub active: bool,
 }
 
 /// A network over which the members hear each other.

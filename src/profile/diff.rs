@@ -3,7 +3,7 @@
 //! Paths are written as the keys of the file, with the names of interfaces, WANs and groups in them: `wans.isp1.health.failures`. Of lists of
 //! rules the list is named. Ports, cores, tables' sizes and whatever else is fixed when a router starts need a restart (`needs_restart`).
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::types::Profile;
 
@@ -16,6 +16,7 @@ const DEPTHS: &[(&str, usize)] = &[
     ("nat", 2),
     ("icmp", 1),
     ("management", 1),
+    ("cluster", 2),
 ];
 
 /// What is fixed when a router starts; `*` stands for a name.
@@ -30,6 +31,7 @@ const FIXED: &[&str] = &[
     "nat.quarantine",
     "nat.log",
     "nat.timeouts.udp_ports",
+    "cluster.heartbeat.key_file",
 ];
 
 /// The paths of what is different, in the order of the file.
@@ -55,6 +57,11 @@ pub fn differences(old: &Profile, new: &Profile) -> Vec<String> {
         let depth = DEPTHS.iter().find(|(name, _)| name == key).map_or(0, |(_, depth)| *depth);
         walk(key, old_top.get(key).unwrap_or(&Value::Null), value, depth, &mut out);
     }
+    // What concerns the partner alone, or only reads differently, is taken up as well: both tell each other the hash.
+    let hash = |of: &Profile| of.cluster.as_ref().map(|cluster| cluster.hash);
+    if out.is_empty() && hash(old) != hash(new) {
+        out.push("cluster.members".into());
+    }
     out
 }
 
@@ -64,9 +71,9 @@ pub fn needs_restart(paths: &[String]) -> Vec<String> {
     paths.iter().filter(fixed).cloned().collect()
 }
 
-/// The interfaces or WANs themselves are others, or in another order.
+/// The interfaces or WANs themselves are others, or in another order; there is a pair now, or none; its members have other names.
 fn is_list(path: &str) -> bool {
-    ["interfaces", "wans"].contains(&path)
+    ["interfaces", "wans", "cluster", "cluster.members.own", "cluster.members.partner"].contains(&path)
 }
 
 fn begins(path: &str, pattern: &str) -> bool {
@@ -86,7 +93,29 @@ fn tree(profile: &Profile) -> Option<Value> {
         let items = list.as_array()?.clone();
         *list = Value::Object(named.into_iter().zip(items).collect());
     }
+    if let Some(cluster) = tree.get_mut("cluster").filter(|cluster| !cluster.is_null()) {
+        *cluster = as_written(cluster.take());
+    }
     Some(tree)
+}
+
+/// The pair by the keys of the file, without its hash, which differs whenever anything does.
+fn as_written(mut cluster: Value) -> Value {
+    let mut take = |key: &str| cluster.get_mut(key).map(Value::take).unwrap_or_default();
+    json!({
+        "members": { "own": take("member"), "partner": take("partner") },
+        "heartbeat": {
+            "paths": take("paths"),
+            "port": take("port"),
+            "every": take("every_ns"),
+            "timeout": take("timeout_ns"),
+            "key_file": take("key_file"),
+        },
+        "preferred": take("preferred"),
+        "failback": take("failback"),
+        "virtual": take("virtuals"),
+        "status": take("status"),
+    })
 }
 
 fn walk(path: &str, old: &Value, new: &Value, depth: usize, out: &mut Vec<String>) {

@@ -4,6 +4,7 @@
 //! lines out of the text. It keeps at most `LIMIT` mistakes and says how many more there were, so that a hostile file
 //! costs no memory. What is shown of the file has no control characters: it cannot play tricks on a terminal.
 
+use std::collections::HashMap;
 use std::fmt;
 
 use serde::Serialize;
@@ -115,6 +116,30 @@ impl Report {
     /// Whether more is only counted; no need to think about hints then.
     pub(super) fn is_full(&self) -> bool {
         self.found.len() >= LIMIT
+    }
+
+    /// Takes up what was found wrong for each of several readings of one text: what is wrong for all once, the rest with the reading's name.
+    pub(super) fn join(&mut self, mut readings: Vec<(&str, Report)>) {
+        self.left_out += readings.iter().map(|(_, report)| report.left_out).max().unwrap_or(0);
+        // Where some were left out, nobody knows what is wrong for all.
+        let alike = readings.len() < 2 || readings.iter().any(|(_, report)| report.is_full());
+        let mut times: HashMap<(Position, String), usize> = HashMap::new();
+        for found in readings.iter().flat_map(|(_, report)| &report.found) {
+            *times.entry((found.at, found.message.clone())).or_default() += 1;
+        }
+        let all = readings.len();
+        for (name, report) in &mut readings {
+            for found in report.found.drain(..) {
+                match times.get_mut(&(found.at, found.message.clone())) {
+                    Some(0) => {}
+                    Some(n) if *n >= all || alike => {
+                        *n = 0;
+                        self.add(found.at, found.message, found.hint);
+                    }
+                    _ => self.add(found.at, format!("member {}: {}", show(name), found.message), found.hint),
+                }
+            }
+        }
     }
 
     /// Turns what was found in `text` into what is shown.

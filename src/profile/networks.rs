@@ -15,7 +15,7 @@ use super::raw::{At, RawInterface, RawRoute};
 use super::types::{MAX_INTERFACES, Route};
 
 /// The most addresses of one interface; bounds the work of comparing all with all.
-const MAX_ADDRESSES: usize = 32;
+pub(super) const MAX_ADDRESSES: usize = 32;
 
 /// Judges all addresses, and finds the interface of each route. `roles` has the role of each interface.
 pub(super) fn check(
@@ -98,7 +98,12 @@ fn overlaps(list: &[RawInterface], roles: &[Role], report: &mut Report) {
     let mut seen: Vec<(&RawInterface, Role, &At<Ipv4Net>)> = Vec::new();
     for (interface, role) in list.iter().zip(roles) {
         let before = seen.len();
-        for address in &interface.addresses {
+        for (i, address) in interface.addresses.iter().enumerate() {
+            // The same network again, as that of a virtual address: said once.
+            let mut earlier = interface.addresses.iter().take(i);
+            if earlier.any(|other| whole(other.value) == whole(address.value)) {
+                continue;
+            }
             let clash = seen.iter().take(before).find(|(_, other, net)| {
                 (*role == Role::Inside || *other == Role::Inside) && address.value.overlaps(net.value)
             });

@@ -8,6 +8,7 @@ use std::net::Ipv4Addr;
 
 use crate::base::{Ipv4Net, Mac};
 
+use super::cluster::{RawCluster, RawVirtual};
 use super::dhcp::{self, RawDhcp};
 use super::failover;
 use super::forwards::{self, RawForward, RawOneToOne};
@@ -80,6 +81,9 @@ pub(super) struct RawInterface {
     pub(super) mtu: Option<u16>,
     /// The inside half of this WAN: see `arms`.
     pub(super) arm: Option<usize>,
+    pub(super) watch: Option<At<bool>>,
+    /// Where those of `addresses` stand that are virtual.
+    pub(super) virtuals: Vec<Position>,
 }
 
 pub(super) struct RawRoute {
@@ -102,8 +106,8 @@ pub(super) struct RawWan {
     pub(super) pool: Vec<RawPool>,
 }
 
-/// `None` if the document is no map.
-pub(super) fn read(root: &Node, report: &mut Report) -> Option<Raw> {
+/// `None` if the document is no map. `cluster` is the pair that it is a member's reading of.
+pub(super) fn read(root: &Node, cluster: Option<&RawCluster<'_>>, report: &mut Report) -> Option<Raw> {
     let top = TOP.open(root, Position::START, "the profile", report)?;
     version(&top, report);
     let name = top.get("name").and_then(|node| {
@@ -115,7 +119,7 @@ pub(super) fn read(root: &Node, report: &mut Report) -> Option<Raw> {
     Some(Raw {
         name,
         engine: settings::engine(&top, report),
-        interfaces: interfaces(&top, report),
+        interfaces: interfaces(&top, cluster, report),
         routes: routes(&top, report),
         wans: wans(&top, report),
         health: health::health(&top, report),
@@ -148,7 +152,7 @@ fn version(top: &Section<'_>, report: &mut Report) {
     }
 }
 
-fn interfaces(top: &Section<'_>, report: &mut Report) -> RawInterfaces {
+fn interfaces(top: &Section<'_>, cluster: Option<&RawCluster<'_>>, report: &mut Report) -> RawInterfaces {
     let example = "interfaces: { lan: { port: ..., addresses: [...] } }";
     let node = top.require("interfaces", example, report);
     let at = top.entry("interfaces").map_or(top.at, |entry| entry.at);
@@ -170,6 +174,8 @@ fn interfaces(top: &Section<'_>, report: &mut Report) -> RawInterfaces {
             gateway_given: false,
             mtu: None,
             arm: None,
+            watch: None,
+            virtuals: Vec::new(),
         };
         let what = format!("interface {}", show(&entry.key));
         let Some(section) = INTERFACE.open(&entry.node, entry.at, &what, report) else {
@@ -181,8 +187,20 @@ fn interfaces(top: &Section<'_>, report: &mut Report) -> RawInterfaces {
         if let Some(node) = section.require("port", "port: \"0000:03:00.0\"", report) {
             out.port = port(node, report).map(|value| At { value, at: node.at });
         }
-        if let Some(node) = section.require("addresses", "addresses: [192.0.2.1/24]", report) {
-            addresses(node, &mut out, report);
+        let virtuals = cluster.map_or(&[][..], |cluster| &cluster.virtuals);
+        let moving = virtuals.iter().any(|given| given.interface.value == entry.key);
+        match section.get("addresses") {
+            // An interface may have nothing but the address that moves between the members.
+            None if moving => out.addresses_known = true,
+            Some(Node { value: Value::List(list), .. }) if moving && list.is_empty() => {
+                out.addresses_known = true;
+            }
+            None => drop(section.require("addresses", "addresses: [192.0.2.1/24]", report)),
+            Some(node) => addresses(node, &mut out, report),
+        }
+        moving_addresses(virtuals, &mut out);
+        if let Some(node) = section.get("watch") {
+            out.watch = watch(node, top, report);
         }
         dhcp::read(&section, &mut out.dhcp, report);
         if let Some(node) = section.get("gateway") {
@@ -196,6 +214,36 @@ fn interfaces(top: &Section<'_>, report: &mut Report) -> RawInterfaces {
         out
     });
     RawInterfaces { at, known: true, list: list.collect() }
+}
+
+/// Puts the virtual addresses of an interface among its addresses, so that all rules count them.
+fn moving_addresses(virtuals: &[RawVirtual], out: &mut RawInterface) {
+    for given in virtuals.iter().filter(|given| given.interface.value == out.name) {
+        match &given.address {
+            None => out.addresses_known = false,
+            // What it has for its own, or by DHCP, is refused where both members are judged.
+            Some(address) if out.dhcp.wanted.is_some() || has(out, address.value.addr) => {}
+            Some(address) => {
+                out.virtuals.push(address.at);
+                out.addresses.push(address.clone());
+            }
+        }
+    }
+}
+
+fn has(interface: &RawInterface, ip: Ipv4Addr) -> bool {
+    interface.addresses.iter().any(|own| own.value.addr == ip)
+}
+
+/// Whether a member's fitness counts the interface. By itself a router has none.
+fn watch(node: &Node, top: &Section<'_>, report: &mut Report) -> Option<At<bool>> {
+    let value = boolean(node, "`watch`", report)?;
+    if top.get("cluster").is_none() {
+        let hint = "remove it; it says which interfaces count for the fitness of a cluster's member";
+        report.add(node.at, "`watch` does nothing without `cluster`", hint);
+        return None;
+    }
+    Some(At { value, at: node.at })
 }
 
 fn addresses(node: &Node, out: &mut RawInterface, report: &mut Report) {

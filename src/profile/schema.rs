@@ -34,14 +34,15 @@ pub(super) const TOP: Keys = Keys {
         "firewall",
         "icmp",
         "hooks",
+        "cluster",
         "management",
     ],
-    later: &["cluster"],
+    later: &[],
 };
 pub(super) const ENGINE: Keys =
     Keys { built: &["workers", "manager", "sessions", "hugepages", "idle", "eal"], later: &[] };
 pub(super) const INTERFACE: Keys =
-    Keys { built: &["port", "vlan", "addresses", "gateway", "mtu", "mac", "dhcp"], later: &["watch"] };
+    Keys { built: &["port", "vlan", "addresses", "gateway", "mtu", "mac", "dhcp", "watch"], later: &[] };
 pub(super) const DHCP: Keys = Keys { built: &["hostname", "reject_from"], later: &[] };
 pub(super) const ROUTE: Keys = Keys { built: &["to", "via"], later: &[] };
 pub(super) const WAN: Keys = Keys { built: &["health", "pool", "metered"], later: &[] };
@@ -96,6 +97,13 @@ pub(super) const TIMEOUTS: Keys = Keys {
     later: &[],
 };
 pub(super) const ICMP: Keys = Keys { built: &["errors_per_second", "time_exceeded"], later: &[] };
+pub(super) const CLUSTER: Keys =
+    Keys { built: &["members", "heartbeat", "preferred", "failback", "virtual", "status"], later: &[] };
+pub(super) const HEARTBEAT: Keys =
+    Keys { built: &["paths", "port", "every", "timeout", "key_file"], later: &[] };
+pub(super) const HEARTBEAT_PATH: Keys = Keys { built: &["interface"], later: &[] };
+pub(super) const CLUSTER_VIRTUAL: Keys = Keys { built: &["interface", "address", "mac", "vrid"], later: &[] };
+pub(super) const CLUSTER_STATUS: Keys = Keys { built: &["interface", "port", "from"], later: &[] };
 pub(super) const MANAGEMENT: Keys = Keys { built: &["socket", "journal"], later: &["metrics"] };
 
 /// A map whose keys have been judged.

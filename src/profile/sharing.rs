@@ -37,7 +37,7 @@ pub(super) fn mac(node: &Node, report: &mut Report) -> Option<At<Mac>> {
 }
 
 /// What a port is, however it is written.
-fn device(port: &PortSpec) -> String {
+pub(super) fn device(port: &PortSpec) -> String {
     match port {
         PortSpec::Pci(address) => address.to_ascii_lowercase(),
         linux @ PortSpec::Linux(_) => linux.to_string(),

@@ -16,14 +16,14 @@ use super::types::Position;
 const DEPTH: usize = 16;
 
 /// A value and where it begins.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Node {
     pub(super) at: Position,
     pub(super) value: Value,
 }
 
 /// What a node holds.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) enum Value {
     /// Nothing, or the word `null`.
     Null,
@@ -38,7 +38,7 @@ pub(super) enum Value {
 }
 
 /// A key with its value.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Entry {
     pub(super) key: String,
     pub(super) at: Position,

@@ -12,6 +12,7 @@ use serde::{Serialize, Serializer};
 
 use crate::base::{Ipv4Net, Mac, Nanos};
 
+use super::cluster_types::Cluster;
 use super::group_types::{Group, Hook, OnFailback, OnFailover, Policy};
 use super::health_types::Health;
 use super::nat_types::Nat;
@@ -87,6 +88,8 @@ pub struct Profile {
     pub icmp: Icmp,
     /// How the router is reached by its operator.
     pub management: Management,
+    /// The pair that this router is a member of.
+    pub cluster: Option<Cluster>,
 }
 
 /// Cores, memory and the packet library.
@@ -178,7 +181,7 @@ pub struct Interface {
     pub name: String,
     /// What it is made of.
     pub port: PortSpec,
-    /// One or more, or none on an inside half and with `dhcp`, each with its network's prefix length; addresses of hosts, never of
+    /// One or more, or none on an inside half, with `dhcp` and where the cluster has a virtual one, each with its network's prefix length; addresses of hosts, never of
     /// networks.
     #[serde(serialize_with = "texts")]
     pub addresses: Vec<Ipv4Net>,
@@ -196,6 +199,8 @@ pub struct Interface {
     /// It is the inside half of this WAN, the index of an interface, whose port, VLAN and address it has: it gets what
     /// comes from `nat.inside`. It may have no addresses.
     pub arm: Option<usize>,
+    /// Whether it counts for the fitness of a cluster's member.
+    pub watch: bool,
     /// Where its name stands in the text.
     #[serde(skip)]
     pub at: Position,
@@ -204,7 +209,7 @@ pub struct Interface {
 /// Equal if they mean the same: a line that moved is no difference.
 impl PartialEq for Interface {
     fn eq(&self, other: &Interface) -> bool {
-        let Interface { name, port, addresses, gateway, dhcp, mtu, vlan, mac, arm, at: _ } = self;
+        let Interface { name, port, addresses, gateway, dhcp, mtu, vlan, mac, arm, watch, at: _ } = self;
         *name == other.name
             && *port == other.port
             && *addresses == other.addresses
@@ -214,6 +219,7 @@ impl PartialEq for Interface {
             && *vlan == other.vlan
             && *mac == other.mac
             && *arm == other.arm
+            && *watch == other.watch
     }
 }
 

@@ -62,7 +62,7 @@ pub(super) fn open(
             rss: rule(profile, interfaces),
             mtu: interfaces.iter().map(|(_, interface)| interface.mtu.unwrap_or(MTU)).max(),
             mac: one,
-            promiscuous: one.is_none() && own.iter().any(Option::is_some),
+            promiscuous: (one.is_none() && own.iter().any(Option::is_some)) || floats(profile, interfaces),
             ..PortConfig::new(pool.clone())
         };
         let mut port = Port::open(eal, &source(&first.port), PortId(number as u16), &config)?;
@@ -87,6 +87,14 @@ pub(super) fn open(
         info!("{}: {}, {}, mtu {}", names.join(", "), port.name(), port.caps(), port.mtu());
     }
     Ok((ports, infos))
+}
+
+/// Whether one of a port's interfaces has a virtual MAC while this member of a pair is active.
+fn floats(profile: &Profile, interfaces: &[(usize, &Interface)]) -> bool {
+    let cluster = profile.cluster.as_ref();
+    let mut virtuals = cluster.iter().flat_map(|cluster| &cluster.virtuals);
+    virtuals
+        .any(|floating| floating.mac.is_some() && interfaces.iter().any(|(at, _)| *at == floating.interface))
 }
 
 fn named(interface: &Interface) -> String {

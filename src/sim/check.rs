@@ -29,7 +29,7 @@ pub(super) fn forwarded(came: &Seen, left: &Seen) -> bool {
 pub(super) fn sent(view: &View, iface: IfaceId, frame: &[u8], was_right: bool) -> Option<String> {
     let port = &view.ifaces[iface.index()];
     let Some(eth) = Eth::parse(frame) else { return Some("a frame without a header was sent".into()) };
-    if eth.src != port.mac {
+    if eth.src != port.mac && eth.src != port.station {
         return Some(format!("a frame with the source {} left by {}", eth.src, port.name));
     }
     if eth.ethertype != ethertype::IPV4 {

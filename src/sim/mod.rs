@@ -17,8 +17,10 @@ mod pair_referee;
 mod site;
 mod talk;
 pub mod traffic;
+mod twins;
 mod wire;
 
 pub use frames::{Packet, Seen};
 pub use leases::{LeaseAsked, LeaseServer};
 pub use site::{DUAL_WAN, Site};
+pub use twins::Twins;

@@ -96,25 +96,29 @@ impl Site {
     /// # Errors
     /// The profile's mistakes.
     pub fn cold(text: &str, workers: usize) -> Result<Site, profile::Mistakes> {
-        let profile = profile::load(text, "sim.yaml")?;
+        Ok(Site::of(&profile::load(text, "sim.yaml")?, workers, 0))
+    }
+
+    /// The same, of a profile that is good. `member`: sets apart those of a pair, by their MACs.
+    pub(super) fn of(profile: &profile::Profile, workers: usize, member: u8) -> Site {
         // Not zero, so that nothing depends on it.
         let now = Nanos::from_s(1_000_000);
-        let mac = |i: usize| Mac([2, 0, 0, 0, 1, i as u8]);
+        let mac = |i: usize| Mac([2, 0, 0, member, 1, i as u8]);
         let count = profile.interfaces.len();
-        let layout = Arc::new(layout(&profile));
+        let layout = Arc::new(layout(profile));
         let info = |i: usize| PortInfo { mac: mac(layout.port(i)), mtu: 1500 };
         let infos: Vec<PortInfo> = (0..count).map(info).collect();
-        let plugs = Rc::new(Plug::all(&profile, &layout));
-        let view = Arc::new(views::first(&profile, &infos, workers));
+        let plugs = Rc::new(Plug::all(profile, &layout));
+        let view = Arc::new(views::first(profile, &infos, workers));
         let wires = Rc::new(RefCell::new((0..count).map(|_| Wire::new(workers)).collect::<Vec<_>>()));
         let clock = Rc::new(Cell::new(now));
         let steer = Steer::new(workers);
         let (mut lcores, mut ports, mut lanes) = (Vec::new(), Vec::new(), Vec::new());
         for (w, hand_over) in hand_overs(workers).into_iter().enumerate() {
-            let (manager_end, lcore_end) = connect(count, profile.wans.len());
+            let (manager_end, lcore_end) = connect(count, profile.wans.len(), 8);
             let id = WorkerId(w as u8);
             let nat =
-                Nat::new(&views::nat_config(&profile, workers, 42 + w as u64), &|p: u16| steer.port(p) == id);
+                Nat::new(&views::nat_config(profile, workers, 42 + w as u64), &|p: u16| steer.port(p) == id);
             let key = HashKey::draw(&mut <rand::rngs::StdRng as rand::SeedableRng>::seed_from_u64(7));
             let neighbors = Neighbors::new(NEIGHBORS as u32, key);
             let router = Router::new(nat, neighbors, count, &view.icmp);
@@ -125,9 +129,9 @@ impl Site {
             lanes.push((w, manager_end));
         }
         let names = profile.interfaces.iter().map(|i| i.name.clone()).collect();
-        let log = log::connect(&profile, lcores.iter_mut().map(|l: &mut Lcore<_>| &mut l.router.nat));
-        let mut manager = Manager::new(&profile, &infos, view, lanes, now);
-        manager.set_probes(views::probes(&profile), None, 4711);
+        let log = log::connect(profile, lcores.iter_mut().map(|l: &mut Lcore<_>| &mut l.router.nat));
+        let mut manager = Manager::new(profile, &infos, view, lanes, now);
+        manager.set_probes(views::probes(profile), None, 4711);
         let (base, faults) = (Counters::default(), Vec::new());
         let mut site = Site {
             now,
@@ -153,7 +157,7 @@ impl Site {
         for host in [10, 11] {
             site.add_host("lan", Ipv4Addr::new(192, 168, 10, host));
         }
-        Ok(site)
+        site
     }
 
     pub(super) fn iface(&self, name: &str) -> IfaceId {

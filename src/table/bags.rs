@@ -31,6 +31,8 @@ pub struct Bags {
     ports: Box<[u16; ALL]>,
     counts: [u32; BAGS],
     places: [(u16, u32); BAGS],
+    /// A bit for each port
+    held: Box<[u64; ALL / 64]>,
     /// 3: a port is of one of four kinds. 0: of one
     kinds: u16,
 }
@@ -39,11 +41,13 @@ impl Bags {
     /// Those of the ports 1 to 65535 that `holds` names; `one` puts them all into one bag.
     pub fn new(one: bool, holds: impl Fn(u16) -> bool) -> Arc<Bags> {
         let (places, kinds) = if one { (ONE, 0) } else { (PLACES, 3) };
-        let mut bags = Bags { ports: Box::new([0; ALL]), counts: [0; BAGS], places, kinds };
+        let (ports, held) = (Box::new([0; ALL]), Box::new([0; ALL / 64]));
+        let mut bags = Bags { ports, counts: [0; BAGS], places, held, kinds };
         for port in (1..=u16::MAX).filter(|port| holds(*port)) {
             let bag = bags.of(port);
             bags.ports[bags.place(bag, bags.counts[bag])] = port;
             bags.counts[bag] += 1;
+            bags.held[usize::from(port) / 64] |= 1 << (port % 64);
         }
         Arc::new(bags)
     }
@@ -67,6 +71,11 @@ impl Bags {
     /// How many ports each bag begins with.
     pub fn counts(&self) -> [u32; BAGS] {
         self.counts
+    }
+
+    /// Whether a pool begins with this port.
+    pub fn has(&self, port: u16) -> bool {
+        self.held[usize::from(port) / 64] >> (port % 64) & 1 != 0
     }
 
     /// The array of a pool as it begins.
@@ -157,7 +166,7 @@ impl Free<'_> {
     }
 
     /// Takes out all ports that `which` names; gives how many of those any source could get.
-    pub fn remove(&mut self, which: impl Fn(u16) -> bool) -> u32 {
+    pub fn remove(&mut self, mut which: impl FnMut(u16) -> bool) -> u32 {
         let before = self.open();
         for bag in 0..BAGS {
             let mut at = 0;

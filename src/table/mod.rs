@@ -17,6 +17,7 @@ pub mod routes;
 pub mod slab;
 #[allow(unsafe_code)]
 pub mod store;
+mod taken;
 
 #[cfg(test)]
 mod tests_ports;

@@ -4,6 +4,7 @@
 //! port is free (`bags`: which one a draw takes), or rests, or has a user whose number stands in its cell, or is with
 //! another worker. One that comes back rests first: it is not given out again for a time (RFC 6888 REQ-8), so that what is
 //! still under way to its former user reaches nobody else. A port freed by a tracked close skips the rest.
+//! What is taken by its number (`taken`) goes on standing in its bag, and its cell says that it is not free.
 //! Draws are made some ahead of their use, so that the lines that they touch are there by then; `peek` tells them.
 //! Eight bytes a port: of few addresses taken at once, of many when a page of them is used first. All zeros means as at
 //! the beginning.
@@ -15,6 +16,7 @@ use rand::Rng;
 use super::ahead::{AHEAD, Ring};
 use super::bags::{ALL, BAGS, Bags, Free};
 use super::store::{Store, prefetch};
+use super::taken::PASSES;
 use crate::base::Nanos;
 
 /// How ports rest after use.
@@ -37,8 +39,14 @@ impl Default for Quarantine {
     }
 }
 
-/// In a cell: the port rests until the ms in the other bits (wrapping). Without it they are 1 + the user, or 0: nobody.
-const RESTS: u32 = 1 << 31;
+/// In a cell: the port rests until the ms in the lower bits (wrapping). Without it they are 1 + the user, or 0: nobody.
+pub(super) const RESTS: u32 = 1 << 31;
+/// In a cell: the port has a user, or rests, and stands in its bag all the same.
+pub(super) const STANDS: u32 = 1 << 30;
+/// The lower bits of a cell.
+pub(super) const VALUE: u32 = STANDS - 1;
+/// The cell of a port that the pool has begun with and has no more.
+const AWAY: u32 = STANDS;
 
 /// If there are more addresses than `READY`: they share the burst, and each draw may take a page.
 const AHEAD_FEW: usize = 4;
@@ -57,6 +65,8 @@ struct Head {
     /// Ports that any source may get, whether free or not
     held: u32,
     rests: u32,
+    /// Ports that stand in their bags and are not free: those that any source may get, and the others
+    stands: [u32; 2],
     /// Where in the ring of those that rest the oldest is
     oldest: u16,
 }
@@ -91,7 +101,7 @@ impl PortPools {
             free.blocks_mut::<ALL>().iter_mut().for_each(|ports| ports.copy_from_slice(bags.ports()));
         }
         let held = bags.counts()[0] + bags.counts()[1];
-        let head = Head { frees: bags.counts(), held, rests: 0, oldest: 0 };
+        let head = Head { frees: bags.counts(), held, rests: 0, stands: [0; 2], oldest: 0 };
         let rest = quarantine.rest.min(Quarantine::LONGEST);
         PortPools {
             bags,
@@ -129,6 +139,7 @@ impl PortPools {
             free: Free { bags: &self.bags, counts: &mut head.frees, ports },
             held: &mut head.held,
             rests: &mut head.rests,
+            stands: &mut head.stands,
             oldest: &mut head.oldest,
             rings: self.rings.get_mut(address),
             cells: self.cells.blocks_mut().get_mut(address)?,
@@ -155,13 +166,15 @@ impl PortPools {
         let head = self.heads.get(address)?;
         let ready: usize = self.rings.get(address).into_iter().flatten().map(|ring| ring.count).sum();
         let free = head.frees[..2].iter().map(|free| *free as usize).sum::<usize>() + ready;
+        let free = free.saturating_sub(head.stands[0] as usize);
         (free * 10 < head.held as usize).then_some(head.held as usize)
     }
 
     /// Free ports of all addresses, those included that only some sources may get.
     pub fn free(&self) -> u64 {
         let free: u64 = self.heads.iter().flat_map(|head| head.frees).map(u64::from).sum();
-        free + self.rings.iter().flatten().map(|ring| ring.count as u64).sum::<u64>()
+        let stands: u64 = self.heads.iter().flat_map(|head| head.stands).map(u64::from).sum();
+        (free + self.rings.iter().flatten().map(|ring| ring.count as u64).sum::<u64>()).saturating_sub(stands)
     }
 
     /// Bytes of memory, those included that are taken only when they are used.
@@ -173,7 +186,7 @@ impl PortPools {
 #[inline(always)]
 fn user(cells: &[u32; ALL], port: u16) -> Option<u32> {
     let cell = cells[usize::from(port)];
-    (cell & RESTS == 0).then(|| cell.checked_sub(1))?
+    (cell & RESTS == 0).then(|| (cell & VALUE).checked_sub(1))?
 }
 
 /// The ports of one address and class.
@@ -182,22 +195,26 @@ pub struct PortPool<'a> {
     rest: u32,
     most: u32,
     ahead: usize,
-    free: Free<'a>,
+    pub(super) free: Free<'a>,
     held: &'a mut u32,
-    rests: &'a mut u32,
-    oldest: &'a mut u16,
+    pub(super) rests: &'a mut u32,
+    pub(super) stands: &'a mut [u32; 2],
+    pub(super) oldest: &'a mut u16,
     rings: Option<&'a mut [Ring; 2]>,
-    cells: &'a mut [u32; ALL],
-    resting: &'a mut [u16; ALL],
+    pub(super) cells: &'a mut [u32; ALL],
+    pub(super) resting: &'a mut [u16; ALL],
 }
 
 impl PortPool<'_> {
     fn push_free(&mut self, port: u16) {
+        let stands = self.leave_bag(port);
         self.cells[usize::from(port)] = 0;
-        self.free.push(port);
+        if !stands {
+            self.free.push(port);
+        }
     }
 
-    /// Takes a random free port for `user` (below 2^31 - 1), of the parity and range of the inside port if there is one.
+    /// Takes a random free port for `user` (below 2^30 - 1), of the parity and range of the inside port if there is one.
     /// `None` if all that this source may get are in use or rest.
     #[inline]
     pub fn draw(&mut self, rng: &mut impl Rng, now: Nanos, inside: u16, user: u32) -> Option<u16> {
@@ -208,7 +225,7 @@ impl PortPool<'_> {
             Some(port) => port,
             None => self.draw_other(rng, bag)?,
         };
-        self.cells[usize::from(port)] = user.wrapping_add(1) & !RESTS;
+        self.cells[usize::from(port)] = user.wrapping_add(1) & VALUE;
         Some(port)
     }
 
@@ -219,6 +236,12 @@ impl PortPool<'_> {
 
     #[inline(always)]
     fn draw_from(&mut self, rng: &mut impl Rng, bag: usize) -> Option<u16> {
+        let port = self.draw_any(rng, bag)?;
+        if self.cells[usize::from(port)] == 0 { Some(port) } else { self.draw_after(port, rng, bag) }
+    }
+
+    #[inline(always)]
+    pub(super) fn draw_any(&mut self, rng: &mut impl Rng, bag: usize) -> Option<u16> {
         // Low ports are drawn when they are needed.
         let Some(ring) = self.rings.as_mut().and_then(|rings| rings.get_mut(bag)) else {
             return self.free.draw(rng, bag);
@@ -236,7 +259,7 @@ impl PortPool<'_> {
     pub fn ripe(&self, now: Nanos) -> bool {
         let until = self.cells[usize::from(self.resting[usize::from(*self.oldest)])];
         // Not "later than": nobody may have drawn for weeks, in which the clock comes round.
-        let left = until.wrapping_sub(now.as_ms() as u32) & !RESTS;
+        let left = until.wrapping_sub(now.as_ms() as u32) & VALUE;
         *self.rests > 0 && (left == 0 || left > self.rest + 1)
     }
 
@@ -262,25 +285,39 @@ impl PortPool<'_> {
     /// Takes a random free port out for good, of two the one that is `foreign`, of those that any source may get. `None`
     /// if none of them is free.
     pub fn give_away(&mut self, rng: &mut impl Rng, foreign: impl Fn(u16) -> bool) -> Option<u16> {
-        // What was drawn ahead is free as well; the one that would be used last.
-        let rings = self.rings.iter_mut().flat_map(|rings| rings.iter_mut());
-        let port = self
-            .free
-            .draw_open(rng, foreign)
-            .or_else(|| rings.max_by_key(|ring| ring.count).and_then(Ring::pop_last))?;
-        *self.held = self.held.saturating_sub(1);
-        Some(port)
+        for _ in 0..PASSES {
+            // What was drawn ahead is free as well; the one that would be used last.
+            let rings = self.rings.iter_mut().flat_map(|rings| rings.iter_mut());
+            let port = self
+                .free
+                .draw_open(rng, &foreign)
+                .or_else(|| rings.max_by_key(|ring| ring.count).and_then(Ring::pop_last))?;
+            if !self.leave_bag(port) {
+                *self.held = self.held.saturating_sub(1);
+                self.cells[usize::from(port)] = AWAY;
+                return Some(port);
+            }
+        }
+        None
     }
 
     /// Takes in a port that is in no pool.
     pub fn take_in(&mut self, port: u16) {
         *self.held += u32::from(Bags::open(self.free.bags.of(port)));
-        self.push_free(port);
+        self.cells[usize::from(port)] = 0;
+        self.free.push(port);
     }
 
     /// Takes out the free ports that `which` names, for good, before any was drawn.
     pub fn remove(&mut self, which: impl Fn(u16) -> bool) {
-        *self.held = self.held.saturating_sub(self.free.remove(which));
+        let away = |port: u16| {
+            let goes = which(port);
+            if goes {
+                self.cells[usize::from(port)] = AWAY;
+            }
+            goes
+        };
+        *self.held = self.held.saturating_sub(self.free.remove(away));
     }
 
     /// Every port that it has, once for each place where it stands: for checks, as it walks all of them.
@@ -288,8 +325,9 @@ impl PortPool<'_> {
         let resting = (0..*self.rests).map(|n| self.resting[usize::from(self.oldest.wrapping_add(n as u16))]);
         let rings = self.rings.iter().flat_map(|rings| rings.iter());
         let ready = rings.flat_map(|ring| (0..ring.count).map(|n| ring.get(n)));
+        let free = |port: &u16| self.cells[usize::from(*port)] & STANDS == 0;
         let used = (0..=u16::MAX).filter(|port| self.user(*port).is_some());
-        self.free.all().chain(ready).chain(resting).chain(used).collect()
+        self.free.all().chain(ready).filter(free).chain(resting).chain(used).collect()
     }
 
     /// The user of a port, if it has one.
@@ -308,7 +346,8 @@ impl PortPool<'_> {
         }
         // Up to the next whole millisecond: never a moment less.
         let until = (now + Nanos(999_999)).as_ms() as u32;
-        self.cells[usize::from(port)] = until.wrapping_add(self.rest) | RESTS;
+        let cell = &mut self.cells[usize::from(port)];
+        *cell = until.wrapping_add(self.rest) & VALUE | RESTS | *cell & STANDS;
         self.resting[usize::from(self.oldest.wrapping_add(*self.rests as u16))] = port;
         *self.rests += 1;
     }
@@ -322,7 +361,7 @@ impl PortPool<'_> {
     #[inline(always)]
     pub fn free(&self) -> usize {
         let ready: usize = self.rings.iter().flat_map(|rings| rings.iter()).map(|ring| ring.count).sum();
-        self.free.open() as usize + ready
+        (self.free.open() as usize + ready).saturating_sub(self.stands[0] as usize)
     }
 
     /// How many ports it has, free or not: low ones do not count.

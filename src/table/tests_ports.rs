@@ -285,7 +285,7 @@ fn rfc4787_3_a_pool_is_as_a_naive_model_whatever_is_asked_of_it() {
         for step in 0..3000u32 {
             let mut pool = pools.pool(0).unwrap();
             now += Nanos(rng.random_range(0..[1_000, 3_000_000, 5_000_000_000][step as usize / 1000]));
-            match rng.random_range(0..20) {
+            match rng.random_range(0..23) {
                 0..=9 => {
                     let inside = if rng.random_bool(0.3) { rng.random_range(0..1024) } else { rng.random() };
                     model.end_rests(now, 2);
@@ -323,6 +323,22 @@ fn rfc4787_3_a_pool_is_as_a_naive_model_whatever_is_asked_of_it() {
                         away.remove(&port);
                         pool.take_in(port);
                         model.free.insert(port);
+                    }
+                }
+                19..=21 => {
+                    let n = rng.random_range(0..=its.len());
+                    let port = its.iter().nth(n).copied().unwrap_or(rng.random());
+                    model.end_rests(now, 2);
+                    let can = its.contains(&port) && !away.contains(&port) && !model.used.contains_key(&port);
+                    assert_eq!(pool.take(port, step, now), can, "seed {seed} step {step}: {port}");
+                    if can {
+                        model.free.remove(&port);
+                        model.used.insert(port, step);
+                    }
+                    if let Some(at) = model.rests.iter().position(|(_, rests)| *rests == port) {
+                        // The oldest takes its place.
+                        model.rests.swap(0, at);
+                        model.rests.remove(0);
                     }
                 }
                 _ => {

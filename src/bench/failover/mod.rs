@@ -193,7 +193,7 @@ fn turns(
     // The order is the flows' own then: sessions are met by chance, but what writes the packets finds the next flow in its cache.
     lane.flows.shuffle(&mut StdRng::seed_from_u64(1));
     // The other end of these rings stays unused.
-    let (spare, _) = connect(1, 1);
+    let (spare, _) = connect(1, 1, 0);
     let end = std::mem::replace(&mut lane.manager, spare);
     tell.send((end, lane.lcore.view().clone())).map_err(|_| "the manager is gone")?;
     let walk = Walk::new(lane.flows.len(), Order::Created, Direction::Up);

@@ -98,7 +98,7 @@ impl Probes {
                 ..Probed::default()
             }
         };
-        Probing { secret: self.secret, wans: self.wans.iter().map(probed).collect() }
+        Probing { secret: self.secret, wans: self.wans.iter().map(probed).collect(), ..Probing::default() }
     }
 
     /// Asks a target, in round `round`. `ways` tells how a packet to an address leaves by a WAN.

@@ -46,7 +46,9 @@ fn ask(place: Place, request: &[u8]) -> String {
 fn get(place: Place) -> (String, Value) {
     let text = ask(place, b"GET / HTTP/1.1\r\nHost: x\r\n\r\n");
     let (head, body) = text.split_once("\r\n\r\n").unwrap_or_else(|| panic!("{text:?}"));
-    assert!(head.contains(&format!("Content-Length: {}\r\n", body.len())) && head.ends_with("Connection: close"));
+    assert!(
+        head.contains(&format!("Content-Length: {}\r\n", body.len())) && head.ends_with("Connection: close")
+    );
     (head.lines().next().unwrap().to_owned(), serde_json::from_str(body).unwrap())
 }
 
@@ -101,7 +103,9 @@ fn every_request_has_its_answer() {
     assert!(!head.contains("Content-Length: 0"), "as GET would have it");
     let post = ask(place, b"POST / HTTP/1.1\r\nContent-Length: 3\r\n\r\nabc");
     assert!(post.starts_with("HTTP/1.1 405 ") && post.contains("\r\nAllow: GET, HEAD\r\n"), "{post}");
-    for wrong in [&b"\x16\x03\x01\x02\x00\x01"[..], b"GET /\r\n\r\n", b"GET / HTTP/2.0\r\n\r\n", b"\0\0\0\0\0"] {
+    for wrong in
+        [&b"\x16\x03\x01\x02\x00\x01"[..], b"GET /\r\n\r\n", b"GET / HTTP/2.0\r\n\r\n", b"\0\0\0\0\0"]
+    {
         assert_eq!(status(wrong), "HTTP/1.1 400 Bad Request", "{wrong:?}");
     }
     let long = format!("GET / HTTP/1.1\r\nX: {}\r\n\r\n", "x".repeat(5_000));
@@ -174,7 +178,11 @@ fn it_moves_with_the_profile_and_waits_with_what_failed() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let elsewhere = Place { port: taken.local_addr().unwrap().port(), ..first };
     assert!(endpoint.follow(Some(elsewhere)).is_err());
-    assert_eq!((endpoint.follow(Some(elsewhere)).is_ok(), endpoint.place()), (true, None), "not again at once");
+    assert_eq!(
+        (endpoint.follow(Some(elsewhere)).is_ok(), endpoint.place()),
+        (true, None),
+        "not again at once"
+    );
     endpoint.follow(None).unwrap();
     drop(taken);
     // An address that the host has not got yet.

@@ -3,6 +3,7 @@
 use crate::base::Nanos;
 use crate::profile::*;
 
+use super::cluster::PAIR;
 use super::{and, good, one, with};
 
 fn failback(map: &str) -> String {
@@ -113,9 +114,9 @@ fn a_role_is_heard_of_in_a_cluster_only() {
     for event in ["role", "[failover, role]"] {
         let text = and(&format!("hooks: [{{ event: {event}, run: /a }}]"));
         one(&text, "7:18", "the event `role` never comes without `cluster`", "remove it");
-        // The cluster itself is what this build cannot do.
-        let text = and(&format!("hooks: [{{ event: {event}, run: /a }}]\ncluster: {{}}"));
-        one(&text, "8:1", "`cluster` is not supported yet", "remove it");
+        let text = format!("{PAIR}hooks: [{{ event: {event}, run: /a }}]\n");
+        let hooks = load_member(&text, "p.yaml", "a").unwrap().hooks;
+        assert!(hooks[0].events.contains(&HookEvent::Role));
     }
 }
 

@@ -232,24 +232,24 @@ fn a_file_is_read_and_its_name_is_in_the_message() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("profile.yaml");
     std::fs::write(&path, SHORT).unwrap();
-    assert_eq!(read(&path).unwrap(), good(SHORT));
+    assert_eq!(read(&path, &Identity::default()).unwrap(), good(SHORT));
     std::fs::File::options().append(true).open(&path).unwrap().write_all(b"\nfoo: 1\n").unwrap();
-    let error = read(&path).unwrap_err().to_string();
+    let error = read(&path, &Identity::default()).unwrap_err().to_string();
     assert!(error.starts_with(&format!("{}:8:1: unknown key `foo`", path.display())), "{error}");
 }
 
 #[test]
 fn a_file_that_cannot_be_read_says_what_to_do() {
     let folder = tempfile::tempdir().unwrap();
-    let missing = read(&folder.path().join("none.yaml")).unwrap_err();
+    let missing = read(&folder.path().join("none.yaml"), &Identity::default()).unwrap_err();
     assert!(matches!(missing, ReadError::Io { .. }));
     let text = missing.to_string();
     assert!(text.starts_with("cannot read ") && text.contains("give the path of the profile"), "{text}");
     assert_eq!(text.lines().count(), 1);
-    let text = read(folder.path()).unwrap_err().to_string();
+    let text = read(folder.path(), &Identity::default()).unwrap_err().to_string();
     assert!(text.contains("give the path of the file itself"), "{text}");
     let path = folder.path().join("large.yaml");
     std::fs::write(&path, format!("{SHORT}{}", "\n".repeat(MAX_BYTES))).unwrap();
-    let text = read(&path).unwrap_err().to_string();
+    let text = read(&path, &Identity::default()).unwrap_err().to_string();
     assert!(text.contains("larger than 1 MiB"), "{text}");
 }

@@ -4,6 +4,9 @@
 //! positions and messages of *all* mistakes, so that a rule which reports too much fails as well.
 #![forbid(unsafe_code)]
 
+mod cluster;
+mod cluster_rules;
+
 mod dhcp;
 mod failover;
 mod firewall;

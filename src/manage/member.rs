@@ -1,0 +1,278 @@
+//! One member of a pair, driven: what is heard of the partner and of this member's own lines goes into its machine (`cluster::Pair`), and what
+//! comes out is done, in its order. What must be on disk before the partner hears of it holds up all that follows, until it is there.
+//! `talk` has what goes between the members, `roles` what a role changes in the router.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use serde_json::json;
+
+use super::copying::Copying;
+use super::keeping::Keeper;
+use super::status_http::{Board, Truth};
+use super::{Manager, hooks, roles};
+use crate::base::{IfaceId, Mac, Nanos};
+use crate::cluster::{
+    Beat, Config, Effect, Event, Failback, Fitness, Hearing, Identity, Input, Kept, Key, Known, Name, Pair,
+    Refused, Status,
+};
+use crate::profile::Cluster;
+
+/// A fitter partner gets the role after so long, while there is a WAN here: both may be about to lose the same line.
+const SETTLE: Nanos = Nanos::from_s(2);
+
+/// What a member brings with it when its router starts.
+#[derive(Debug)]
+pub struct Joining {
+    /// What both sign with
+    pub key: Key,
+    /// What an earlier run has kept
+    pub kept: Option<Kept>,
+    /// Grows with every start (`Kept::next_boot`)
+    pub boot: u64,
+    /// Who keeps; `None`: nobody, what is to be kept counts as kept
+    pub keeper: Option<Keeper>,
+    /// Workers
+    pub workers: usize,
+}
+
+/// The member.
+#[derive(Debug)]
+pub(super) struct Member {
+    pub(super) pair: Pair,
+    pub(super) hearing: Hearing,
+    pub(super) key: Key,
+    pub(super) keeper: Option<Keeper>,
+    pub(super) copying: Copying,
+    /// What is to be done, from the first that waits for the disk on
+    pub(super) held: VecDeque<Effect>,
+    /// So many orders are with the disk
+    pub(super) keeping: usize,
+    pub(super) beat: Option<Beat>,
+    pub(super) sequence: u64,
+    /// A new train is wanted then
+    pub(super) train_due: Nanos,
+    /// By path
+    pub(super) macs: Vec<Option<Mac>>,
+    /// By path: when it brought something last
+    pub(super) heard: Vec<Option<Nanos>>,
+    pub(super) look_due: Nanos,
+    pub(super) fitness: Fitness,
+    pub(super) synced: bool,
+    /// By interface
+    pub(super) links: Vec<Known>,
+    /// When the links are told again
+    pub(super) calls: VecDeque<Nanos>,
+    pub(super) active: bool,
+    pub(super) status: Status,
+    pub(super) board: Arc<Board>,
+}
+
+/// What the machine goes by.
+pub(super) fn config(cluster: &Cluster) -> Config {
+    let failback = Failback { automatic: cluster.failback.automatic, after: cluster.failback.after };
+    Config { every: cluster.every, timeout: cluster.timeout, settle: SETTLE, failback, hash: cluster.hash }
+}
+
+impl Member {
+    pub(super) fn is_active(&self) -> bool {
+        self.active
+    }
+
+    /// Who asks at the status endpoint is told what is so now.
+    fn show(&self) {
+        let Status { serves, reasons } = self.status;
+        let view = self.pair.view(Nanos::ZERO).member;
+        self.board.say(Truth { serves, name: view.name.to_string(), role: view.role, reasons });
+    }
+}
+
+impl Manager {
+    /// This router is a member of a pair from now on, as its profile says.
+    pub fn join(&mut self, joining: Joining, now: Nanos) {
+        let Some(cluster) = self.profile.cluster.clone() else { return };
+        let Joining { key, kept, boot, keeper, workers } = joining;
+        let (name, partner) = (Name::cut(&cluster.member), Name::cut(&cluster.partner));
+        let who = Identity { name, partner, software: Name::cut(env!("CARGO_PKG_VERSION")), boot };
+        let fitness = Fitness::of([Known::Unknown], [(1, Known::Unknown)], []);
+        let mut effects = VecDeque::new();
+        let preferred = Name::cut(&cluster.preferred);
+        let out = &mut |effect| effects.push_back(effect);
+        let pair = Pair::new(who, config(&cluster), preferred, kept, fitness, now, out);
+        self.member = Some(Box::new(Member {
+            pair,
+            hearing: Hearing::new(key.clone(), partner),
+            copying: Copying::new(key.clone(), boot, workers),
+            key,
+            keeper,
+            held: effects,
+            keeping: 0,
+            beat: None,
+            sequence: 0,
+            train_due: Nanos::NEVER,
+            macs: vec![None; cluster.paths.len()],
+            heard: vec![None; cluster.paths.len()],
+            look_due: now,
+            fitness,
+            synced: false,
+            links: vec![Known::Unknown; self.view.ifaces.len()],
+            calls: VecDeque::new(),
+            active: false,
+            status: Status::default(),
+            board: Arc::default(),
+        }));
+        self.probing_changed();
+        self.member_effects(now);
+    }
+
+    /// What another profile says of the pair.
+    pub(super) fn reconfigure_member(&mut self, now: Nanos, before: Option<&Cluster>) {
+        let (Some(member), Some(cluster)) = (&mut self.member, &self.profile.cluster) else { return };
+        if before == Some(cluster) {
+            return;
+        }
+        if before.is_none_or(|before| before.paths != cluster.paths) {
+            let paths = cluster.paths.len();
+            (member.macs, member.heard, member.look_due) = (vec![None; paths], vec![None; paths], now);
+        }
+        let config = config(cluster);
+        // Only the operator's word is ever refused.
+        let _ = self.member_input(now, Input::Config { config });
+        self.probing_changed();
+        self.send_train(now, true);
+    }
+
+    /// The link of an interface was spoken of.
+    pub(super) fn member_link(&mut self, iface: IfaceId, up: bool) {
+        let known = self.member.as_mut().and_then(|member| member.links.get_mut(iface.index()));
+        known.into_iter().for_each(|known| *known = if up { Known::Up } else { Known::Down });
+    }
+
+    /// Lets the machine take something in, and does what follows.
+    pub(super) fn member_input(&mut self, now: Nanos, input: Input) -> Result<(), Refused> {
+        let Some(member) = &mut self.member else { return Ok(()) };
+        let (pair, held) = (&mut member.pair, &mut member.held);
+        pair.step(now, input, &mut |effect| held.push_back(effect))?;
+        self.member_effects(now);
+        Ok(())
+    }
+
+    /// Does what is to be done, as far as the disk has it.
+    fn member_effects(&mut self, now: Nanos) {
+        loop {
+            let Some(member) = &mut self.member else { return };
+            if member.keeping > 0 {
+                return;
+            }
+            match member.held.pop_front() {
+                Some(effect) => self.member_effect(now, effect),
+                None => return,
+            }
+        }
+    }
+
+    fn member_effect(&mut self, now: Nanos, effect: Effect) {
+        let Some(member) = &mut self.member else { return };
+        match effect {
+            Effect::Keep { kept } => match &member.keeper {
+                Some(keeper) if keeper.keep(kept) => member.keeping += 1,
+                // The disk is far behind: again, later.
+                Some(_) => member.held.push_front(effect),
+                None => {}
+            },
+            Effect::Take { .. } | Effect::Release { .. } => {
+                let take = matches!(effect, Effect::Take { .. });
+                let before = self.applied(&self.profile);
+                if let Some(member) = &mut self.member {
+                    member.active = take;
+                    member.calls =
+                        if take { roles::AGAIN.map(|span| now + span).into() } else { VecDeque::new() };
+                    if take { member.copying.take(now) } else { member.copying.release(now) }
+                }
+                self.change_role(now, &before);
+            }
+            Effect::Send { beat } => {
+                member.beat = Some(beat);
+                self.send_train(now, true);
+            }
+            Effect::Status { status } => {
+                member.status = status;
+                member.show();
+            }
+            Effect::Event { event } => self.member_event(now, event),
+        }
+    }
+
+    fn member_event(&mut self, now: Nanos, event: Event) {
+        match event {
+            Event::Role { from, to, cause } => {
+                self.member.iter().for_each(|member| member.show());
+                let fields = json!({ "from": from, "to": to, "cause": cause });
+                self.event(now, hooks::ROLE, fields);
+            }
+            other => {
+                let mut fields = json!(other);
+                // It stands in the event's kind.
+                let what = fields.as_object_mut().and_then(|fields| fields.remove("event"));
+                if let (Some(what), Some(fields)) = (what, fields.as_object_mut()) {
+                    fields.insert("what".into(), what);
+                }
+                self.event(now, "cluster", fields);
+            }
+        }
+    }
+
+    /// Lets the member's time pass: after all that has come in.
+    pub(super) fn member_step(&mut self, now: Nanos) {
+        let Some(member) = &self.member else { return };
+        member.board.stepped(now);
+        self.hear_keeper(now);
+        self.look_for_partner(now);
+        self.copy_sessions(now);
+        self.judge_fitness(now);
+        let Some(member) = &mut self.member else { return };
+        let synced = member.copying.synced();
+        if synced != std::mem::replace(&mut member.synced, synced) {
+            // Only the operator's word is ever refused; so below.
+            let _ = self.member_input(now, Input::Synced { synced });
+        }
+        if self.member.as_ref().is_some_and(|member| now >= member.pair.next_deadline()) {
+            let _ = self.member_input(now, Input::Tick);
+        }
+        let Some(member) = &mut self.member else { return };
+        if now >= member.train_due {
+            self.send_train(now, false);
+        }
+        let Some(member) = &mut self.member else { return };
+        if member.calls.front().is_some_and(|at| now >= *at) {
+            member.calls.pop_front();
+            self.call_all();
+        }
+    }
+
+    /// How the disk fares.
+    fn hear_keeper(&mut self, now: Nanos) {
+        let ended = |member: &mut Box<Member>| {
+            let ended = member.keeper.as_ref()?.ended()?;
+            member.keeping = member.keeping.saturating_sub(1);
+            Some(ended)
+        };
+        while let Some(ended) = self.member.as_mut().and_then(ended) {
+            if let Err(why) = ended {
+                // It goes on all the same: nobody would have the role otherwise.
+                self.event(now, "cluster", json!({ "what": "not_kept", "error": why }));
+            }
+        }
+        self.member_effects(now);
+    }
+
+    /// How well this member could serve, as far as it knows.
+    fn judge_fitness(&mut self, now: Nanos) {
+        let Some(member) = &self.member else { return };
+        let fitness = self.fitness(&member.links, now);
+        if let Some(member) = self.member.as_mut().filter(|member| member.fitness != fitness) {
+            member.fitness = fitness;
+            let _ = self.member_input(now, Input::Fitness { fitness });
+        }
+    }
+}
