@@ -36,7 +36,7 @@ fn clock() -> Nanos {
 
 /// The endpoint of a member, at a place that this machine has.
 fn endpoint(twins: &Twins, at: usize) -> (Endpoint, Place) {
-    let manager = &twins.members[at].manager;
+    let manager = twins.members[at].manager();
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let place = Place { address: Ipv4Addr::LOCALHOST, port, ..manager.status_place().unwrap() };
     let mut endpoint = Endpoint::new(manager.status_board().unwrap(), clock);
@@ -45,7 +45,7 @@ fn endpoint(twins: &Twins, at: usize) -> (Endpoint, Place) {
 }
 
 fn get(twins: &Twins, place: Place) -> (u16, Value) {
-    CLOCK.store(twins.members[1].now.0, SeqCst);
+    CLOCK.store(twins.members[1].now().0, SeqCst);
     ask(place)
 }
 
@@ -85,9 +85,7 @@ fn the_endpoints_answer_as_the_members_are() {
     assert_eq!((code, &body["reasons"][0]), (503, &"stalled".into()));
     assert_eq!(b.stale, stale, "twice the timeout");
     // It loses its WAN.
-    let isp1 = twins.members[1].names.iter().position(|name| name == "isp1").unwrap();
-    let now = twins.members[1].now;
-    twins.members[1].manager.link(now, turnout::base::IfaceId(isp1 as u8), false);
+    twins.members[1].set_link("isp1", false);
     twins.run_ms(5);
     let (code, body) = get(&twins, b);
     assert_eq!((code, &body["serves"]), (503, &false.into()));
@@ -98,7 +96,7 @@ fn the_endpoints_answer_as_the_members_are() {
 fn the_place_is_that_of_the_profile_also_of_a_changed_one() {
     let mut twins = Twins::new(PROFILE, 1).unwrap();
     twins.run_ms(3000);
-    let place = |twins: &Twins, at: usize| twins.members[at].manager.status_place();
+    let place = |twins: &Twins, at: usize| twins.members[at].manager().status_place();
     let own = [2, 3].map(|last| Ipv4Addr::new(192, 168, 10, last));
     for at in 0..2 {
         let place = place(&twins, at).unwrap();

@@ -9,12 +9,17 @@ use crate::base::{IfaceId, Nanos};
 use crate::manage::log::Lines;
 use crate::manage::protocol::Request;
 use crate::manage::writer::Writer;
-use crate::manage::{Answer, journal};
+use crate::manage::{Answer, Manager, journal};
 use crate::packet::VecBuf;
 use crate::path::View;
 use crate::profile;
 
 impl Site {
+    /// Its management.
+    pub fn manager(&self) -> &Manager {
+        &self.manager
+    }
+
     /// The link goes or comes, with all interfaces of the port, and the manager is told.
     pub fn set_link(&mut self, link: &str, up: bool) {
         let port = self.layout.port(self.iface(link).index());
