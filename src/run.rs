@@ -29,7 +29,6 @@ use turnout::manage::log;
 use turnout::manage::probes::names::Resolver;
 use turnout::manage::protocol::Request;
 use turnout::manage::reload::wanted_hooks;
-use turnout::manage::status_http::Endpoint;
 use turnout::manage::views;
 use turnout::manage::writer::Writer;
 use turnout::manage::{Answer, Joining, Manager, NEIGHBORS, layout};
@@ -312,7 +311,6 @@ fn manage(
         }
     };
     let mut leaving: Option<Nanos> = None;
-    let mut endpoint = manager.status_board().map(|board| Endpoint::new(board, now));
     loop {
         let at = now();
         if stop.load(Relaxed) {
@@ -337,9 +335,6 @@ fn manage(
             }
         }
         manager.step(at);
-        if let Some(Err(e)) = endpoint.as_mut().map(|endpoint| endpoint.follow(manager.status_place())) {
-            warn!("nobody answers at the status endpoint: {e}; see `cluster.status`");
-        }
         if !ready && (manager.settled() || at.since(started) >= READY) {
             ready = true;
             // Nobody may be waiting for it.

@@ -8,7 +8,7 @@ use std::net::Ipv4Addr;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use turnout::demo::lab::{Fault, Lab, privileged};
+use turnout::demo::lab::{Fault, LEASED, Lab, LabError, Shape, privileged};
 
 /// How many namespaces of that lab the system has; other tests have labs of their own.
 fn namespaces(prefix: &str) -> usize {
@@ -160,4 +160,85 @@ fn a_router_that_does_not_start_is_quoted() {
 fn executable(path: &std::path::Path) {
     use std::os::unix::fs::PermissionsExt;
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).unwrap();
+}
+
+#[test]
+fn the_places_of_a_pair_are_cabled_and_lead_to_the_internet() {
+    if let Err(e) = privileged() {
+        eprintln!("skipped: {e}");
+        return;
+    }
+    // The kernel stands in for member a, or for both.
+    let stand_in = |lab: &Lab, member: &str, port: &str, address: &str, gateway: &str| {
+        let lines = format!("address add {address} dev {port}\nroute add default via {gateway}\n");
+        lab.host(member).unwrap().ip(&lines).unwrap();
+        assert!(pings(lab, member, "9.9.9.9"), "{member} by {port}");
+    };
+    for (shape, (a_port, a, a_via), (b_port, b, b_via)) in [
+        (
+            Shape::PairDualWan,
+            ("isp1", "203.0.113.3/29", "203.0.113.1"),
+            ("isp2", "198.51.100.4/29", "198.51.100.1"),
+        ),
+        (
+            Shape::PairTwoIsps,
+            ("wan0", "203.0.113.2/29", "203.0.113.1"),
+            ("wan0", "198.51.100.2/29", "198.51.100.1"),
+        ),
+        (
+            Shape::PairTwoDmzs,
+            ("wan0", "192.168.51.10/24", "192.168.51.1"),
+            ("wan0", "192.168.52.10/24", "192.168.52.1"),
+        ),
+        (
+            Shape::PairMixed,
+            ("wan0", "192.168.51.10/24", "192.168.51.1"),
+            ("wan0", "198.51.100.2/29", "198.51.100.1"),
+        ),
+    ] {
+        let lab = Lab::build(shape).unwrap();
+        stand_in(&lab, "a", a_port, a, a_via);
+        stand_in(&lab, "b", b_port, b, b_via);
+        // An ISP that is dead behind its gateway is dead for one of them.
+        lab.fault("isp1", Fault::DeadInternet).unwrap();
+        assert!(!pings(&lab, "a", "9.9.9.9") && pings(&lab, "a", a_via) && pings(&lab, "b", "9.9.9.9"));
+        lab.mend("isp1", Fault::DeadInternet).unwrap();
+        lab.unplug("a", a_port).unwrap();
+        assert!(!pings(&lab, "a", a_via) && pings(&lab, "b", b_via));
+        lab.plug("a", a_port).unwrap();
+        assert!(matches!(lab.unplug("a", "none"), Err(LabError::NoHost(_))));
+    }
+    // In the DMZ they see each other, and on the LAN.
+    let lab = Lab::build(Shape::PairBehindFirewall).unwrap();
+    for (port, network) in [("lan0", "192.168.10"), ("wan0", "192.168.50")] {
+        for (member, host) in [("a", 2), ("b", 3)] {
+            let line = format!("address add {network}.{host}/24 dev {port}\n");
+            lab.host(member).unwrap().ip(&line).unwrap();
+        }
+        assert!(pings(&lab, "a", &format!("{network}.3")), "{port}");
+    }
+    assert!(pings(&lab, "lan1", "192.168.10.2"));
+}
+
+#[test]
+fn a_firewall_gives_an_address() {
+    if let Err(e) = privileged() {
+        eprintln!("skipped: {e}");
+        return;
+    }
+    let lab = Lab::build(Shape::PairMixed).unwrap();
+    let leases = match lab.serve_dhcp() {
+        Err(e @ LabError::Tool(..)) => return eprintln!("skipped: {e}"),
+        other => other.unwrap(),
+    };
+    // It listens there; that it gives `LEASED` is for a client to tell (tests/netns_cluster.rs).
+    let bound = || lab.host("fw1").unwrap().output("cat", &["/proc/net/udp"], "").unwrap();
+    let deadline = Instant::now() + Duration::from_secs(3);
+    while !bound().contains(":0043 ") {
+        assert!(Instant::now() < deadline, "{}", bound());
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    assert_eq!(LEASED, "192.168.51.10");
+    drop(leases);
+    assert!(!bound().contains(":0043 "));
 }

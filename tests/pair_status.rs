@@ -3,12 +3,14 @@
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 
 use serde_json::Value;
 use turnout::base::Nanos;
 use turnout::manage::protocol::Request;
-use turnout::manage::status_http::{Endpoint, Place};
+use turnout::manage::status_http::{Board, Endpoint, Place};
+use turnout::profile;
 use turnout::sim::Twins;
 
 const PROFILE: &str = "version: 1
@@ -34,12 +36,14 @@ fn clock() -> Nanos {
     Nanos(CLOCK.load(SeqCst))
 }
 
-/// The endpoint of a member, at a place that this machine has.
-fn endpoint(twins: &Twins, at: usize) -> (Endpoint, Place) {
-    let manager = twins.members[at].manager();
+/// Another endpoint of a member, at a place that this machine has.
+fn endpoint(twins: &mut Twins, at: usize) -> (Endpoint, Place) {
+    let board = Arc::new(Board::default());
+    twins.members[at].answer_at(Endpoint::new(board.clone(), clock));
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let place = Place { address: Ipv4Addr::LOCALHOST, port, ..manager.status_place().unwrap() };
-    let mut endpoint = Endpoint::new(manager.status_board().unwrap(), clock);
+    let wanted = Place::of(&profile::load_member(PROFILE, "x", "a").unwrap()).unwrap();
+    let place = Place { address: Ipv4Addr::LOCALHOST, port, ..wanted };
+    let mut endpoint = Endpoint::new(board, clock);
     endpoint.follow(Some(place)).unwrap();
     (endpoint, place)
 }
@@ -61,7 +65,7 @@ fn ask(place: Place) -> (u16, Value) {
 #[test]
 fn the_endpoints_answer_as_the_members_are() {
     let mut twins = Twins::new(PROFILE, 1).unwrap();
-    let ([(_a, a), (_b, b)], stale) = ([0, 1].map(|at| endpoint(&twins, at)), Nanos::from_s(1));
+    let ([(_a, a), (_b, b)], stale) = ([0, 1].map(|at| endpoint(&mut twins, at)), Nanos::from_s(1));
     assert_eq!(get(&twins, a).0, 503, "it waits for its partner's word");
     twins.run_ms(3000);
     let (code, body) = get(&twins, a);
@@ -93,23 +97,13 @@ fn the_endpoints_answer_as_the_members_are() {
 }
 
 #[test]
-fn the_place_is_that_of_the_profile_also_of_a_changed_one() {
-    let mut twins = Twins::new(PROFILE, 1).unwrap();
-    twins.run_ms(3000);
-    let place = |twins: &Twins, at: usize| twins.members[at].manager().status_place();
-    let own = [2, 3].map(|last| Ipv4Addr::new(192, 168, 10, last));
-    for at in 0..2 {
-        let place = place(&twins, at).unwrap();
-        assert_eq!(
-            (place.address, place.port, place.from.to_string()),
-            (own[at], 8099, "127.0.0.0/8".into())
-        );
+fn the_place_is_the_member_s_own_address_never_a_virtual_one() {
+    let place = |text: &str, member: &str| Place::of(&profile::load_member(text, "x", member).unwrap());
+    for (member, last) in [("a", 2), ("b", 3)] {
+        let place = place(PROFILE, member).unwrap();
+        assert_eq!((place.address, place.port), (Ipv4Addr::new(192, 168, 10, last), 8099));
+        assert_eq!((place.from.to_string().as_str(), place.stale), ("127.0.0.0/8", Nanos::from_s(1)));
     }
-    let other = PROFILE.replace("port: 8099, from: 127.0.0.0/8", "port: 8100, from: 192.168.10.0/24");
-    twins.reload(&other, 0).unwrap();
-    let place_of_a = place(&twins, 0).unwrap();
-    assert_eq!((place_of_a.address, place_of_a.port, place_of_a.from.len), (own[0], 8100, 24));
     let none = PROFILE.replace("  status: { interface: lan, port: 8099, from: 127.0.0.0/8 }\n", "");
-    twins.reload(&none, 0).unwrap();
-    assert_eq!(place(&twins, 0), None);
+    assert_eq!(place(&none, "a"), None);
 }

@@ -315,3 +315,97 @@ fn a_standby_without_an_address_on_a_wan_asks_for_the_gateway_from_none_and_gets
         [("isp1", [203, 0, 113, 2].into())]
     );
 }
+
+const SERVER: (Ipv4Addr, u16) = (Ipv4Addr::new(9, 9, 9, 9), 443);
+
+/// Sends a packet from inside by a member; gives where it is seen to be from.
+fn leaves(twins: &mut Twins, by: usize, packet: &Packet) -> (Ipv4Addr, u16) {
+    let out = twins.send(by, "lan", packet);
+    let [(link, seen)] = out.as_slice() else { panic!("{out:?}") };
+    assert_eq!(link, "isp1");
+    seen.src()
+}
+
+/// What the server answers to an outside endpoint comes in by a member, to this host.
+fn answered(twins: &mut Twins, by: usize, packet: &Packet) -> (Ipv4Addr, u16) {
+    let out = twins.send(by, "isp1", packet);
+    let [(link, seen)] = out.as_slice() else { panic!("{out:?}") };
+    assert_eq!(link, "lan");
+    seen.dst()
+}
+
+#[test]
+fn every_session_goes_on_after_the_active_member_is_gone_at_the_same_place_outside() {
+    for workers in [1, 2] {
+        let mut twins = Twins::new(PROFILE, workers).unwrap();
+        twins.run_ms(3000);
+        let udp = |port: u16| Packet::udp((HOST, port), SERVER, b"datagram");
+        let tcp = |flags, seq| Packet::tcp((HOST, 7000), SERVER, flags, seq, 1, b"");
+        // The neighbours are known first.
+        for at in 0..2 {
+            twins.members[at].send("lan", &udp(1));
+        }
+        twins.run_ms(1500);
+        let before: Vec<_> = (5000..5040).map(|port| leaves(&mut twins, 0, &udp(port))).collect();
+        let syn = leaves(&mut twins, 0, &tcp(2, 1));
+        answered(&mut twins, 0, &Packet::tcp(SERVER, syn, 18, 1, 2, b""));
+        leaves(&mut twins, 0, &tcp(16, 2));
+        twins.run_ms(300);
+        let sync = twins.members[0].ask(Request::Cluster).unwrap()["sync"].clone();
+        assert_eq!((sync["state"].as_str(), sync["behind"].as_u64()), (Some("following"), Some(0)), "{sync}");
+        twins.dead[0] = true;
+        twins.run_ms(1000);
+        assert_eq!(role(&mut twins, 1), "active");
+        for (port, outside) in (5000..5040).zip(before) {
+            assert_eq!(answered(&mut twins, 1, &Packet::udp(SERVER, outside, b"answer")), (HOST, port));
+            assert_eq!(leaves(&mut twins, 1, &udp(port)), outside, "{workers} workers");
+        }
+        assert_eq!(answered(&mut twins, 1, &Packet::tcp(SERVER, syn, 24, 2, 2, b"data")), (HOST, 7000));
+        assert_eq!(leaves(&mut twins, 1, &tcp(24, 2)), syn);
+    }
+}
+
+#[test]
+fn a_copy_lives_as_long_as_its_session_however_long_the_standby_sees_nothing_of_it() {
+    let mut twins = twins();
+    let udp = Packet::udp((HOST, 5000), SERVER, b"datagram");
+    for at in 0..2 {
+        twins.members[at].send("lan", &udp);
+    }
+    twins.run_ms(1500);
+    let outside = leaves(&mut twins, 0, &udp);
+    // Longer than the timer of UDP.
+    for _ in 0..40 {
+        twins.run_ms(10_000);
+        assert_eq!(leaves(&mut twins, 0, &udp), outside);
+    }
+    twins.dead[0] = true;
+    twins.run_ms(1000);
+    assert_eq!(leaves(&mut twins, 1, &udp), outside);
+    // From now on it counts like any other.
+    twins.run_ms(320_000);
+    assert!(twins.members[1].send("isp1", &Packet::udp(SERVER, outside, b"late")).is_empty());
+}
+
+#[test]
+fn a_yield_and_a_way_back_lose_no_session() {
+    let mut twins = twins();
+    let udp = Packet::udp((HOST, 5000), SERVER, b"datagram");
+    for at in 0..2 {
+        twins.members[at].send("lan", &udp);
+    }
+    twins.run_ms(1500);
+    let outside = leaves(&mut twins, 0, &udp);
+    twins.run_ms(300);
+    twins.members[0].ask(Request::Yield).unwrap();
+    twins.run_ms(500);
+    assert_eq!(roles(&mut twins), ["standby", "active"]);
+    assert_eq!(leaves(&mut twins, 1, &udp), outside);
+    let other = Packet::udp((HOST, 5001), SERVER, b"datagram");
+    let later = leaves(&mut twins, 1, &other);
+    twins.run_ms(1500);
+    twins.members[0].ask(Request::Prefer { member: "a".into() }).unwrap();
+    twins.run_ms(1000);
+    assert_eq!(roles(&mut twins), ["active", "standby"]);
+    assert_eq!((leaves(&mut twins, 0, &udp), leaves(&mut twins, 0, &other)), (outside, later));
+}

@@ -6,8 +6,10 @@
 #![forbid(unsafe_code)]
 
 use super::DemoError;
+use super::crew::{Part, Post};
 use super::dual_wan::{self, cores};
-use super::lab::{Lab, Shape};
+use super::lab::Shape;
+use super::play::{self, Plot};
 use super::report::Report;
 use super::stage::Stage;
 
@@ -58,7 +60,7 @@ pub const INSIDE: &str = "nat: { inside: [192.168.10.0/24] }\n";
 /// Plays the scenario with the node between LAN and DMZ.
 ///
 /// # Errors
-/// As `dual_wan::play`.
+/// As `play::play`.
 pub fn play_behind(stage: &mut Stage) -> Result<Report, DemoError> {
     play(stage, BEHIND, Shape::BehindFirewall, &node_profile(TWO_PORTS, ""))
 }
@@ -66,14 +68,15 @@ pub fn play_behind(stage: &mut Stage) -> Result<Report, DemoError> {
 /// Plays the scenario with one port.
 ///
 /// # Errors
-/// As `dual_wan::play`.
+/// As `play::play`.
 pub fn play_one_arm(stage: &mut Stage) -> Result<Report, DemoError> {
     play(stage, ONE_ARM, Shape::SingleInterface, &node_profile(ONE_PORT, INSIDE))
 }
 
 fn play(stage: &mut Stage, name: &'static str, shape: Shape, node: &str) -> Result<Report, DemoError> {
-    let lab = Lab::build(shape)?;
-    dual_wan::play_in(stage, name, &lab, &router_profile(ON_DMZ), Some(node))
+    let node = Post { host: "node", called: "the node", profile: node.to_owned(), part: Part::Node };
+    let posts = vec![dual_wan::router(router_profile(ON_DMZ)), node];
+    play::play(stage, Plot { name, shape, posts, steps: dual_wan::STEPS, cables: &[] })
 }
 
 #[cfg(test)]

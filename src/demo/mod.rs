@@ -11,8 +11,12 @@
 
 pub mod behind;
 pub mod clock;
+mod crew;
 mod dual_wan;
 pub mod lab;
+pub mod pair;
+mod pair_steps;
+mod play;
 mod report;
 mod scene;
 mod stage;
@@ -96,6 +100,31 @@ pub const SCENARIOS: &[Scenario] = &[
         about: "the same, and the node has one port, on the wire of its hosts and of the router",
         play: behind::play_one_arm,
     },
+    Scenario {
+        name: pair::BEHIND_FIREWALL,
+        about: "a pair behind the router of the two ISPs: one is killed, and nobody is cut off",
+        play: pair::play_behind_firewall,
+    },
+    Scenario {
+        name: pair::DUAL_WAN,
+        about: "a pair on both ISPs: an ISP dies, a member's cables are pulled, a member is killed",
+        play: pair::play_dual_wan,
+    },
+    Scenario {
+        name: pair::TWO_ISPS,
+        about: "a pair, an ISP each: who is active is the choice of the ISP",
+        play: pair::play_two_isps,
+    },
+    Scenario {
+        name: pair::TWO_DMZS,
+        about: "the same, each behind a firewall that answers whatever its ISP does",
+        play: pair::play_two_dmzs,
+    },
+    Scenario {
+        name: pair::MIXED,
+        about: "the same, one behind a firewall by DHCP, the other with an address of its ISP",
+        play: pair::play_mixed,
+    },
 ];
 
 /// Plays a scenario and prints its result; tells whether it passed. To be called early: a user without the right to make
@@ -144,7 +173,8 @@ mod tests {
         let error = run(&options).unwrap_err().to_string();
         assert_eq!(
             error,
-            "no scenario is called `moon`; there are: dual-wan, single-behind-firewall, single-interface"
+            "no scenario is called `moon`; there are: dual-wan, single-behind-firewall, single-interface, \
+             cluster-behind-firewall, cluster-dual-wan, cluster-two-isps, cluster-two-dmzs, cluster-mixed"
         );
     }
 }

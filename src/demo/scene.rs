@@ -65,7 +65,9 @@ pub struct Scene {
     pub clock: Clock,
     /// Since the scenario began.
     pub elapsed: Nanos,
-    /// The two WANs, as the picture shows them from top to bottom.
+    /// What stands between the hosts and the lines, in nine columns.
+    pub hub: &'static str,
+    /// The two WANs, or the two members of a pair, as the picture shows them from top to bottom.
     pub lines: Vec<Line>,
     /// Live sessions of the router.
     pub sessions: Option<u64>,
@@ -78,8 +80,8 @@ pub struct Scene {
 }
 
 impl Scene {
-    /// An empty scene with the WANs of those names.
-    pub fn new(scenario: &'static str, wans: &[&str]) -> Scene {
+    /// An empty scene with the lines of those names behind `hub`.
+    pub fn new(scenario: &'static str, hub: &'static str, wans: &[&str]) -> Scene {
         let line = |name: &&str| Line {
             state: WanState { name: (*name).to_owned(), state: "probing".into(), ..WanState::default() },
             ..Line::default()
@@ -90,6 +92,7 @@ impl Scene {
             place: (0, 0),
             clock: Clock::Waited(Nanos::ZERO),
             elapsed: Nanos::ZERO,
+            hub,
             lines: wans.iter().map(line).collect(),
             sessions: None,
             download_mbit: 0.0,
@@ -140,11 +143,11 @@ mod tests {
 
     #[test]
     fn rates_come_from_differences_and_histories_are_bounded() {
-        let mut scene = Scene::new("dual-wan", &["isp1", "isp2"]);
+        let mut scene = Scene::new("dual-wan", " turnout ", &["isp1", "isp2"]);
         for i in 0..1000u64 {
             let wan = WanState { name: "isp1".into(), rx_packets: Some(i * 100), ..WanState::default() };
             let stranger = WanState { name: "lte".into(), ..WanState::default() };
-            scene.look(Look { at: Nanos::from_ms(i * 200), wans: vec![wan, stranger], sessions: None });
+            scene.look(Look { at: Nanos::from_ms(i * 200), wans: vec![wan, stranger], ..Look::default() });
             scene.event(Nanos::ZERO, "x".into());
         }
         scene.carries("isp2");

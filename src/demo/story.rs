@@ -20,7 +20,7 @@ const BUSY: Nanos = Nanos::from_s(18);
 const MOST_SECONDS: u64 = 52;
 const SHORTEST_QUIET: Nanos = Nanos::from_ms(1_500);
 
-/// Something done to the first ISP's line.
+/// Something done to the first ISP's line, or to the first member of a pair.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Deed {
     /// The cable is cut: the carrier goes.
@@ -31,15 +31,40 @@ pub enum Deed {
     Silence,
     /// What is sent arrives again.
     Heal,
+    /// The ISP itself answers, the internet behind it does not.
+    Strand,
+    /// The internet is there again.
+    Rejoin,
+    /// The member dies without a word.
+    Kill,
+    /// The member is started again.
+    Start,
+    /// The member's cables to its ISPs are pulled.
+    Unplug,
+    /// They are put back.
+    Plug,
+    /// The operator asks the member to hand the role over.
+    Yield,
 }
 
-/// What the router is to answer with.
+impl Deed {
+    /// Whether it breaks something: what is open is put to the test at once, else when the answer comes.
+    pub const fn breaks(self) -> bool {
+        matches!(self, Deed::Cut | Deed::Silence | Deed::Strand | Deed::Kill | Deed::Unplug)
+    }
+}
+
+/// What is to be the answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Answer {
-    /// It leaves the line.
+    /// The router leaves the line.
     Failover,
     /// It returns to the line.
     Failback,
+    /// The second member takes the role.
+    TakeOver,
+    /// The first member takes it back.
+    TakeBack,
 }
 
 /// A step of the story.
@@ -53,6 +78,33 @@ pub struct Step {
     pub answer: Option<(Answer, Nanos)>,
     /// The cause that a transition of this step is listed under.
     pub cause: &'static str,
+    /// The longest outage that is allowed; none: not a packet may be lost.
+    pub limit: Option<Nanos>,
+    /// TCP has to outlive it.
+    pub keeps: bool,
+}
+
+impl Step {
+    /// A step in which nothing is done.
+    pub const fn quiet(title: &'static str) -> Step {
+        Step { title, deed: None, answer: None, cause: "", limit: None, keeps: false }
+    }
+
+    /// A step with a deed that is to be answered within `patience` seconds, at the price of `limit`.
+    pub const fn of(
+        title: &'static str,
+        deed: Deed,
+        (answer, patience): (Answer, u64),
+        (cause, limit): (&'static str, Option<Nanos>),
+    ) -> Step {
+        let answer = Some((answer, Nanos::from_s(patience)));
+        Step { title, deed: Some(deed), answer, cause, limit, keeps: false }
+    }
+
+    /// The same, and TCP has to outlive it.
+    pub const fn keeping(self) -> Step {
+        Step { keeps: true, ..self }
+    }
 }
 
 /// A deed that was done, and the answer to it.
@@ -199,19 +251,9 @@ mod tests {
     use super::*;
 
     const STEPS: &[Step] = &[
-        Step { title: "quiet", deed: None, answer: None, cause: "" },
-        Step {
-            title: "cut",
-            deed: Some(Deed::Cut),
-            answer: Some((Answer::Failover, Nanos::from_s(3))),
-            cause: "link",
-        },
-        Step {
-            title: "mend",
-            deed: Some(Deed::Mend),
-            answer: Some((Answer::Failback, Nanos::from_s(14))),
-            cause: "failback",
-        },
+        Step::quiet("quiet"),
+        Step::of("cut", Deed::Cut, (Answer::Failover, 3), ("link", None)),
+        Step::of("mend", Deed::Mend, (Answer::Failback, 14), ("failback", None)),
     ];
 
     fn ms(n: u64) -> Nanos {

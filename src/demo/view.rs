@@ -118,7 +118,7 @@ fn map(scene: &Scene) -> Vec<Text<'static>> {
             gap(9),
             Span::styled("┣", GOOD),
             flow(3),
-            Span::styled(" turnout ", BOLD),
+            Span::styled(scene.hub, BOLD),
             flow(2),
             Span::styled("┫", GOOD),
             gap(RUN),
@@ -227,8 +227,8 @@ fn events(frame: &mut Frame, area: Rect, scene: &Scene) {
     let room = usize::from(block.inner(area).height);
     let skip = scene.events.len().saturating_sub(room);
     let line = |(at, text): &(Nanos, String)| {
-        let style = match text.split(' ').next() {
-            Some("FAILOVER") => WARN.add_modifier(Modifier::BOLD),
+        let style = match text.split(' ').find(|word| word.len() > 3 && *word == word.to_uppercase()) {
+            Some("FAILOVER" | "ROLE") => WARN.add_modifier(Modifier::BOLD),
             Some("FAILBACK") => GOOD.add_modifier(Modifier::BOLD),
             _ => Style::new(),
         };
@@ -270,7 +270,7 @@ mod tests {
     use crate::demo::watch::{Look, WanState};
 
     fn scene() -> Scene {
-        let mut scene = Scene::new("dual-wan", &["isp1", "isp2"]);
+        let mut scene = Scene::new("dual-wan", " turnout ", &["isp1", "isp2"]);
         for i in 0..40u64 {
             let wan = |name: &str, state: &str, carrying, packets| WanState {
                 name: name.into(),
@@ -282,7 +282,7 @@ mod tests {
                 ..WanState::default()
             };
             let wans = vec![wan("isp1", "down", false, 5), wan("isp2", "up", true, i * 800)];
-            scene.look(Look { at: Nanos::from_ms(i * 400), wans, sessions: Some(22) });
+            scene.look(Look { at: Nanos::from_ms(i * 400), wans, sessions: Some(22), role: None });
         }
         scene.title = "ISP1's cable is cut";
         scene.place = (2, 5);
@@ -292,6 +292,8 @@ mod tests {
         scene.event(Nanos::from_ms(8_120), "FAILOVER isp1 -> isp2 (link)".into());
         scene.transitions.push(Transition {
             cause: "link",
+            limit: None,
+            cut: 0,
             detected: Some(Nanos::from_ms(8)),
             harm: Harm { outage: Nanos::from_ms(19), lost: 20, ..Harm::default() },
         });
@@ -341,8 +343,8 @@ mod tests {
     fn any_size_and_any_emptiness_is_drawn_without_a_panic() {
         for (width, height) in [(1, 1), (10, 3), (40, 12), (80, 24), (200, 60)] {
             screen(width, height, &scene());
-            screen(width, height, &Scene::new("dual-wan", &["isp1", "isp2"]));
-            screen(width, height, &Scene::new("none", &[]));
+            screen(width, height, &Scene::new("dual-wan", " turnout ", &["isp1", "isp2"]));
+            screen(width, height, &Scene::new("none", "", &[]));
         }
     }
 }

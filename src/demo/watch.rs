@@ -57,6 +57,27 @@ pub struct Look {
     pub wans: Vec<WanState>,
     /// Its live sessions, if it told.
     pub sessions: Option<u64>,
+    /// Its role, if it is a member of a pair.
+    pub role: Option<String>,
+}
+
+impl Look {
+    /// A member of a pair, drawn as a line is: what all its WANs carry is its own.
+    pub fn member(self, name: &str) -> Look {
+        let sum = |of: fn(&WanState) -> Option<u64>| Some(self.wans.iter().filter_map(of).sum());
+        let state = WanState {
+            name: name.to_owned(),
+            carrying: Some(self.role.as_deref() == Some("active")),
+            sessions: self.sessions,
+            rx_packets: sum(|wan| wan.rx_packets),
+            tx_packets: sum(|wan| wan.tx_packets),
+            state: self.role.clone().unwrap_or_default(),
+            ..WanState::default()
+        };
+        // Each has all sessions: the sum would be twice as many.
+        let sessions = self.sessions.filter(|_| state.carrying == Some(true));
+        Look { wans: vec![state], sessions, ..self }
+    }
 }
 
 /// An event of the router.
@@ -79,6 +100,11 @@ impl Event {
     /// A text field.
     pub fn text(&self, key: &str) -> &str {
         self.value.get(key).and_then(Value::as_str).unwrap_or_default()
+    }
+
+    /// It says that this member of a pair has the role now.
+    pub fn takes_role(&self) -> bool {
+        self.text("kind") == "cluster_role" && self.text("to") == "active"
     }
 
     /// What it means for the traffic of `wan`: left, or returned to.
@@ -106,6 +132,7 @@ impl Event {
                 let up = self.value.get("up").and_then(Value::as_bool).unwrap_or(false);
                 format!("{} link {}", self.text("interface"), if up { "up" } else { "down" })
             }
+            "cluster_role" => format!("ROLE {from} -> {to}{}", because("cause")),
             "" => "an event without a kind".into(),
             other => {
                 let subject = ["interface", "wan", "address"].map(|key| self.text(key));
@@ -166,7 +193,8 @@ fn look(socket: &Path, tell: &Sender<Look>) {
     let wans = wans.into_iter().filter_map(|wan| serde_json::from_value(wan).ok()).collect();
     let status = ask_one(socket, &Request::Status).unwrap_or_default();
     let sessions = status.pointer("/sessions/live").and_then(Value::as_u64);
-    let _ = tell.try_send(Look { at, wans, sessions });
+    let role = status.pointer("/cluster/role").and_then(Value::as_str).map(str::to_owned);
+    let _ = tell.try_send(Look { at, wans, sessions, role });
 }
 
 #[cfg(test)]
@@ -193,8 +221,27 @@ mod tests {
         assert_eq!(failback.answer("isp1"), Some(Answer::Failback));
         let link = event(json!({"kind": "link", "interface": "isp1", "up": false}));
         assert_eq!((link.answer("isp1"), link.line().as_str()), (None, "isp1 link down"));
+        let role =
+            json!({"kind": "cluster_role", "from": "standby", "to": "active", "cause": "partner_lost"});
+        assert!(event(role.clone()).takes_role() && !link.takes_role());
+        assert_eq!(event(role).line(), "ROLE standby -> active (partner_lost)");
         assert_eq!(event(json!({"kind": "reload"})).line(), "reload");
         assert_eq!(event(json!(7)).line(), "an event without a kind");
+    }
+
+    #[test]
+    fn a_member_is_the_sum_of_its_wans() {
+        let wan = |rx| WanState { rx_packets: Some(rx), ..WanState::default() };
+        let look = |role: &str| Look {
+            wans: vec![wan(3), wan(4), WanState::default()],
+            sessions: Some(9),
+            role: Some(role.into()),
+            ..Look::default()
+        };
+        let active = look("active").member("a");
+        let [line] = active.wans.as_slice() else { panic!("{active:?}") };
+        assert_eq!((line.name.as_str(), line.carrying, line.rx_packets), ("a", Some(true), Some(7)));
+        assert_eq!((active.sessions, look("standby").member("b").sessions), (Some(9), None));
     }
 
     #[test]

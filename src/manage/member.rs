@@ -3,13 +3,12 @@
 //! `talk` has what goes between the members, `roles` what a role changes in the router.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
 
 use serde_json::json;
 
 use super::copying::Copying;
 use super::keeping::Keeper;
-use super::status_http::{Board, Truth};
+use super::status_http::{Endpoint, Place, Truth};
 use super::{Manager, hooks, roles};
 use crate::base::{IfaceId, Mac, Nanos};
 use crate::cluster::{
@@ -34,6 +33,8 @@ pub struct Joining {
     pub keeper: Option<Keeper>,
     /// Workers
     pub workers: usize,
+    /// Where others are told whether it serves; `None`: nowhere
+    pub endpoint: Option<Endpoint>,
 }
 
 /// The member.
@@ -65,7 +66,7 @@ pub(super) struct Member {
     pub(super) calls: VecDeque<Nanos>,
     pub(super) active: bool,
     pub(super) status: Status,
-    pub(super) board: Arc<Board>,
+    pub(super) endpoint: Option<Endpoint>,
 }
 
 /// What the machine goes by.
@@ -78,20 +79,13 @@ impl Member {
     pub(super) fn is_active(&self) -> bool {
         self.active
     }
-
-    /// Who asks at the status endpoint is told what is so now.
-    fn show(&self) {
-        let Status { serves, reasons } = self.status;
-        let view = self.pair.view(Nanos::ZERO).member;
-        self.board.say(Truth { serves, name: view.name.to_string(), role: view.role, reasons });
-    }
 }
 
 impl Manager {
     /// This router is a member of a pair from now on, as its profile says.
     pub fn join(&mut self, joining: Joining, now: Nanos) {
         let Some(cluster) = self.profile.cluster.clone() else { return };
-        let Joining { key, kept, boot, keeper, workers } = joining;
+        let Joining { key, kept, boot, keeper, workers, endpoint } = joining;
         let (name, partner) = (Name::cut(&cluster.member), Name::cut(&cluster.partner));
         let who = Identity { name, partner, software: Name::cut(env!("CARGO_PKG_VERSION")), boot };
         let fitness = Fitness::of([Known::Unknown], [(1, Known::Unknown)], []);
@@ -119,7 +113,7 @@ impl Manager {
             calls: VecDeque::new(),
             active: false,
             status: Status::default(),
-            board: Arc::default(),
+            endpoint,
         }));
         self.probing_changed();
         self.member_effects(now);
@@ -197,7 +191,7 @@ impl Manager {
             }
             Effect::Status { status } => {
                 member.status = status;
-                member.show();
+                self.show_status();
             }
             Effect::Event { event } => self.member_event(now, event),
         }
@@ -206,7 +200,6 @@ impl Manager {
     fn member_event(&mut self, now: Nanos, event: Event) {
         match event {
             Event::Role { from, to, cause } => {
-                self.member.iter().for_each(|member| member.show());
                 let fields = json!({ "from": from, "to": to, "cause": cause });
                 self.event(now, hooks::ROLE, fields);
             }
@@ -224,9 +217,11 @@ impl Manager {
 
     /// Lets the member's time pass: after all that has come in.
     pub(super) fn member_step(&mut self, now: Nanos) {
-        let Some(member) = &self.member else { return };
-        member.board.stepped(now);
+        if self.member.is_none() {
+            return;
+        }
         self.hear_keeper(now);
+        self.keep_endpoint(now);
         self.look_for_partner(now);
         self.copy_sessions(now);
         self.judge_fitness(now);
@@ -264,6 +259,33 @@ impl Manager {
             }
         }
         self.member_effects(now);
+    }
+
+    /// Who asks there is answered from now on, if this router is a member of a pair.
+    pub fn answer_at(&mut self, endpoint: Endpoint) {
+        if let Some(member) = &mut self.member {
+            member.endpoint = Some(endpoint);
+            self.show_status();
+        }
+    }
+
+    /// Tells the endpoint what it is to answer.
+    fn show_status(&self) {
+        let Some(member) = &self.member else { return };
+        if let Some(endpoint) = &member.endpoint {
+            let Status { serves, reasons } = member.status;
+            let name = member.pair.beat().name.to_string();
+            endpoint.board().say(Truth { serves, name, role: member.pair.role(), reasons });
+        }
+    }
+
+    /// The endpoint is where the profile wants it, and knows that this thread lives.
+    fn keep_endpoint(&mut self, now: Nanos) {
+        let Some(endpoint) = self.member.as_mut().and_then(|member| member.endpoint.as_mut()) else { return };
+        endpoint.board().stepped(now);
+        if let Err(e) = endpoint.follow(Place::of(&self.profile)) {
+            self.event(now, "cluster", json!({ "what": "no_status_endpoint", "error": e.to_string() }));
+        }
     }
 
     /// How well this member could serve, as far as it knows.

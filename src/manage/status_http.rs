@@ -22,7 +22,6 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use serde_json::{Value, json};
 use socket2::{Domain, Protocol, Socket, Type};
 
-use super::Manager;
 use crate::base::{Ipv4Net, Nanos};
 use crate::cluster::{Reasons, Role};
 use crate::profile::Profile;
@@ -66,18 +65,6 @@ impl Place {
     }
 }
 
-impl Manager {
-    /// Where the endpoint of this router is to be now.
-    pub fn status_place(&self) -> Option<Place> {
-        Place::of(&self.profile)
-    }
-
-    /// What it answers; `None`: this router is no member of a pair.
-    pub fn status_board(&self) -> Option<Arc<Board>> {
-        self.member.as_ref().map(|member| member.board.clone())
-    }
-}
-
 /// What is answered.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Truth {
@@ -104,11 +91,6 @@ impl Board {
         *self.truth.lock().unwrap_or_else(PoisonError::into_inner) = Some(truth);
     }
 
-    /// What is answered; `None`: nothing was said yet.
-    pub fn truth(&self) -> Option<Truth> {
-        self.truth.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
     /// The management thread is alive.
     pub fn stepped(&self, now: Nanos) {
         self.stepped.store(now.0, Relaxed);
@@ -116,7 +98,7 @@ impl Board {
 
     /// The answer: whether it serves, and the body.
     fn answer(&self, now: Nanos, stale: Nanos) -> (bool, Value) {
-        let truth = self.truth();
+        let truth = self.truth.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let stalled = now.since(Nanos(self.stepped.load(Relaxed))) >= stale;
         let serves = truth.as_ref().is_some_and(|truth| truth.serves) && !stalled;
         let reasons = match &truth {
@@ -165,6 +147,11 @@ impl Endpoint {
             self.running = Some(Server::start(place, self.board.clone(), self.clock)?);
         }
         Ok(())
+    }
+
+    /// Where what it answers is written.
+    pub fn board(&self) -> &Board {
+        &self.board
     }
 
     /// Where it is.

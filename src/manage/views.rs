@@ -162,7 +162,7 @@ pub fn nat_config(profile: &Profile, workers: usize, seed: u64) -> NatConfig {
         filtering: rules::filtering(profile),
         quarantine: rules::quarantine(profile),
         reserved: rules::reserved(profile),
-        paired: false,
+        paired: profile.cluster.is_some(),
         reserve: profile.engine.hugepages != profile::Hugepages::Never,
         seed,
     }

@@ -19,6 +19,8 @@ use crate::wire::record::Key;
 /// Slots that a turn looks at for what the partner has not named, and copies that it ends, at most.
 const TURN: u32 = 256;
 const MOST_ENDED: u32 = 16;
+/// Marks that are looked at to make room for one copy, at most: some 10 us.
+const SOUGHT: usize = 1 << 16;
 /// Slots that are called for ahead of their visit.
 const AHEAD: u32 = 8;
 
@@ -31,6 +33,8 @@ pub(super) struct Copies {
     /// By mapping: made for a copy
     pub(super) mapped: Vec<bool>,
     run: u8,
+    /// Where room was made last
+    sought: usize,
     /// The next slot to be looked at for what the run that is whole has not named
     ending: Option<u32>,
     standby: bool,
@@ -48,6 +52,7 @@ impl Copies {
             marks: vec![0; sessions as usize],
             mapped: vec![false; mappings],
             run: 1,
+            sought: 0,
             ending: None,
             standby: false,
             since: 0,
@@ -94,6 +99,12 @@ impl Nat {
         self.copies.as_ref().is_some_and(|copies| copies.standby && copies.is_copy(slot))
     }
 
+    /// This member is on standby: its hosts speak to the partner, and nobody is reset by this one of its own accord.
+    #[inline(always)]
+    pub(super) fn is_on_standby(&self) -> bool {
+        self.copies.as_ref().is_some_and(|copies| copies.standby)
+    }
+
     /// This member is on standby from now on, or is not any more.
     pub fn stand_by(&mut self, standby: bool, now: Nanos) {
         let Some(copies) = &mut self.copies else { return };
@@ -137,6 +148,23 @@ impl Nat {
             if ended >= MOST_ENDED {
                 return;
             }
+        }
+    }
+
+    /// Makes room for a copy in a table that is full: of one that the run has not named yet, before it is whole.
+    #[cold]
+    pub(super) fn make_room(&mut self, now: Nanos, counters: &mut Counters) {
+        let Some(copies) = &mut self.copies else { return };
+        let (run, all) = (copies.run, copies.marks.len().max(1));
+        let from = copies.sought % all;
+        let (before, after) = copies.marks.split_at(from);
+        let old = |mark: &u8| *mark != 0 && *mark != run;
+        let found = after.iter().chain(before).take(SOUGHT).position(old);
+        copies.sought = (from + found.unwrap_or(SOUGHT)) % all;
+        if found.is_some() {
+            let slot = copies.sought as u32;
+            self.remove_session(slot, now, counters);
+            counters.add(Stat::CopiesEnded, 1);
         }
     }
 

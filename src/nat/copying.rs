@@ -127,6 +127,9 @@ impl Nat {
         session.state = self.state_of(entry);
         session.refreshed = tick(env.now);
         self.clear_way(&session, kind, env);
+        if self.sessions.is_full() {
+            self.make_room(env.now, env.counters);
+        }
         let (mapping, host, group) = match kind {
             Kind::Masquerade => {
                 let slot = self.seat(entry, group, (wan, address), env)?;

@@ -225,13 +225,6 @@ impl Session {
         self.state = next as u8;
     }
 
-    /// Whether a TCP segment of a side changes the state.
-    #[inline]
-    pub fn would_change(&self, side: usize, flags: Flags) -> bool {
-        let way = if side == OUTSIDE { Way::In } else { Way::Out };
-        TcpState::from_u8(self.state).after(way, flags) as u8 != self.state
-    }
-
     /// Its timer has run out.
     #[inline(always)]
     pub fn expired(&self, timeouts: &Timeouts, tick: u32) -> bool {

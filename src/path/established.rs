@@ -210,10 +210,12 @@ impl<B: PacketBuf> Router<B> {
             } else if flags.syn() && (session.packets(side) != 0 || view.clamps()) {
                 // A repeated one is counted, and its options are read.
                 return Some(buf);
-            } else if from.told && session.would_change(side, flags) {
-                return Some(buf);
             } else {
+                let before = session.state;
                 session.step(side, flags, from.tick);
+                if from.told && session.state != before {
+                    self.stepped.push(entry >> 1);
+                }
             }
             if side != OUTSIDE && flags.ack() {
                 session.last_ack = le32(h, 42).swap_bytes();

@@ -5,12 +5,15 @@ use std::fs::File;
 use std::io::Read;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use turnout::cluster::{Kept, Key};
 use turnout::manage::Joining;
 use turnout::manage::keeping::Keeper;
+use turnout::manage::status_http::Endpoint;
 use turnout::profile::Profile;
+use turnout::worker::now;
 
 use super::Failure;
 
@@ -33,7 +36,14 @@ pub(super) fn joining(profile: &Profile, workers: usize) -> Result<Option<Joinin
     })?;
     let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let boot = Kept::next_boot(kept.as_ref(), u64::try_from(unix.as_millis()).unwrap_or(0));
-    Ok(Some(Joining { key, kept, boot, keeper: Some(Keeper::start(path)?), workers }))
+    Ok(Some(Joining {
+        key,
+        kept,
+        boot,
+        keeper: Some(Keeper::start(path)?),
+        workers,
+        endpoint: Some(Endpoint::new(Arc::default(), now)),
+    }))
 }
 
 fn key(path: &Path) -> Result<Key, Failure> {

@@ -6,7 +6,11 @@ use crate::cluster::Key;
 use crate::manage::Joining;
 use crate::profile;
 
+use super::frames::{Packet, Seen};
 use super::site::Site;
+
+/// The port of the heartbeat.
+const BEATS: u16 = 9000;
 
 /// The members of a pair.
 pub struct Twins {
@@ -55,7 +59,7 @@ impl Twins {
             site.now = now;
         }
         if let Some(key) = Key::new(key) {
-            let joining = Joining { key, kept: None, boot, keeper: None, workers };
+            let joining = Joining { key, kept: None, boot, keeper: None, workers, endpoint: None };
             site.manager.join(joining, site.now);
         }
         for at in 0..site.names.len() {
@@ -120,6 +124,23 @@ impl Twins {
             }
         }
         any
+    }
+
+    /// Sends a packet to a member, as `Site::send`; what the members say to each other meanwhile comes through.
+    pub fn send(&mut self, to: usize, link: &str, packet: &Packet) -> Vec<(String, Seen)> {
+        let frame = self.members[to].frame_of(link, packet);
+        let mut out = Vec::new();
+        for (link, frame) in self.members[to].send_raw(link, &frame) {
+            let Some(seen) = Seen::read(&frame) else { continue };
+            if seen.dst().1 != BEATS {
+                out.push((link, seen));
+            } else if !self.dead[1 - to] && !self.cut.contains(&link) {
+                let partner = &mut self.members[1 - to];
+                let iface = partner.iface(&link);
+                partner.arrive(iface, &frame);
+            }
+        }
+        out
     }
 
     /// Takes what was sent.

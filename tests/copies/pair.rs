@@ -138,20 +138,20 @@ impl Pair {
         self.b.pass(span);
     }
 
-    /// Until nothing is under way.
+    /// Until nothing is under way, and what no run has named has ended, some at a time.
     pub fn settle(&mut self) {
-        for _ in 0..400 {
+        let mut quiet = 0;
+        for _ in 0..4000 {
             self.pump();
-            if self.walked == self.from.len()
+            let over = self.walked == self.from.len()
                 && self.queues.iter().all(VecDeque::is_empty)
-                && self.from.iter().all(|worker| worker.changes.is_empty())
-            {
-                break;
+                && self.from.iter().all(|worker| worker.changes.is_empty());
+            quiet = if over { quiet + 1 } else { 0 };
+            if quiet > 64 {
+                return self.audit();
             }
         }
-        // What no run has named ends some at a time.
-        (0..64).for_each(|_| self.pump());
-        self.audit();
+        panic!("never in sync");
     }
 
     pub fn audit(&mut self) {

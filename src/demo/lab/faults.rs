@@ -118,6 +118,31 @@ impl Lab {
         self.filter(isp, "delete table netdev cut\n")
     }
 
+    /// Pulls the cable out of a router's port: its other end goes down. Returns when it began.
+    ///
+    /// # Errors
+    /// If the lab has no such cable, or `ip` fails.
+    pub fn unplug(&self, host: &str, port: &str) -> Result<Nanos, LabError> {
+        self.cable_end(host, port, "down")
+    }
+
+    /// Puts it back.
+    ///
+    /// # Errors
+    /// As `unplug`.
+    pub fn plug(&self, host: &str, port: &str) -> Result<Nanos, LabError> {
+        self.cable_end(host, port, "up")
+    }
+
+    fn cable_end(&self, host: &str, port: &str, state: &str) -> Result<Nanos, LabError> {
+        let other = self.shape.other_end(host, port);
+        let (other, end) = other.ok_or_else(|| LabError::NoHost(format!("{host} {port}")))?;
+        let netns = self.host(other)?;
+        let at = clock::now();
+        netns.ip(&format!("link set {end} {state}\n"))?;
+        Ok(at)
+    }
+
     /// Begins a fault at an ISP. Returns when it began.
     ///
     /// # Errors

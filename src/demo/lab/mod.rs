@@ -14,8 +14,10 @@
 //! The integration tests use this lab as the demo does: `Lab::dual_wan`, `start_router`, the faults, `host(..).run`.
 #![forbid(unsafe_code)]
 
+mod dhcp;
 mod faults;
 mod netns;
+mod places;
 mod privilege;
 mod router;
 mod shape;
@@ -28,6 +30,7 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
+pub use dhcp::{LEASED, Leases};
 pub use faults::{Fault, ISP_PORT};
 pub use netns::{Inside, Netns};
 pub use privilege::{privileged, reexec};
@@ -94,7 +97,7 @@ impl Lab {
         Lab::build(Shape::DualWan)
     }
 
-    /// Builds a lab of this shape. With a node there is a host `node` as well.
+    /// Builds a lab of this shape. With a node there is a host `node` as well, with a pair `a` and `b`.
     ///
     /// # Errors
     /// As `dual_wan`.
@@ -152,50 +155,15 @@ impl Lab {
 
     /// Addresses, routes and switches of every host.
     fn configure(&self) -> Result<(), LabError> {
-        let isp = |address: &str, core: &str, inet: &str| {
-            format!(
-                "address add {address}/29 dev {ISP_PORT}\naddress add {core}/30 dev core\n\
-                 link set {ISP_PORT} up\nlink set core up\nroute add default via {inet}\n"
-            )
-        };
-        let host = |address: Ipv4Addr| {
-            format!(
-                "address add {address}/24 dev eth0\nlink set eth0 up\nroute add default via 192.168.10.1\n"
-            )
-        };
-        let mut inet: String =
-            INTERNET.iter().map(|address| format!("address add {address}/32 dev lo\n")).collect();
-        inet.push_str(
-            "address add 10.255.1.2/30 dev isp1\naddress add 10.255.2.2/30 dev isp2\n\
-             link set isp1 up\nlink set isp2 up\n\
-             route add 203.0.113.0/29 via 10.255.1.1\nroute add 198.51.100.0/29 via 10.255.2.1\n",
-        );
-        let mut bridge = "link add br0 type bridge forward_delay 0\n".to_owned();
-        for port in self.shape.switch() {
-            let _ = writeln!(bridge, "link set {port} master br0\nlink set {port} up");
-        }
-        bridge.push_str("link set br0 up\n");
-        let router = |host: &str| -> String {
-            self.shape.ports(host).iter().map(|port| format!("link set {port} up\n")).collect()
-        };
-        let mut all = vec![
-            ("lan1", host(LAN1)),
-            ("lan2", host(LAN2)),
-            ("lan", bridge),
-            ("router", router("router")),
-            ("isp1", isp("203.0.113.1", "10.255.1.1", "10.255.1.2")),
-            ("isp2", isp("198.51.100.1", "10.255.2.1", "10.255.2.2")),
-            ("inet", inet),
-        ];
-        if self.host("node").is_ok() {
-            all.push(("node", router("node")));
-        }
-        for (name, lines) in all {
-            let netns = self.host(name)?;
-            netns.run(move || switches(name))?.map_err(|e| {
+        for (name, netns) in &self.hosts {
+            let host = *name;
+            netns.run(move || places::switches(host))?.map_err(|e| {
                 LabError::Namespace(netns.name().to_owned(), format!("a kernel setting was refused: {e}"))
             })?;
-            netns.ip(&format!("link set lo up\n{lines}"))?;
+            netns.ip(&places::lines(self.shape, host))?;
+            if places::is_firewall(host) {
+                netns.output("nft", &["-f", "-"], places::MASQUERADE)?;
+            }
         }
         // A frame that leaves a veth with its checksum left to the hardware would reach the router unfinished.
         for (name, port) in self.shape.opposite() {
@@ -204,24 +172,6 @@ impl Lab {
         }
         Ok(())
     }
-}
-
-/// Kernel settings of the namespace that the calling thread lives in, set before any link is up.
-fn switches(host: &str) -> std::io::Result<()> {
-    let ipv4 = "/proc/sys/net/ipv4";
-    for interface in fs::read_dir(format!("{ipv4}/conf"))? {
-        fs::write(interface?.path().join("rp_filter"), "0")?;
-    }
-    for scope in ["all", "default"] {
-        // A kernel without IPv6 has nothing to switch off.
-        let _ = fs::write(format!("/proc/sys/net/ipv6/conf/{scope}/disable_ipv6"), "1");
-    }
-    // One host's answers must not fail for want of a kernel's patience with ICMP.
-    let _ = fs::write(format!("{ipv4}/icmp_ratelimit"), "0");
-    if host.starts_with("isp") {
-        fs::write(format!("{ipv4}/ip_forward"), "1")?;
-    }
-    Ok(())
 }
 
 impl Drop for Lab {

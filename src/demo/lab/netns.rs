@@ -156,14 +156,16 @@ const TOOLS: [(&str, &str); 4] =
 
 /// Says which of the programs is missing, before anything is built.
 pub(super) fn tools_installed() -> Result<(), LabError> {
-    let path = search_path();
-    for (program, package) in TOOLS {
-        if !std::env::split_paths(&path).any(|folder| folder.join(program).is_file()) {
-            let why = format!("not installed; the package is {package}");
-            return Err(LabError::Tool(program.to_owned(), why));
-        }
+    TOOLS.iter().try_for_each(|(program, package)| installed(program, package))
+}
+
+/// Says so if a program is missing.
+pub(super) fn installed(program: &str, package: &str) -> Result<(), LabError> {
+    if std::env::split_paths(&search_path()).any(|folder| folder.join(program).is_file()) {
+        return Ok(());
     }
-    Ok(())
+    let why = format!("not installed; the package is {package}");
+    Err(LabError::Tool(program.to_owned(), why))
 }
 
 /// A command of the system; a user's PATH often lacks the folders of administration.

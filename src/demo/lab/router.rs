@@ -9,7 +9,8 @@
 #![forbid(unsafe_code)]
 
 use std::collections::VecDeque;
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -57,11 +58,19 @@ impl Stop {
 pub struct Router {
     pid: Pid,
     binary: PathBuf,
+    dir: PathBuf,
     profile: PathBuf,
     socket: PathBuf,
     ended: Receiver<ExitStatus>,
     status: Option<ExitStatus>,
     said: Said,
+}
+
+/// What a router is started with besides its profile's text.
+struct Papers {
+    file: PathBuf,
+    socket: PathBuf,
+    member: Option<&'static str>,
 }
 
 /// The last lines of the router's stderr.
@@ -108,11 +117,62 @@ impl Lab {
     ) -> Result<Router, LabError> {
         let (file, socket) = match host {
             "router" => (self.dir().join("profile.yaml"), self.socket()),
-            other => (self.dir().join(format!("{other}.yaml")), self.dir().join(format!("{other}.sock"))),
+            other => (self.dir().join(format!("{other}.yaml")), self.socket_of(other)),
         };
-        write_profile(&socket, &file, profile)?;
+        self.start_with(host, binary, Papers { file, socket, member: None }, profile, stop)
+    }
+
+    /// Starts a member of a pair on the host of its name. Both read one file, in which `@DIR@` stands for the lab's folder: the socket
+    /// of member `a` is to be `@DIR@/a.sock`, its journal `@DIR@/a.sock.d/journal`. The pair's key is `@DIR@/cluster.key`.
+    ///
+    /// # Errors
+    /// As `start_router`.
+    pub fn start_member(
+        &self,
+        member: &'static str,
+        binary: &Path,
+        profile: &str,
+        stop: &Stop,
+    ) -> Result<Router, LabError> {
+        self.write_key()?;
+        let (file, socket) = (self.dir().join("pair.yaml"), self.socket_of(member));
+        self.start_with(member, binary, Papers { file, socket, member: Some(member) }, profile, stop)
+    }
+
+    /// Where the control socket of a host's router is to be.
+    pub fn socket_of(&self, host: &str) -> PathBuf {
+        if host == "router" { self.socket() } else { self.dir().join(format!("{host}.sock")) }
+    }
+
+    /// The key that a pair signs with; one for the life of the lab.
+    fn write_key(&self) -> Result<(), LabError> {
+        let path = self.dir().join("cluster.key");
+        let failed = |e| LabError::File(path.clone(), e);
+        let mut bytes = [0; 32];
+        if path.exists() {
+            return Ok(());
+        }
+        std::fs::File::open("/dev/urandom")
+            .and_then(|mut file| file.read_exact(&mut bytes))
+            .map_err(failed)?;
+        let mut options = std::fs::OpenOptions::new();
+        let file = options.write(true).create_new(true).mode(0o600).open(&path);
+        file.and_then(|mut file| file.write_all(&bytes)).map_err(failed)
+    }
+
+    fn start_with(
+        &self,
+        host: &str,
+        binary: &Path,
+        papers: Papers,
+        profile: &str,
+        stop: &Stop,
+    ) -> Result<Router, LabError> {
+        let Papers { file, socket, member } = papers;
+        write_profile(self.dir(), &socket, &file, profile)?;
         let mut command = self.host(host)?.command("setpriv");
         command.args(["--pdeathsig", "KILL"]).arg(binary).arg("run").arg(&file);
+        command.args(member.iter().flat_map(|member| ["--member", member]));
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let said = Said::default();
         let (tell_start, started) = bounded(1);
@@ -140,7 +200,8 @@ impl Lab {
             Err(e) => return Err(not_started(&e)),
         };
         let (profile, binary) = (file, binary.to_path_buf());
-        let mut router = Router { pid, binary, profile, socket, ended, status: None, said };
+        let dir = self.dir().to_path_buf();
+        let mut router = Router { pid, binary, dir, profile, socket, ended, status: None, said };
         router.await_ready(&ready, stop)?;
         Ok(router)
     }
@@ -198,7 +259,7 @@ impl Router {
     /// # Errors
     /// If the file cannot be written.
     pub fn reload(&mut self, profile: &str) -> Result<(), LabError> {
-        write_profile(&self.socket, &self.profile, profile)?;
+        write_profile(&self.dir, &self.socket, &self.profile, profile)?;
         self.signal(Signal::SIGHUP);
         Ok(())
     }
@@ -273,9 +334,9 @@ impl Drop for Router {
     }
 }
 
-/// Writes a profile for the lab's router, the placeholder of the socket replaced.
-fn write_profile(socket: &Path, file: &Path, text: &str) -> Result<(), LabError> {
-    let text = text.replace("@SOCKET@", &socket.to_string_lossy());
+/// Writes a profile for a router of the lab, the placeholders replaced.
+fn write_profile(dir: &Path, socket: &Path, file: &Path, text: &str) -> Result<(), LabError> {
+    let text = text.replace("@SOCKET@", &socket.to_string_lossy()).replace("@DIR@", &dir.to_string_lossy());
     std::fs::write(file, text).map_err(|e| LabError::File(file.to_path_buf(), e))
 }
 

@@ -31,6 +31,8 @@ const MOST_SESSIONS: usize = 4096;
 const CALL: Duration = Duration::from_secs(1);
 const SILENCE: Nanos = Nanos::from_s(2);
 const SLICE: Duration = Duration::from_millis(100);
+/// What is heard last may have been sent a little before the fault.
+const SLACK: Nanos = Nanos::from_ms(100);
 
 /// How a download ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -93,6 +95,23 @@ pub fn tally(sessions: &[Session], moments: &[Nanos]) -> Tally {
         tally.redials += u64::from(matches!(session.how, End::Reset | End::Stalled | End::NoAnswer));
     }
     tally
+}
+
+/// Downloads that were cut, by the moment that did it: the last one before nothing came any more.
+pub fn cut_by(sessions: &[Session], moments: &[Nanos]) -> Vec<u64> {
+    let mut cut = vec![0; moments.len()];
+    for session in sessions {
+        let until = match session.how {
+            End::Reset => session.end,
+            End::Stalled => session.end.since(SILENCE) + SLACK,
+            _ => continue,
+        };
+        let blamed = moments.iter().rposition(|at| session.begin < *at && *at <= until);
+        if let Some(count) = blamed.and_then(|at| cut.get_mut(at)) {
+            *count += 1;
+        }
+    }
+    cut
 }
 
 /// What the threads of the downloads write and others read.
@@ -277,6 +296,19 @@ mod tests {
         let tally = tally(&sessions, &moments);
         assert_eq!((tally.survived, tally.cut), (3, 1));
         assert_eq!((tally.whole, tally.redials, tally.corrupt), (2, 2, 0));
+    }
+
+    #[test]
+    fn a_cut_is_laid_to_the_last_moment_before_it() {
+        let sessions = [
+            session(0, 1500, End::Reset),
+            session(2000, 4200, End::Stalled),
+            session(4300, 6000, End::Whole),
+            session(6100, 6500, End::Reset),
+        ];
+        // The stalled one was heard last at 2200.
+        let moments = [1000, 2250, 3500, 5000, 6600].map(Nanos::from_ms);
+        assert_eq!(cut_by(&sessions, &moments), [1, 1, 0, 0, 0]);
     }
 
     #[test]
