@@ -264,6 +264,14 @@ impl Manager {
         self.member_effects(now);
     }
 
+    /// Who asks there is answered from now on, if this router is a member of a pair.
+    pub fn answer_at(&mut self, endpoint: Endpoint) {
+        if let Some(member) = &mut self.member {
+            member.endpoint = Some(endpoint);
+            self.show_status();
+        }
+    }
+
     /// Tells the endpoint what it is to answer.
     fn show_status(&self) {
         let Some(member) = &self.member else { return };
