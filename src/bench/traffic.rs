@@ -118,6 +118,7 @@ pub(super) fn view(wans: usize, sessions: u32) -> Option<Arc<View>> {
         probing: Arc::default(),
         standby: false,
         through: None,
+        partner: None,
     };
     Some(Arc::new(view.indexed()))
 }

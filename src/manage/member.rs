@@ -151,6 +151,9 @@ impl Manager {
         let (pair, held) = (&mut member.pair, &mut member.held);
         pair.step(now, input, &mut |effect| held.push_back(effect))?;
         self.member_effects(now);
+        if self.view.partner != self.partner_way() {
+            self.publish();
+        }
         Ok(())
     }
 
@@ -264,6 +267,14 @@ impl Manager {
             }
         }
         self.member_effects(now);
+    }
+
+    /// Who asks there is answered from now on, if this router is a member of a pair.
+    pub fn answer_at(&mut self, endpoint: Endpoint) {
+        if let Some(member) = &mut self.member {
+            member.endpoint = Some(endpoint);
+            self.show_status();
+        }
     }
 
     /// Tells the endpoint what it is to answer.

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use super::Manager;
 use crate::base::{IfaceId, Nanos};
 use crate::path::{Iface, View};
-use crate::profile::{Cluster, Profile, Targets, VirtualAddress};
+use crate::profile::{Cluster, HeartbeatPath, Profile, Targets, VirtualAddress};
 
 /// After a take-over the links are told again, in case the first call was lost.
 pub(super) const AGAIN: [Nanos; 4] =
@@ -95,6 +95,18 @@ impl Manager {
             self.view = Arc::new(view);
             self.publish();
         }
+    }
+
+    /// Where the partner forwards what lives on its WANs: on a network inside on which both are heard, as long as it has a WAN.
+    pub(super) fn partner_way(&self) -> Option<(IfaceId, Ipv4Addr)> {
+        let (member, cluster) = (self.member.as_ref()?, self.profile.cluster.as_ref()?);
+        let partner = member.pair.view(self.started).partner?;
+        let serves = !partner.lost && partner.member.healthy;
+        let inside = |path: &&HeartbeatPath| {
+            self.view.ifaces.get(path.interface).is_some_and(|iface| iface.wan.is_none())
+        };
+        let path = cluster.paths.iter().find(inside).filter(|_| serves)?;
+        Some((IfaceId(path.interface as u8), path.partner))
     }
 
     /// Tells every link on which this member has a virtual address where it is.

@@ -170,7 +170,7 @@ impl Manager {
         let mut frames = Vec::new();
         let steer = Steer::new(self.lanes.len());
         let mut rings: Vec<_> = self.lanes.iter_mut().map(|lane| &mut lane.end.copies).collect();
-        member.copying.step(now, &mut rings, &|host| steer.host(host), &mut |frame| frames.push(frame));
+        member.copying.step(now, &mut rings, &|key| steer.record(key), &mut |frame| frames.push(frame));
         let (Some(path), Some(Some(mac))) = (cluster.paths.get(path), member.macs.get(path)) else { return };
         let Some(way) = way(&self.view, path) else { return };
         let Some(lane) = self.lanes.first_mut() else { return };

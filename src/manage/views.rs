@@ -79,6 +79,7 @@ pub fn of(profile: &Profile, groups: &Groups, ports: &[PortInfo], workers: usize
                 groups.list().len().max(1)
             ],
             outside: vec![Bond::default(); profile.wans.len()],
+            away: false,
         },
         routes: Routes::new(routes(profile, &ifaces)),
         rules: Arc::new(rules::rules(profile, groups)),
@@ -91,6 +92,7 @@ pub fn of(profile: &Profile, groups: &Groups, ports: &[PortInfo], workers: usize
         lent: Arc::new(Lent::new(addresses(profile))),
         probing: Arc::default(),
         through: roles::through(profile),
+        partner: None,
         standby: profile.cluster.as_ref().is_some_and(|cluster| !cluster.active),
     }
     .indexed()

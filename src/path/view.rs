@@ -99,6 +99,8 @@ pub struct View {
     pub probing: Arc<Probing>,
     /// This member of a pair is not active: its copies of the partner's sessions do not expire
     pub standby: bool,
+    /// The partner of a pair, where it forwards what lives on its WANs: out to a next hop inside
+    pub partner: Option<(IfaceId, Ipv4Addr)>,
     /// Where what the host sends to the outside goes while another member alone has the addresses for that: out to a next hop inside
     pub through: Option<(IfaceId, Ipv4Addr)>,
 }
