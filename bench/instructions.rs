@@ -62,6 +62,7 @@ fn view() -> Option<Arc<View>> {
             name: at.to_string(),
             mac: ROUTER[at],
             station: ROUTER[at],
+            former: ROUTER[at],
             floating: None,
             mute: false,
             mtu: 1500,

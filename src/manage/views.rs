@@ -38,6 +38,7 @@ pub fn of(profile: &Profile, groups: &Groups, ports: &[PortInfo], workers: usize
         name: interface.name.clone(),
         mac: interface.mac.unwrap_or(port.mac),
         station: interface.mac.unwrap_or(port.mac),
+        former: interface.mac.unwrap_or(port.mac),
         floating: None,
         mute: false,
         mtu: interface.mtu.unwrap_or(port.mtu).min(port.mtu),

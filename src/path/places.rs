@@ -138,7 +138,7 @@ mod tests {
             pool in prop::collection::vec(any::<u32>(), 0..5), fit: [bool; 2], asked in prop::collection::vec(any::<u32>(), 40),
         ) {
             let iface = |wan: Option<WanId>| Iface {
-                name: String::new(), mac: Mac::ZERO, station: Mac::ZERO, floating: None, mute: false, mtu: 1500, up: true, addresses: Vec::new(), wan, silent: Addresses::default(), arm: None,
+                name: String::new(), mac: Mac::ZERO, station: Mac::ZERO, former: Mac::ZERO, floating: None, mute: false, mtu: 1500, up: true, addresses: Vec::new(), wan, silent: Addresses::default(), arm: None,
             };
             let mut ifaces = vec![iface(None), iface(Some(WanId(0))), iface(Some(WanId(1)))];
             for (net, at) in &nets {

@@ -20,6 +20,8 @@ pub struct Iface {
     pub mac: Mac,
     /// Its own address: what is for that is taken in as well
     pub station: Mac,
+    /// The virtual one for a while after this member has let it go: what is still sent to it is taken in as well; else `station`
+    pub former: Mac,
     /// The address of whoever of a pair is active, while it is this member
     pub floating: Option<Ipv4Addr>,
     /// The partner of a pair answers here for what is translated to: this member for its own addresses alone
