@@ -174,6 +174,9 @@ impl Manager {
         let (Some(path), Some(Some(mac))) = (cluster.paths.get(path), member.macs.get(path)) else { return };
         let Some(way) = way(&self.view, path) else { return };
         let Some(lane) = self.lanes.first_mut() else { return };
+        if frames.is_empty() {
+            return;
+        }
         for frame in frames {
             let frame = packets::udp(&way, *mac, path.partner, (cluster.port, cluster.port), &frame);
             let iface = IfaceId(path.interface as u8);
