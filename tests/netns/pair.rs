@@ -3,17 +3,20 @@
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddrV4, TcpStream};
+use std::os::fd::AsRawFd;
 use std::path::Path;
 use std::process::{Command, Output};
 use std::time::Duration;
 
+use nix::sys::socket::{MsgFlags, sendto};
 use serde_json::Value;
-use turnout::base::Nanos;
+use turnout::base::{Mac, Nanos};
 use turnout::demo::clock;
 use turnout::demo::lab::{Lab, Netns, Shape, Stop, WAN1};
+use turnout::wire::arp::Arp;
 
 use super::scene::TARGETS;
-use super::{Kept, TURNOUT, Turn, cores, eventually, lab_of, output_within, stderr, stdout};
+use super::{Kept, TURNOUT, Turn, cores, eventually, lab_of, output_within, raw_socket, stderr, stdout};
 
 /// The hosts' gateway: whoever is active.
 pub const GATEWAY: Ipv4Addr = Ipv4Addr::new(192, 168, 10, 1);
@@ -220,15 +223,34 @@ impl Couple {
         self.nft(
             "sw1",
             &format!(
-                "table netdev stranded {{ chain only {{ type filter hook ingress device \"p{member}\" priority -500; \
+                "table netdev {member} {{ chain only {{ type filter hook ingress device \"p{member}\" priority -500; \
                  ip daddr != 203.0.113.0/29 drop; }}; }}\n"
             ),
         )
     }
 
-    /// The internet is back.
-    pub fn rejoin(&self) -> Nanos {
-        self.nft("sw1", "delete table netdev stranded\n")
+    /// The internet is back for it.
+    pub fn rejoin(&self, member: &str) -> Nanos {
+        self.nft("sw1", &format!("delete table netdev {member}\n"))
+    }
+
+    /// `turnout run` as a member, which is to end at once.
+    pub fn run_once(&self, member: &str) -> Output {
+        let dir = self.lab.dir();
+        let file = dir.join("pair.yaml");
+        std::fs::write(&file, self.text.replace("@DIR@", &dir.to_string_lossy())).unwrap();
+        let mut command = self.host(member).command(TURNOUT);
+        command.arg("run").arg(file).args(["--member", member]);
+        output_within(command, Duration::from_secs(5))
+    }
+
+    /// A host on the LAN says to everybody that it has this address (RFC 5227 2.3). Returns its MAC.
+    pub fn claims(&self, host: &str, ip: Ipv4Addr) -> Mac {
+        let (fd, address) = raw_socket(self.host(host), "eth0");
+        let mac = Mac(address.addr().unwrap());
+        let frame = Arp::request(mac, ip, ip, None);
+        assert_eq!(sendto(fd.as_raw_fd(), &frame, &address, MsgFlags::empty()).unwrap(), frame.len());
+        mac
     }
 
     fn nft(&self, host: &str, lines: &str) -> Nanos {
