@@ -1,8 +1,8 @@
 //! What `ci/instructions` counts: so many bursts of one kind through a worker's turn, without DPDK, clock or chance.
 //!
 //! `instructions KIND`: sessions are opened, then `measured` is called, and callgrind counts what happens inside it. It prints how
-//! many packets that were. Kinds: `up`, `down`, `tcp`, `setup`, `handshake` (the first three segments of connections),
-//! `idle` (turns without a packet).
+//! many packets that were. Kinds: `up`, `down`, `tcp`, `setup`, `told` (the same, by a member whose partner is told of
+//! each flow), `handshake` (the first three segments of connections), `idle` (turns without a packet).
 
 use std::collections::VecDeque;
 use std::net::Ipv4Addr;
@@ -62,6 +62,7 @@ fn view() -> Option<Arc<View>> {
             name: at.to_string(),
             mac: ROUTER[at],
             station: ROUTER[at],
+            former: ROUTER[at],
             floating: None,
             mute: false,
             mtu: 1500,
@@ -91,6 +92,7 @@ fn view() -> Option<Arc<View>> {
         probing: Arc::default(),
         standby: false,
         through: None,
+        partner: None,
     };
     Some(Arc::new(view.indexed()))
 }
@@ -136,7 +138,7 @@ struct Bed {
 }
 
 impl Bed {
-    fn new() -> Option<Bed> {
+    fn new(told: bool) -> Option<Bed> {
         let view = view()?;
         let s = Nanos::from_s;
         let timeouts = Timeouts::new(s(7440), s(240), s(300), &[(53, s(10)), (123, s(30))], s(60), s(600));
@@ -148,7 +150,7 @@ impl Bed {
             filtering,
             quarantine: Default::default(),
             reserved: vec![],
-            paired: false,
+            paired: told,
             reserve: false,
             seed: 7,
         };
@@ -158,6 +160,9 @@ impl Bed {
         let (_, end) = connect(2, 1, 0);
         let hand_over = hand_overs(1).pop()?;
         let mut lcore = Lcore::new(WorkerId(0), Steer::new(1), view.clone(), router, end, hand_over);
+        if told {
+            lcore.router.nat.tell_all(1);
+        }
         lcore.router.learn(&view, LAN, HOST, PEER);
         lcore.router.learn(&view, WAN, GATEWAY, PEER);
         Some(Bed { lcore, lists: Lists::default(), now: s(1_000_000) })
@@ -189,7 +194,8 @@ impl Bed {
 }
 
 fn run(kind: &str) -> Option<usize> {
-    let mut bed = Bed::new()?;
+    let (told, kind) = (kind == "told", if kind == "told" { "setup" } else { kind });
+    let mut bed = Bed::new(told)?;
     let flows = BURST * BURSTS;
     let handshake = kind == "handshake";
     let tcp = handshake || kind == "tcp";

@@ -351,3 +351,62 @@ fn what_the_host_under_the_router_opens_and_strangers_are_not_told() {
     pair.settle();
     assert_eq!(place_of(&mut pair.b, (H1, 3000), (E2, 99)), Some(((P1, 2000), 0, 0, true)));
 }
+
+#[test]
+fn x_18_what_goes_from_inside_to_inside_and_what_has_no_ports_goes_on() {
+    let voice = "  voice: { port: \"linux:voice0\", addresses: [192.168.30.1/24] }\n";
+    let (v, gre) = (([192, 168, 30, 5].into(), 5060), 47);
+    let text = DUAL_WAN.replace("  isp1:", &format!("{voice}  isp1:"))
+        + "firewall: [{ in: voice, to: 192.168.10.0/24, action: drop }]\n";
+    for workers in [1, 2, 3] {
+        let mut pair = Pair::new(&text, workers, 4096);
+        for bulk in [&mut pair.a, &mut pair.b] {
+            bulk.site().add_host("voice", v.0);
+            meet(bulk.site());
+            bulk.site().pass("voice", &Packet::ping(v.0, [192, 168, 30, 1].into(), 1, 1)).unwrap();
+        }
+        let say = |bulk: &mut Bulk, link: &str, src, dst, flags| {
+            bulk.site().pass(link, &Packet::tcp(src, dst, flags, 1, 1, b""))
+        };
+        for port in 0..16 {
+            assert!(say(&mut pair.a, "lan", (H1, port), v, SYN).is_some());
+            assert!(say(&mut pair.a, "voice", v, (H1, port), SYN | ACK).is_some());
+            assert!(say(&mut pair.b, "lan", (H1, port), v, ACK).is_none(), "no session, no beginning");
+        }
+        let tunnel = |src, dst| {
+            let mut packet = Packet::udp((src, 0), (dst, 0), b"tunnel");
+            packet.ip.protocol = gre;
+            packet
+        };
+        let remotes: Vec<Ipv4Addr> = (1..9).map(|n| Ipv4Addr::new(9, 9, 9, n)).collect();
+        for remote in &remotes {
+            assert_eq!(pair.a.site().pass("lan", &tunnel(H1, *remote)).unwrap().0, "isp1");
+        }
+        pair.settle();
+        assert_eq!(flows(&mut pair.b), flows(&mut pair.a), "{workers} workers");
+        assert_eq!(flows(&mut pair.b).len(), 24);
+        pair.take_over();
+        for port in 0..16 {
+            assert!(say(&mut pair.b, "lan", (H1, port), v, ACK).is_some(), "{port}, {workers} workers");
+            assert!(say(&mut pair.b, "voice", v, (H1, port), ACK).is_some());
+        }
+        for remote in &remotes {
+            let back = pair.b.site().pass("isp1", &tunnel(*remote, P1)).unwrap();
+            assert_eq!((back.0.as_str(), back.1.ip.dst), ("lan", H1));
+        }
+        pair.audit();
+    }
+}
+
+#[test]
+fn a_ring_that_overflows_is_told_once_and_everything_anew() {
+    let mut pair = Pair::new(DUAL_WAN, 1, 16);
+    pair.settle();
+    meet(pair.a.site());
+    flood(pair.a.site(), "lan", (0..200).map(|n| Packet::udp((H1, 5000 + n), (E1, 53), b"x")));
+    pair.settle();
+    let lost = pair.counted(Stat::CopiesLost)[0];
+    assert!(lost > 100 && (2..6).contains(&pair.runs), "{lost} lost, {} runs", pair.runs);
+    assert_eq!(flows(&mut pair.b), flows(&mut pair.a));
+    assert_eq!(flows(&mut pair.b).len(), 200);
+}

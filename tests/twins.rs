@@ -409,3 +409,105 @@ fn a_yield_and_a_way_back_lose_no_session() {
     assert_eq!(roles(&mut twins), ["active", "standby"]);
     assert_eq!((leaves(&mut twins, 0, &udp), leaves(&mut twins, 0, &other)), (outside, later));
 }
+
+const TWO_ISPS: &str = "version: 1
+interfaces:
+  lan:  { port: \"linux:lan0\", addresses: [192.168.10.9/24] }
+engine: { sessions: 4096 }
+cluster:
+  members:
+    a:
+      interfaces:
+        lan: { addresses: [192.168.10.2/24] }
+        isp1: { port: \"linux:isp1\", addresses: [203.0.113.2/29], gateway: 203.0.113.1 }
+      wans: [isp1]
+    b:
+      interfaces:
+        lan: { addresses: [192.168.10.3/24] }
+        isp2: { port: \"linux:isp2\", addresses: [198.51.100.2/29], gateway: 198.51.100.1 }
+      wans: [isp2]
+  heartbeat: { paths: [{ interface: lan }], every: 100ms, timeout: 500ms, key_file: /etc/turnout/cluster.key }
+  failback: { mode: manual }
+  virtual: [{ interface: lan, address: 192.168.10.1/24, vrid: 17 }]
+";
+
+/// Two members with a WAN each, a flow of UDP and one of TCP by that of the first, and the role with the second.
+fn moved_to_the_other_isp() -> (Twins, [(Ipv4Addr, u16); 2]) {
+    let mut twins = started(TWO_ISPS);
+    let udp = Packet::udp((HOST, 5000), SERVER, b"datagram");
+    for at in 0..2 {
+        twins.send(at, "lan", &Packet::udp((HOST, 1), SERVER, b"first"));
+    }
+    twins.run_ms(1500);
+    let by_first = |twins: &mut Twins, packet: &Packet| {
+        let out = twins.send(0, "lan", packet);
+        let [(link, seen)] = out.as_slice() else { panic!("{out:?}") };
+        assert_eq!(link, "isp1");
+        seen.src()
+    };
+    let udp = by_first(&mut twins, &udp);
+    let tcp = by_first(&mut twins, &Packet::tcp((HOST, 7000), SERVER, 2, 1, 0, b""));
+    twins.send(0, "isp1", &Packet::tcp(SERVER, tcp, 18, 1, 2, b""));
+    by_first(&mut twins, &Packet::tcp((HOST, 7000), SERVER, 16, 2, 2, b""));
+    twins.run_ms(500);
+    twins.members[0].ask(Request::Yield).unwrap();
+    twins.run_ms(500);
+    assert_eq!(roles(&mut twins), ["standby", "active"]);
+    (twins, [udp, tcp])
+}
+
+#[test]
+fn after_a_yield_to_another_isp_flows_go_on_by_the_one_where_they_live_and_new_ones_by_the_new_one() {
+    let (mut twins, [udp, tcp]) = moved_to_the_other_isp();
+    let old = [
+        (Packet::udp((HOST, 5000), SERVER, b"more"), udp),
+        (Packet::tcp((HOST, 7000), SERVER, 24, 2, 2, b"data"), tcp),
+    ];
+    for _ in 0..3 {
+        for (packet, outside) in &old {
+            // To the partner, as it is but for the TTL.
+            let out = twins.send(1, "lan", packet);
+            let [(link, seen)] = out.as_slice() else { panic!("{out:?}") };
+            assert_eq!(
+                (link.as_str(), seen.eth.dst, seen.ip.src),
+                ("lan", Mac([2, 0, 0, 1, 1, 0]), packet.ip.src)
+            );
+            // Which translates as before, and brings the answer straight back.
+            let out = twins.send(0, "lan", packet);
+            let [(link, seen)] = out.as_slice() else { panic!("{out:?}") };
+            assert_eq!((link.as_str(), seen.src()), ("isp1", *outside));
+        }
+        let out = twins.send(0, "isp1", &Packet::udp(SERVER, udp, b"answer"));
+        assert_eq!(
+            out.iter().map(|(link, seen)| (link.as_str(), seen.dst())).collect::<Vec<_>>(),
+            [("lan", (HOST, 5000))]
+        );
+        twins.run_ms(100);
+    }
+    let out = twins.send(1, "lan", &Packet::udp((HOST, 5001), SERVER, b"new"));
+    assert_eq!(
+        out.iter().map(|(link, seen)| (link.as_str(), seen.ip.src)).collect::<Vec<_>>(),
+        [("isp2", [198, 51, 100, 2].into())]
+    );
+}
+
+#[test]
+fn flows_that_lived_with_a_partner_that_is_gone_begin_anew_and_tcp_is_told() {
+    let (mut twins, _) = moved_to_the_other_isp();
+    // By that it is known what a reset must carry.
+    twins.send(1, "lan", &Packet::tcp((HOST, 7000), SERVER, 24, 2, 2, b"data"));
+    twins.dead[0] = true;
+    twins.take();
+    twins.run_ms(1500);
+    let told = twins.take().into_iter().any(|(from, link, frame)| {
+        let reset = turnout::sim::Seen::read(&frame)
+            .is_some_and(|seen| seen.ip.protocol == 6 && seen.dst() == (HOST, 7000));
+        reset && (from, link.as_str()) == (1, "lan")
+    });
+    assert!(told, "a reset");
+    let out = twins.send(1, "lan", &Packet::udp((HOST, 5000), SERVER, b"more"));
+    assert_eq!(
+        out.iter().map(|(link, seen)| (link.as_str(), seen.ip.src)).collect::<Vec<_>>(),
+        [("isp2", [198, 51, 100, 2].into())]
+    );
+}

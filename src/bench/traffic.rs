@@ -80,6 +80,7 @@ pub(super) fn view(wans: usize, sessions: u32) -> Option<Arc<View>> {
         name: ["lan", "isp1", "isp2"][at].into(),
         mac: ROUTER_MAC[at],
         station: ROUTER_MAC[at],
+        former: ROUTER_MAC[at],
         floating: None,
         mute: false,
         mtu: 1500,
@@ -117,6 +118,7 @@ pub(super) fn view(wans: usize, sessions: u32) -> Option<Arc<View>> {
         probing: Arc::default(),
         standby: false,
         through: None,
+        partner: None,
     };
     Some(Arc::new(view.indexed()))
 }

@@ -50,9 +50,19 @@ Examples:
   kill -TERM $(pidof turnout)       stops within 2 s, in good order")]
     Run(RunArgs),
     /// Build a small internet in namespaces, fail an ISP, and show what becomes of the traffic
-    #[command(after_long_help = "Examples:
+    #[command(after_long_help = "Scenarios (docs/topologies.md has the pictures):
+  dual-wan                 a router loses its first ISP twice
+  single-behind-firewall   the same, seen from behind a node in its DMZ
+  single-interface         the same, and the node has one port
+  cluster-behind-firewall  a pair in a DMZ: one is killed, nobody is cut off
+  cluster-dual-wan         a pair on both ISPs: an ISP, cables, a member fail
+  cluster-two-isps         a pair, an ISP each: the role is the choice of it
+  cluster-two-dmzs         the same, each behind a firewall
+  cluster-mixed            the same, one of them behind a firewall, by DHCP
+
+Examples:
   turnout demo
-  turnout demo --scenario link-loss --seconds 30
+  turnout demo --scenario cluster-dual-wan --seconds 30
   turnout demo --json | tail -n 1 | jq .failovers")]
     Demo(DemoArgs),
     /// Decide again what a journal tells, and say where this build decides otherwise

@@ -281,3 +281,13 @@ fn a_reader_that_goes_away_is_no_failure_and_no_panic() {
     assert_eq!(ended(result), ExitCode::SUCCESS);
     assert_eq!(ended(Err(Error::Output(io::ErrorKind::StorageFull.into()))), ExitCode::FAILURE);
 }
+
+#[test]
+fn the_help_names_every_scenario_of_the_demo() {
+    let mut top = Cli::command();
+    let help = top.find_subcommand_mut("demo").unwrap().render_long_help().to_string();
+    for scenario in crate::demo::SCENARIOS {
+        let line = help.lines().find(|line| line.trim_start().starts_with(scenario.name));
+        assert!(line.is_some_and(|line| line.len() > 27), "{}: {help}", scenario.name);
+    }
+}

@@ -180,8 +180,13 @@ impl Run<'_> {
         if matches!(deed, Deed::Cut | Deed::Silence | Deed::Strand) && source != WAN1 {
             self.astray.push(format!("the stream left by {source}, not {WAN1}, before the fault"));
         }
-        // In a pair's picture the lines are the members.
-        let victim = if crew.is_pair() { MEMBER } else { ISP };
+        // In a pair's picture the lines are the members, and a line of both is neither's.
+        let both = matches!(deed, Deed::Cut | Deed::Mend | Deed::Silence | Deed::Heal);
+        let victim = match (crew.is_pair(), both) {
+            (false, _) => Some(ISP),
+            (true, false) => Some(MEMBER),
+            (true, true) => None,
+        };
         let (at, fault) = match deed {
             Deed::Cut => (self.lab.link_down(ISP)?, Some("cut")),
             Deed::Mend => (self.lab.link_up(ISP)?, None),
@@ -195,15 +200,22 @@ impl Run<'_> {
             Deed::Plug => (self.cables(Lab::plug)?, None),
             Deed::Yield => (crew.yields(MEMBER)?, None),
         };
-        self.scene.fault(victim, fault);
+        victim.into_iter().for_each(|victim| self.scene.fault(victim, fault));
         Ok(at)
     }
 
-    /// All cables of the member to its ISPs; the time of the first.
+    /// All cables of the member to its ISPs, at once as far as the kernel can; when that began.
     fn cables(&self, pull: fn(&Lab, &str, &str) -> Result<Nanos, LabError>) -> Result<Nanos, LabError> {
-        let times: Result<Vec<Nanos>, LabError> =
-            self.cables.iter().map(|port| pull(self.lab, MEMBER, port)).collect();
-        Ok(times?.first().copied().unwrap_or(clock::now()))
+        let at = clock::now();
+        thread::scope(|scope| {
+            let pulls = self.cables.iter().map(|port| scope.spawn(|| pull(self.lab, MEMBER, port)));
+            let pulls: Vec<_> = pulls.collect();
+            pulls.into_iter().try_for_each(|one| match one.join() {
+                Ok(done) => done.map(drop),
+                Err(_) => Err(LabError::NoHost(MEMBER.to_owned())),
+            })
+        })?;
+        Ok(at)
     }
 
     fn heard(&mut self, stage: &Stage, crew: &Crew<'_>, who: &'static str, event: &Event) {

@@ -49,10 +49,11 @@ impl<B: PacketBuf> Lcore<B> {
     fn tell_changes(&mut self, now: Nanos) {
         let (router, view, changes) = (&mut self.router, &self.view, &mut self.end.copies.changes);
         if !router.nat.tells() {
-            return;
+            return router.stepped.clear();
         }
         let hosts = router.host.is_some();
         let own = |record: &Record| hosts && view.place(record.key().inside().0).own.is_some();
+        router.stepped.drain(..).for_each(|slot| router.nat.changed(slot));
         let (mut told, mut lost) = (0, 0);
         let mut tell = |record: Record| match own(&record) || changes.push(Change::Record(record)).is_ok() {
             true => told += 1,

@@ -28,6 +28,8 @@ const LISTINGS: usize = 64;
 pub const KILLS: usize = 4;
 /// Slots of the session table listed in one turn.
 const LISTED: u32 = 64;
+/// Packets of a turn, at most: a burst of each interface and of each other worker.
+const STEPPED: usize = 2 * 128 * BURST;
 /// The numbers are shown this often.
 const SHOW: Nanos = Nanos::from_ms(1);
 
@@ -66,6 +68,9 @@ impl<B: PacketBuf> Lcore<B> {
     ) -> Lcore<B> {
         router.shares(id, steer.workers());
         router.nat.stand_by(view.standby, Nanos::ZERO);
+        if router.nat.is_paired() {
+            router.stepped.reserve_exact(STEPPED);
+        }
         let interfaces = view.ifaces.len();
         let listings = VecDeque::with_capacity(LISTINGS);
         let repeats = Repeats::new(view.wans.len(), 0x9e37_79b9_7f4a_7c15 ^ u64::from(id.0));

@@ -9,7 +9,6 @@
 //!   ring is full of orders holds up the follower, so nothing is acknowledged that was not handed on.
 
 use std::collections::VecDeque;
-use std::net::Ipv4Addr;
 
 use crate::base::{Nanos, WorkerId};
 use crate::cluster;
@@ -116,13 +115,13 @@ impl Copying {
         }
     }
 
-    /// Does what there is to do now. `rings` are the workers', in their order; `owner` has the worker of an inside host; `send` sends to the
+    /// Does what there is to do now. `rings` are the workers', in their order; `owner` has the worker of a flow; `send` sends to the
     /// partner, who may not get it.
     pub fn step(
         &mut self,
         now: Nanos,
         rings: &mut [&mut CopyRings],
-        owner: &dyn Fn(Ipv4Addr) -> WorkerId,
+        owner: &dyn Fn(&Key) -> WorkerId,
         send: &mut dyn FnMut(Vec<u8>),
     ) {
         self.apply(rings, owner);
@@ -149,7 +148,7 @@ impl Copying {
     }
 
     /// What the partner's log says goes to the workers.
-    fn apply(&mut self, rings: &mut [&mut CopyRings], owner: &dyn Fn(Ipv4Addr) -> WorkerId) {
+    fn apply(&mut self, rings: &mut [&mut CopyRings], owner: &dyn Fn(&Key) -> WorkerId) {
         if self.active && self.lingers.is_none() {
             self.data.clear();
         }
@@ -162,7 +161,7 @@ impl Copying {
                 Apply::Begin => order(rings, Order::Begin),
                 Apply::Whole => order(rings, Order::Whole),
                 Apply::Record(record) => {
-                    let its = owner(host(&record.key())).index();
+                    let its = owner(&record.key()).index();
                     order(rings.get_mut(its..=its).unwrap_or_default(), Order::Record(record));
                 }
             });
@@ -285,14 +284,6 @@ impl Copying {
 fn order(rings: &mut [&mut CopyRings], order: Order) {
     for ring in rings {
         let _ = ring.orders.push(order);
-    }
-}
-
-/// The inside host by which a flow has its worker: as `Steer::owner` has it.
-fn host(key: &Key) -> Ipv4Addr {
-    match key {
-        Key::Flow { inside, .. } => inside.0,
-        Key::Internal { inside, remote, .. } => inside.0.min(remote.0),
     }
 }
 

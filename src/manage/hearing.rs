@@ -129,6 +129,7 @@ impl Manager {
                 }
                 neighbors::Effect::Learn(iface, ip, mac) => {
                     self.tell_all(|| ToWorker::Learn { iface, ip, mac });
+                    self.met(now, iface, ip);
                 }
                 neighbors::Effect::Stale(iface, ip) => self.tell_all(|| ToWorker::Stale { iface, ip }),
                 neighbors::Effect::GiveUp(iface, ip) => self.tell_all(|| ToWorker::GiveUp { iface, ip }),

@@ -64,6 +64,8 @@ pub(super) struct Member {
     pub(super) links: Vec<Known>,
     /// When the links are told again
     pub(super) calls: VecDeque<Nanos>,
+    /// It takes in what is sent to the virtual MACs until then, after it has let go
+    pub(super) former: Option<Nanos>,
     pub(super) active: bool,
     pub(super) status: Status,
     pub(super) endpoint: Option<Endpoint>,
@@ -111,6 +113,7 @@ impl Manager {
             synced: false,
             links: vec![Known::Unknown; self.view.ifaces.len()],
             calls: VecDeque::new(),
+            former: None,
             active: false,
             status: Status::default(),
             endpoint,
@@ -148,6 +151,9 @@ impl Manager {
         let (pair, held) = (&mut member.pair, &mut member.held);
         pair.step(now, input, &mut |effect| held.push_back(effect))?;
         self.member_effects(now);
+        if self.view.partner != self.partner_way() {
+            self.publish();
+        }
         Ok(())
     }
 
@@ -179,6 +185,7 @@ impl Manager {
                 let before = self.applied(&self.profile);
                 if let Some(member) = &mut self.member {
                     member.active = take;
+                    member.former = (!take).then_some(now + roles::FORMER);
                     member.calls =
                         if take { roles::AGAIN.map(|span| now + span).into() } else { VecDeque::new() };
                     if take { member.copying.take(now) } else { member.copying.release(now) }
@@ -220,6 +227,7 @@ impl Manager {
         if self.member.is_none() {
             return;
         }
+        self.end_former(now);
         self.hear_keeper(now);
         self.keep_endpoint(now);
         self.look_for_partner(now);
@@ -259,6 +267,14 @@ impl Manager {
             }
         }
         self.member_effects(now);
+    }
+
+    /// Who asks there is answered from now on, if this router is a member of a pair.
+    pub fn answer_at(&mut self, endpoint: Endpoint) {
+        if let Some(member) = &mut self.member {
+            member.endpoint = Some(endpoint);
+            self.show_status();
+        }
     }
 
     /// Tells the endpoint what it is to answer.

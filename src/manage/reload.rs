@@ -125,6 +125,7 @@ impl Manager {
         let old = &self.view;
         (view.generation, view.lent, view.probing) = (old.generation, old.lent.clone(), old.probing.clone());
         self.add_routes(&mut view);
+        self.keep_former(&mut view);
         self.view = Arc::new(view);
     }
 

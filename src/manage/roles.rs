@@ -5,15 +5,20 @@
 //! A change of role is a reload of that difference, in one transaction, and then a call to everybody on the link (RFC 5227 2.3).
 
 use std::net::Ipv4Addr;
+use std::sync::Arc;
 
 use super::Manager;
 use crate::base::{IfaceId, Nanos};
 use crate::path::{Iface, View};
-use crate::profile::{Cluster, Profile, Targets, VirtualAddress};
+use crate::profile::{Cluster, HeartbeatPath, Profile, Targets, VirtualAddress};
 
 /// After a take-over the links are told again, in case the first call was lost.
 pub(super) const AGAIN: [Nanos; 4] =
     [Nanos::from_ms(100), Nanos::from_ms(500), Nanos::from_s(2), Nanos::from_s(5)];
+
+/// Who has let go takes in for so long what is still sent to the virtual MACs: switches that have not heard yet where they are now send it
+/// here, and it would be lost.
+pub(super) const FORMER: Nanos = Nanos::from_s(1);
 
 /// A profile as it holds for a member that is active, or not.
 pub(super) fn applied(mut profile: Profile, active: bool) -> Profile {
@@ -68,6 +73,40 @@ impl Manager {
     pub(super) fn change_role(&mut self, now: Nanos, before: &Profile) {
         self.take_up(before, now);
         self.call_all();
+    }
+
+    /// Whether this member still takes in what is sent to the virtual MACs, in a view of a profile.
+    pub(super) fn keep_former(&self, view: &mut View) {
+        let member = self.member.as_ref().filter(|member| member.former.is_some());
+        let cluster = self.profile.cluster.as_ref().filter(|_| member.is_some());
+        for floating in cluster.iter().flat_map(|cluster| &cluster.virtuals) {
+            if let (Some(iface), Some(mac)) = (view.ifaces.get_mut(floating.interface), floating.mac) {
+                iface.former = mac;
+            }
+        }
+    }
+
+    /// The time in which it does may be over.
+    pub(super) fn end_former(&mut self, now: Nanos) {
+        let former = self.member.as_mut().and_then(|member| member.former.take_if(|until| now >= *until));
+        if former.is_some() {
+            let mut view = (*self.view).clone();
+            view.ifaces.iter_mut().for_each(|iface| iface.former = iface.station);
+            self.view = Arc::new(view);
+            self.publish();
+        }
+    }
+
+    /// Where the partner forwards what lives on its WANs: on a network inside on which both are heard, as long as it has a WAN.
+    pub(super) fn partner_way(&self) -> Option<(IfaceId, Ipv4Addr)> {
+        let (member, cluster) = (self.member.as_ref()?, self.profile.cluster.as_ref()?);
+        let partner = member.pair.view(self.started).partner?;
+        let serves = !partner.lost && partner.member.healthy;
+        let inside = |path: &&HeartbeatPath| {
+            self.view.ifaces.get(path.interface).is_some_and(|iface| iface.wan.is_none())
+        };
+        let path = cluster.paths.iter().find(inside).filter(|_| serves)?;
+        Some((IfaceId(path.interface as u8), path.partner))
     }
 
     /// Tells every link on which this member has a virtual address where it is.

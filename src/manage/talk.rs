@@ -4,6 +4,8 @@
 //! A beat goes by every path, a frame of the log by the first path that is heard. The partner's MAC is asked for like any neighbour's; one that was known is
 //! kept until there is another one, since who is gone may come back as he was.
 
+use std::net::Ipv4Addr;
+
 use super::Manager;
 use super::member::Member;
 use super::neighbors::NeighborState;
@@ -11,7 +13,7 @@ use super::probes::Way;
 use super::probes::packets::{self, What};
 use crate::base::{IfaceId, Mac, Nanos};
 use crate::cluster::beat::LEN;
-use crate::cluster::{Heard, Input};
+use crate::cluster::{Heard, Input, Role};
 use crate::engine::ToWorker;
 use crate::engine::beats::{BEAT_FRAME, BEAT_LEN, Beats};
 use crate::engine::frames::{Outgoing, WholeFrame};
@@ -88,8 +90,15 @@ impl Manager {
         if let Some(heard) = member.heard.get_mut(usize::from(path)) {
             *heard = Some(at);
         }
+        let partner = |member: &Member| member.pair.view(now).partner.map(|partner| partner.member.role);
+        let before = partner(member);
         // Only the operator's word is ever refused.
         let _ = self.member_input(now, input);
+        let Some(member) = self.member.as_ref().filter(|member| member.is_active()) else { return };
+        if before == Some(Role::Active) && partner(member) != before {
+            // Until just now the partner has sent from the virtual MACs as well: the switches may look for them there.
+            self.call_all();
+        }
     }
 
     /// Gives a worker beats for some time.
@@ -146,6 +155,14 @@ impl Manager {
         }
     }
 
+    /// A neighbour is known now: the partner hears of this member at once.
+    pub(super) fn met(&mut self, now: Nanos, iface: IfaceId, ip: Ipv4Addr) {
+        let (Some(member), Some(cluster)) = (&mut self.member, &self.profile.cluster) else { return };
+        if cluster.paths.iter().any(|path| (path.interface, path.partner) == (iface.index(), ip)) {
+            member.look_due = now;
+        }
+    }
+
     /// Copies sessions to the partner, or from it.
     pub(super) fn copy_sessions(&mut self, now: Nanos) {
         let (Some(member), Some(cluster)) = (&mut self.member, &self.profile.cluster) else { return };
@@ -153,10 +170,13 @@ impl Manager {
         let mut frames = Vec::new();
         let steer = Steer::new(self.lanes.len());
         let mut rings: Vec<_> = self.lanes.iter_mut().map(|lane| &mut lane.end.copies).collect();
-        member.copying.step(now, &mut rings, &|host| steer.host(host), &mut |frame| frames.push(frame));
+        member.copying.step(now, &mut rings, &|key| steer.record(key), &mut |frame| frames.push(frame));
         let (Some(path), Some(Some(mac))) = (cluster.paths.get(path), member.macs.get(path)) else { return };
         let Some(way) = way(&self.view, path) else { return };
         let Some(lane) = self.lanes.first_mut() else { return };
+        if frames.is_empty() {
+            return;
+        }
         for frame in frames {
             let frame = packets::udp(&way, *mac, path.partner, (cluster.port, cluster.port), &frame);
             let iface = IfaceId(path.interface as u8);

@@ -113,6 +113,8 @@ impl Manager {
     pub(super) fn publish(&mut self) {
         let mut next = views::next(&self.view, &self.wans, &self.links);
         next.probing = self.probed.probing.clone();
+        next.partner = self.partner_way();
+        next.uplinks.away = next.partner.is_some();
         self.view = Arc::new(next);
         self.lanes.iter_mut().for_each(|lane| lane.behind = true);
         self.push_views();

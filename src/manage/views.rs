@@ -38,6 +38,7 @@ pub fn of(profile: &Profile, groups: &Groups, ports: &[PortInfo], workers: usize
         name: interface.name.clone(),
         mac: interface.mac.unwrap_or(port.mac),
         station: interface.mac.unwrap_or(port.mac),
+        former: interface.mac.unwrap_or(port.mac),
         floating: None,
         mute: false,
         mtu: interface.mtu.unwrap_or(port.mtu).min(port.mtu),
@@ -78,6 +79,7 @@ pub fn of(profile: &Profile, groups: &Groups, ports: &[PortInfo], workers: usize
                 groups.list().len().max(1)
             ],
             outside: vec![Bond::default(); profile.wans.len()],
+            away: false,
         },
         routes: Routes::new(routes(profile, &ifaces)),
         rules: Arc::new(rules::rules(profile, groups)),
@@ -90,6 +92,7 @@ pub fn of(profile: &Profile, groups: &Groups, ports: &[PortInfo], workers: usize
         lent: Arc::new(Lent::new(addresses(profile))),
         probing: Arc::default(),
         through: roles::through(profile),
+        partner: None,
         standby: profile.cluster.as_ref().is_some_and(|cluster| !cluster.active),
     }
     .indexed()

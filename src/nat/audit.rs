@@ -69,6 +69,9 @@ impl Nat {
         for slot in 0..self.sessions.used() {
             let (session, root) = (self.sessions.get(slot), self.roots[slot as usize]);
             if session.is_free() {
+                if self.copies.as_ref().is_some_and(|copies| copies.is_copy(slot)) {
+                    return Err(format!("slot {slot} is free, and a copy"));
+                }
                 continue;
             }
             let fault = |what: &str| Err(format!("session {slot} {what}: {session:?} {root:?}"));

@@ -67,7 +67,7 @@ impl Nat {
         self.copies.as_mut().map(|copies| &mut copies.changes).filter(|changes| changes.telling)
     }
 
-    /// Somebody is told of changes: they must go the long way.
+    /// Somebody is told of changes.
     #[inline(always)]
     pub fn tells(&self) -> bool {
         self.copies.as_ref().is_some_and(|copies| copies.changes.telling)
@@ -75,7 +75,7 @@ impl Nat {
 
     /// The flow in a slot was made, or is not what it was.
     #[inline(always)]
-    pub(super) fn changed(&mut self, slot: u32) {
+    pub fn changed(&mut self, slot: u32) {
         if let Some(changes) = self.telling() {
             changes.note(Note::Changed(slot));
         }
@@ -160,10 +160,10 @@ impl Nat {
         }
     }
 
-    /// The flow in a slot, as its partner is told of it. `None`: there is none, or it is a stranger's.
+    /// The flow in a slot, as its partner is told of it. `None`: there is none, or it is a stranger's, or the partner's own.
     fn entry(&self, slot: u32) -> Option<Entry> {
         let (session, root) = (self.sessions.get(slot), &self.roots[slot as usize]);
-        if session.is_free() || root.origin == Origin::Stranger {
+        if session.is_free() || root.origin == Origin::Stranger || root.kind == Kind::Away {
             return None;
         }
         // Until outside has answered it is something else.

@@ -99,6 +99,12 @@ impl Nat {
         self.copies.as_ref().is_some_and(|copies| copies.standby && copies.is_copy(slot))
     }
 
+    /// This member is on standby: its hosts speak to the partner, and nobody is reset by this one of its own accord.
+    #[inline(always)]
+    pub(super) fn is_on_standby(&self) -> bool {
+        self.copies.as_ref().is_some_and(|copies| copies.standby)
+    }
+
     /// This member is on standby from now on, or is not any more.
     pub fn stand_by(&mut self, standby: bool, now: Nanos) {
         let Some(copies) = &mut self.copies else { return };
@@ -199,7 +205,7 @@ impl Nat {
     /// Binds a copy, and its mapping, to its WAN as that is here: by the epochs that count now if it is fit, else as left.
     pub(super) fn bind_anew(&mut self, slot: u32, up: &Uplinks) {
         let (session, root) = (self.sessions.get(slot), self.roots[slot as usize]);
-        if root.kind == Kind::Internal {
+        if matches!(root.kind, Kind::Internal | Kind::Away) {
             return;
         }
         let (wan, protocol) = (session.wan(), session.protocol());

@@ -11,7 +11,7 @@ use std::net::Ipv4Addr;
 use super::log::What;
 use super::mapping::{Course, Mapping, Place};
 use super::open::has_ports;
-use super::session::{Ends, INSIDE, Kind, NONE, NOWHERE, OUTSIDE, Origin, Root, Session};
+use super::session::{AWAY, Ends, INSIDE, Kind, NONE, NOWHERE, OUTSIDE, Origin, Root, Session};
 use super::tcp::TcpState;
 use super::timeouts::tick;
 use super::uplinks::{DEFAULT_GROUP, LEFT, NO_GROUP};
@@ -65,15 +65,20 @@ impl Nat {
             DEFAULT_GROUP
         };
         let found = self.find_copied(&entry.key);
-        let there = match there {
-            Ok(there) => there,
+        let (there, kind) = match there {
+            Ok(there) => (there, kind),
+            Err(Stat::CopiesForeign) => {
+                env.counters.add(Stat::CopiesForeign, 1);
+                ((AWAY, 0), Kind::Away)
+            }
             Err(why) => {
                 // What it was before it is no more.
                 found.into_iter().for_each(|slot| self.remove_session(slot, env.now, env.counters));
                 return Err(why);
             }
         };
-        let session = blank(&entry.key, there.0, entry.outside);
+        let outside = if kind == Kind::Away { entry.key.inside() } else { entry.outside };
+        let session = blank(&entry.key, there.0, outside);
         if let Some(slot) = found {
             let (old, root) = (self.sessions.get(slot), self.roots[slot as usize]);
             let place = |s: &Session| (s.wan(), s.outside());
@@ -191,6 +196,7 @@ impl Nat {
         let foreign = Stat::CopiesForeign;
         match kind {
             Kind::Internal => Ok((NOWHERE, 0)),
+            Kind::Away => Err(Stat::CopiesRefused),
             Kind::Plain => {
                 Some(entry.wan).filter(|wan| wan.index() < count).map(|wan| (wan, 0)).ok_or(foreign)
             }
@@ -304,6 +310,8 @@ fn is_sound(entry: &Entry, kind: Kind) -> bool {
         Kind::Portless => !has_ports(protocol),
         Kind::Plain => entry.outside == entry.key.inside(),
         Kind::OneToOne | Kind::Forward | Kind::Internal => true,
+        // The partner tells of its own.
+        Kind::Away => false,
     };
     kinds && internal == (kind == Kind::Internal) && (!tcp || entry.state <= TcpState::Transitory as u8)
 }

@@ -2,7 +2,7 @@
 //! `call_` means: the line that the next step reads is called for.
 
 use super::place::address_of;
-use super::session::{INSIDE, Key, NONE, Origin, Session};
+use super::session::{INSIDE, Key, Kind, NONE, Origin, Session};
 use super::standing::Standing;
 use super::uplinks::DEFAULT_GROUP;
 use super::{Env, Nat, Outbound, Timeouts, Uplinks};
@@ -99,7 +99,7 @@ impl Nat {
             || root.mapping == NONE || self.standing(self.mappings.get(root.mapping), up) == Standing::Firm;
         if root.origin == Origin::Stranger
             || self.gauges.watches(slot)
-            || (tcp && !(up.fit(session.wan()) && firm()))
+            || (tcp && root.kind != Kind::Away && !(up.fit(session.wan()) && firm()))
         {
             return;
         }

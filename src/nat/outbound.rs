@@ -1,7 +1,7 @@
 //! The door from inside: find the session, or have it opened (`open`).
 
 use super::mapping::Course;
-use super::session::{INSIDE, Key, Kind, NONE, OUTSIDE, Origin};
+use super::session::{AWAY, INSIDE, Key, Kind, NONE, OUTSIDE, Origin};
 use super::standing::Standing;
 use super::timeouts::tick;
 use super::{Env, Fate, Nat, Outbound, Translation, Uplinks};
@@ -52,7 +52,8 @@ impl Nat {
             None => self.begin(packet, hash, env)?,
         };
         let session = self.sessions.get(slot);
-        if !env.up.sends(session.wan(), packet.tuple.protocol) {
+        // One that lives away is held on to only while its partner sends it.
+        if session.wan() != AWAY && !env.up.sends(session.wan(), packet.tuple.protocol) {
             return Err(Outbound::Drop(DropReason::WanDown));
         }
         // A refusal by inside is no answer: it must not let more in (RFC 7857 7.1).

@@ -146,7 +146,7 @@ impl Nat {
         let mut pool = pools.pool(at).filter(|_| n > 0).ok_or(DropReason::NatPortsExhausted)?;
         let outside = uplink.addresses.get(at).ok_or(DropReason::NatPortsExhausted)?;
         let drawn = pool.draw(&mut self.rng, env.now, mapping.inside_port, slot);
-        if pool.free() < self.lots.low {
+        if self.lots.low > 0 && pool.free() < self.lots.low {
             let id = PoolId { wan, address: at as u16, protocol: mapping.protocol };
             self.lots.runs_low(id, &pool, env.now);
         }

@@ -158,7 +158,7 @@ impl Nat {
         let session = self.sessions.get(slot);
         if session.protocol() != protocol::TCP
             || session.is_free()
-            || self.keeps(slot)
+            || self.is_on_standby()
             || self.resets.wans.checked_shr(session.wan().0.into()).unwrap_or(0) & 1 == 0
         {
             return false;

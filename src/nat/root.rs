@@ -51,11 +51,13 @@ pub enum Kind {
     Forward,
     /// From inside to inside
     Internal,
+    /// By the partner of a pair, on whose WAN it lives: as it is
+    Away,
 }
 
 impl Kind {
     /// By their numbers.
-    const ALL: [Kind; 7] = [
+    const ALL: [Kind; 8] = [
         Kind::Masquerade,
         Kind::Shared,
         Kind::Portless,
@@ -63,6 +65,7 @@ impl Kind {
         Kind::OneToOne,
         Kind::Forward,
         Kind::Internal,
+        Kind::Away,
     ];
 
     /// The kind with this number.
@@ -80,6 +83,7 @@ impl Kind {
             Kind::OneToOne => "one_to_one",
             Kind::Forward => "forward",
             Kind::Internal => "internal",
+            Kind::Away => "away",
         }
     }
 }
@@ -110,7 +114,7 @@ mod tests {
     #[test]
     fn numbers_name_what_has_them() {
         for n in 0..=u8::MAX {
-            assert_eq!(Kind::from_u8(n).is_some(), n <= Kind::Internal as u8);
+            assert_eq!(Kind::from_u8(n).is_some(), n <= Kind::Away as u8);
             assert!(Kind::from_u8(n).is_none_or(|kind| kind as u8 == n));
             assert!(Origin::from_u8(n).is_none_or(|origin| origin as u8 == n));
         }

@@ -225,13 +225,6 @@ impl Session {
         self.state = next as u8;
     }
 
-    /// Whether a TCP segment of a side changes the state.
-    #[inline]
-    pub fn would_change(&self, side: usize, flags: Flags) -> bool {
-        let way = if side == OUTSIDE { Way::In } else { Way::Out };
-        TcpState::from_u8(self.state).after(way, flags) as u8 != self.state
-    }
-
     /// Its timer has run out.
     #[inline(always)]
     pub fn expired(&self, timeouts: &Timeouts, tick: u32) -> bool {
@@ -253,6 +246,9 @@ impl Session {
 const INTERNAL: u8 = 127;
 /// The WAN of sessions that are on none.
 pub const NOWHERE: WanId = WanId(127);
+
+/// The WAN of sessions that live on a WAN of the partner's.
+pub const AWAY: WanId = WanId(126);
 
 /// The scope of keys that name an outside endpoint on a WAN (two WANs may have the same address).
 #[inline(always)]

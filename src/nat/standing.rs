@@ -8,7 +8,7 @@
 use std::net::Ipv4Addr;
 
 use super::mapping::{Course, Mapping};
-use super::session::{Kind, Root, Session};
+use super::session::{AWAY, Kind, Root, Session};
 use super::uplinks::{LEFT, NO_GROUP};
 use super::{Fate, Nat, Uplinks};
 use crate::base::{Nanos, WanId};
@@ -30,6 +30,9 @@ impl Nat {
     /// Another view is read from now on. What it leaves is stale from here on; TCP that it leaves is reset from here on.
     pub fn renewed(&mut self, old: &Uplinks, new: &Uplinks, now: Nanos) {
         let (mut left, mut moved, mut reset) = (false, false, 0u128);
+        if old.away && !new.away {
+            reset |= 1 << AWAY.0;
+        }
         for (at, uplink) in old.wans.iter().enumerate() {
             let wan = WanId(at as u8);
             let elsewhere = new.get(wan).is_none_or(|now| !now.addresses.same(&uplink.addresses));
@@ -54,6 +57,9 @@ impl Nat {
     /// A session's WAN was left, or it is bound to an address which that WAN has no more.
     #[inline(always)]
     pub(super) fn left(&self, session: &Session, root: &Root, up: &Uplinks) -> bool {
+        if root.kind == Kind::Away {
+            return !up.away;
+        }
         let bond = up.bond(root.group, session.wan());
         let now = bond.map_or(LEFT, |bond| bond.of(session.protocol(), root.kind));
         now != root.epoch || now == LEFT || (self.sweep.moved() && self.elsewhere(session, root, up))
@@ -70,7 +76,7 @@ impl Nat {
                 address != Some(session.outside().0) || (m.outside, m.outside_port) != session.outside()
             }
             Kind::Shared | Kind::Portless => !uplink.addresses.contains(session.outside().0),
-            Kind::Plain | Kind::OneToOne | Kind::Forward | Kind::Internal => false,
+            Kind::Plain | Kind::OneToOne | Kind::Forward | Kind::Internal | Kind::Away => false,
         }
     }
 

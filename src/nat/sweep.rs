@@ -133,7 +133,7 @@ impl Nat {
             self.mappings.prefetch(self.roots[ahead as usize].mapping);
         }
         let (session, root) = (self.sessions.get(slot), self.roots[slot as usize]);
-        if session.is_free() || root.kind == Kind::Internal {
+        if session.is_free() || matches!(root.kind, Kind::Internal | Kind::Away) {
             return;
         }
         let left = self.left(session, &root, up);

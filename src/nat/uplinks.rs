@@ -142,6 +142,8 @@ pub struct Uplinks {
     pub groups: Vec<Group>,
     /// What holds flows that are in no group, by `WanId`
     pub outside: Vec<Bond>,
+    /// The partner of a pair forwards what lives on its WANs
+    pub away: bool,
 }
 
 impl Uplinks {
@@ -150,7 +152,7 @@ impl Uplinks {
         let wans: Vec<Uplink> = wans.into_iter().map(Uplink::well).collect();
         let bonds = vec![Bond::default(); wans.len()];
         let choice = carrying.map_or(Choice::None, Choice::One);
-        Uplinks { wans, outside: bonds.clone(), groups: vec![Group { choice, bonds }] }
+        Uplinks { wans, outside: bonds.clone(), groups: vec![Group { choice, bonds }], away: false }
     }
 
     pub(super) fn get(&self, wan: WanId) -> Option<&Uplink> {

@@ -255,7 +255,7 @@ counters! {
         CopiesMade = "copies_made",
         /// Copies ended because the partner's flow has, or has another place.
         CopiesEnded = "copies_ended",
-        /// Flows of the partner's that were not copied: no WAN here has their address.
+        /// Flows of the partner's that live on WANs which are its alone: they are sent to it while it is there.
         CopiesForeign = "copies_foreign",
         /// Flows of the partner's that were not copied: no room, no such rule, or their port is not free here.
         CopiesRefused = "copies_refused",

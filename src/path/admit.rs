@@ -31,7 +31,7 @@ pub fn admit<B: PacketBuf>(view: &View, ingress: IfaceId, mut buf: B) -> Result<
     let eth = Eth::parse(bytes).ok_or(DropReason::EthTruncated)?;
     let port = &view.ifaces[ingress.index()];
     let own = |mac: Mac| mac == port.mac || mac == port.station;
-    if !own(eth.dst) && !eth.dst.is_group() {
+    if !own(eth.dst) && eth.dst != port.former && !eth.dst.is_group() {
         return Err(DropReason::EthNotForUs);
     }
     if !eth.src.is_unicast() || own(eth.src) {

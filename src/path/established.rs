@@ -17,7 +17,7 @@ use std::net::Ipv4Addr;
 use super::places::Kind;
 use super::{BURST, Router, View};
 use crate::base::{IfaceId, Nanos};
-use crate::nat::session::{INSIDE, Key, OUTSIDE, outside_scope};
+use crate::nat::session::{INSIDE, Key, OUTSIDE, Session, outside_scope};
 use crate::nat::tcp::TcpState;
 use crate::nat::timeouts::tick;
 use crate::packet::{PacketBuf, Tuple};
@@ -109,6 +109,22 @@ fn parse(frame: &[u8], own: u64, scope: u64) -> Option<Key> {
 fn key_of(h: &[u8; HEADERS], scope: u64) -> Key {
     let rest = u64::from(le32(h, 34)) | u64::from(h[23]) << 32 | scope << 40;
     Key { addresses: le64(h, 26), rest }
+}
+
+/// A segment of a side, at this time, where a partner is told of what it changes.
+#[cold]
+#[inline(never)]
+fn step_told(
+    session: &mut Session,
+    (side, flags, tick): (usize, Flags, u32),
+    stepped: &mut Vec<u32>,
+    slot: u32,
+) {
+    let before = session.state;
+    session.step(side, flags, tick);
+    if session.state != before {
+        stepped.push(slot);
+    }
 }
 
 impl<B: PacketBuf> Router<B> {
@@ -210,8 +226,8 @@ impl<B: PacketBuf> Router<B> {
             } else if flags.syn() && (session.packets(side) != 0 || view.clamps()) {
                 // A repeated one is counted, and its options are read.
                 return Some(buf);
-            } else if from.told && session.would_change(side, flags) {
-                return Some(buf);
+            } else if from.told {
+                step_told(session, (side, flags, from.tick), &mut self.stepped, entry >> 1);
             } else {
                 session.step(side, flags, from.tick);
             }
@@ -288,7 +304,7 @@ impl<B: PacketBuf> Router<B> {
         let (session, _) = self.nat.session(slot);
         if session.stamps[INSIDE] != self.stamp {
             // It is fit, and so has its link.
-            let link = &view.wans[session.wan().index()];
+            let Some(link) = view.wans.get(session.wan().index()) else { return false };
             let near = to.pin.is_some() && view.on_link(link.iface, dst);
             let next_hop = if near { dst } else { link.gateway };
             let Some(hop) = self.recall_hop(link.iface, next_hop) else { return false };

@@ -99,6 +99,9 @@ pub struct Router<B> {
     pub notices: Vec<Notice>,
     /// What came back to the router's own probes: the engine takes it after each burst
     pub answers: Vec<answers::Answer<B>>,
+    /// Slots of flows whose TCP has another state since the turn began, if a partner is told of that. The engine drains it, and has taken room
+    /// for every packet of a turn
+    pub stepped: Vec<u32>,
     /// Of the burst that was looked up last
     marks: Marks,
     /// The hop that was looked for last: its number means the same neighbour as long as the stamp stands
@@ -146,6 +149,7 @@ impl<B: PacketBuf> Router<B> {
             turned: None,
             notices: Vec::with_capacity(BURST * 4),
             answers: Vec::with_capacity(BURST * 4),
+            stepped: Vec::new(),
             marks: Marks::default(),
             last_hop: ((0, IfaceId(0), Ipv4Addr::UNSPECIFIED), 0),
             stamp: 1,

@@ -138,7 +138,7 @@ mod tests {
             pool in prop::collection::vec(any::<u32>(), 0..5), fit: [bool; 2], asked in prop::collection::vec(any::<u32>(), 40),
         ) {
             let iface = |wan: Option<WanId>| Iface {
-                name: String::new(), mac: Mac::ZERO, station: Mac::ZERO, floating: None, mute: false, mtu: 1500, up: true, addresses: Vec::new(), wan, silent: Addresses::default(), arm: None,
+                name: String::new(), mac: Mac::ZERO, station: Mac::ZERO, former: Mac::ZERO, floating: None, mute: false, mtu: 1500, up: true, addresses: Vec::new(), wan, silent: Addresses::default(), arm: None,
             };
             let mut ifaces = vec![iface(None), iface(Some(WanId(0))), iface(Some(WanId(1)))];
             for (net, at) in &nets {
@@ -152,10 +152,10 @@ mod tests {
             let route = |net: &Ipv4Net| Route { net: *net, iface: IfaceId(0), via: None };
             let view = View {
                 generation: Generation(0), ifaces, wans: vec![wan(1), wan(2)],
-                uplinks: Uplinks { wans: vec![uplink(0), uplink(1)], groups: vec![], outside: vec![] },
+                uplinks: Uplinks { wans: vec![uplink(0), uplink(1)], groups: vec![], outside: vec![], away: false },
                 routes: Routes::new(routes.iter().map(route).collect()), rules: Default::default(), clamp: Default::default(), internal: false, clamping: false,
                 icmp: IcmpPolicy { errors_per_second: 1, time_exceeded: true }, places: Places::default(),
-                lent: Default::default(), probing: Default::default(), standby: false, through: None,
+                lent: Default::default(), probing: Default::default(), standby: false, through: None, partner: None,
             }.indexed();
             let near = |ip: u32| [ip, ip.wrapping_add(1), ip.wrapping_sub(1)];
             let edges = nets.iter().flat_map(|(n, _)| near(n.addr.to_bits()).into_iter().chain(near(n.network().to_bits())));

@@ -200,7 +200,9 @@ impl<B: PacketBuf> Router<B> {
             translate(&mut frame, End::Destination, (to.addr, to.port), to.addr);
             return self.turn_round(view, frame, wan);
         }
-        let link = &view.wans[to.wan.index()];
+        let Some(link) = view.wans.get(to.wan.index()) else {
+            return Err(self.ended(DropReason::IcmpErrorNoSession));
+        };
         let next_hop = if view.on_link(link.iface, dst) { dst } else { link.gateway };
         let error = Tuple { protocol: protocol::ICMP, src, src_port: 0, dst, dst_port: 0 };
         // Who goes untranslated speaks for itself, about what does as well.

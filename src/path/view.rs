@@ -20,6 +20,8 @@ pub struct Iface {
     pub mac: Mac,
     /// Its own address: what is for that is taken in as well
     pub station: Mac,
+    /// The virtual one for a while after this member has let it go: what is still sent to it is taken in as well; else `station`
+    pub former: Mac,
     /// The address of whoever of a pair is active, while it is this member
     pub floating: Option<Ipv4Addr>,
     /// The partner of a pair answers here for what is translated to: this member for its own addresses alone
@@ -97,6 +99,8 @@ pub struct View {
     pub probing: Arc<Probing>,
     /// This member of a pair is not active: its copies of the partner's sessions do not expire
     pub standby: bool,
+    /// The partner of a pair, where it forwards what lives on its WANs: out to a next hop inside
+    pub partner: Option<(IfaceId, Ipv4Addr)>,
     /// Where what the host sends to the outside goes while another member alone has the addresses for that: out to a next hop inside
     pub through: Option<(IfaceId, Ipv4Addr)>,
 }

@@ -8,6 +8,7 @@ use super::site::Site;
 use crate::base::{IfaceId, Nanos};
 use crate::manage::log::Lines;
 use crate::manage::protocol::Request;
+use crate::manage::status_http::Endpoint;
 use crate::manage::writer::Writer;
 use crate::manage::{Answer, journal};
 use crate::packet::VecBuf;
@@ -15,6 +16,11 @@ use crate::path::View;
 use crate::profile;
 
 impl Site {
+    /// What it says as a member of a pair goes to this endpoint.
+    pub fn answer_at(&mut self, endpoint: Endpoint) {
+        self.manager.answer_at(endpoint);
+    }
+
     /// The link goes or comes, with all interfaces of the port, and the manager is told.
     pub fn set_link(&mut self, link: &str, up: bool) {
         let port = self.layout.port(self.iface(link).index());

@@ -266,6 +266,68 @@ fn what_is_sent_again_comes_from_the_first_that_is_missing() {
 }
 
 #[test]
+fn one_frame_that_is_lost_is_sent_again_at_once_and_nobody_is_asked_by_one_frame_only() {
+    let mut rig = Rig::new(1, 4_096);
+    rig.settle();
+    (0..320).for_each(|port| rig.set(flow(port)));
+    let frames: Vec<_> = std::iter::from_fn(|| rig.log.next_frame(rig.now)).collect();
+    assert_eq!(frames.len(), 10);
+    for frame in &frames[1..] {
+        rig.follower.hear(frame, &mut |_| panic!("the first one is missing")).unwrap();
+        let ack = rig.follower.next_frame(rig.now).unwrap();
+        rig.log.hear(rig.now, &ack).unwrap();
+    }
+    let again: Vec<_> = std::iter::from_fn(|| rig.log.next_frame(rig.now)).collect();
+    assert_eq!((again.len(), &again[0]), (10, &frames[0]), "once, however often that is said");
+    // Silence: one frame, then as many as are acknowledged twice over.
+    rig.now += Nanos::from_ms(200);
+    let shadow = &mut rig.shadow;
+    for sent in [1, 2, 4] {
+        let frames: Vec<_> = std::iter::from_fn(|| rig.log.next_frame(rig.now)).collect();
+        assert_eq!(frames.len(), sent);
+        for frame in frames {
+            rig.follower.hear(&frame, &mut |apply| shadow.apply(apply)).unwrap();
+        }
+        let ack = rig.follower.next_frame(rig.now).unwrap();
+        rig.log.hear(rig.now, &ack).unwrap();
+    }
+    rig.settle();
+}
+
+#[test]
+fn a_follower_that_closes_takes_the_rest_and_one_that_begins_anew_nothing_from_before() {
+    let mut rig = Rig::new(1, 4_096);
+    let tell = |rig: &mut Rig| {
+        let mut got = Vec::new();
+        while let Some(frame) = rig.log.next_frame(rig.now) {
+            rig.follower.hear(&frame, &mut |apply| got.push(apply)).unwrap();
+        }
+        got
+    };
+    rig.settle();
+    rig.follower.close();
+    rig.set(flow(1));
+    assert_eq!(tell(&mut rig), [Apply::Record(Record::Is(flow(1)))]);
+    rig.log.renew(rig.now);
+    rig.set(flow(2));
+    assert_eq!(tell(&mut rig), [], "another run");
+    rig.follower.renew();
+    assert_eq!((rig.follower.in_sync(), rig.follower.status().state), (false, SyncState::Waiting));
+    let ack = rig.follower.next_frame(rig.now).unwrap();
+    rig.log.hear(rig.now, &ack).unwrap();
+    assert_eq!((rig.log.status().state, tell(&mut rig)), (SyncState::Bulk, vec![Apply::Begin]));
+    // A log that closes begins no other run.
+    rig.settle();
+    let runs = rig.log.runs();
+    rig.log.close();
+    rig.follower.renew();
+    let ack = rig.follower.next_frame(rig.now).unwrap();
+    rig.log.hear(rig.now, &ack).unwrap();
+    rig.log.lost(rig.now);
+    assert_eq!((rig.log.runs(), rig.log.status().state), (runs, SyncState::Alone));
+}
+
+#[test]
 fn what_changed_without_a_word_comes_with_a_new_run() {
     let mut rig = Rig::new(1, 256);
     rig.log.renew(rig.now);

@@ -1,6 +1,7 @@
 //! Two members with workers that are plain maps, over a line that loses, reorders and doubles.
 
 use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
 
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
@@ -17,8 +18,8 @@ pub(super) fn key() -> cluster::Key {
     cluster::Key::new(b"a key of both members").unwrap()
 }
 
-pub(super) fn owner(workers: usize) -> impl Fn(Ipv4Addr) -> WorkerId {
-    move |host| WorkerId((usize::from(host.octets()[3]) % workers) as u8)
+pub(super) fn owner(workers: usize) -> impl Fn(&Key) -> WorkerId {
+    move |key| WorkerId((usize::from(key.inside().0.octets()[3]) % workers) as u8)
 }
 
 /// A worker: a table, and what of it is to be told.
@@ -112,8 +113,8 @@ impl Member {
         all.map(|(key, (entry, _))| (*key, *entry)).collect()
     }
 
-    pub(super) fn worker(&mut self, host: Ipv4Addr) -> &mut Fake {
-        let its = owner(self.workers.len())(host).index();
+    pub(super) fn worker(&mut self, key: &Key) -> &mut Fake {
+        let its = owner(self.workers.len())(key).index();
         &mut self.workers[its]
     }
 }
@@ -174,7 +175,7 @@ impl Rig {
         let end = self.rng.random_range(0..3) == 0;
         let member = &mut self.members[self.active];
         if !member.down {
-            let worker = member.worker(host(&key));
+            let worker = member.worker(&key);
             if end { worker.remove(&key) } else { worker.set(entry) }
         }
     }

@@ -103,7 +103,7 @@ fn a_partner_that_never_answers_costs_nothing_and_one_that_falls_silent_a_bounde
     for _ in 0..300 {
         for n in (&mut flows).take(400) {
             let key = Rig::flow((n >> 16) as u8 + 1, n as u16, UDP);
-            rig.members[0].worker(host(&key)).set(Entry::new(key));
+            rig.members[0].worker(&key).set(Entry::new(key));
         }
         rig.pass();
     }
@@ -121,7 +121,7 @@ fn a_busy_worker_holds_up_the_follower_and_nothing_is_lost() {
     (0..8).for_each(|from| {
         for port in 0..200 {
             let key = Rig::flow(from + 1, port, UDP);
-            rig.members[0].worker(host(&key)).set(Entry::new(key));
+            rig.members[0].worker(&key).set(Entry::new(key));
         }
     });
     for _ in 0..400 {
@@ -159,14 +159,14 @@ fn what_was_told_for_an_older_run_is_no_part_of_a_new_one() {
     let mut rig = Rig::new(4, 8192, 256);
     rig.settle();
     let keys: Vec<Key> = (0..6_000).map(|port| Rig::flow(1, port, UDP)).collect();
-    keys.iter().for_each(|key| rig.members[0].worker(host(key)).set(Entry::new(*key)));
+    keys.iter().for_each(|key| rig.members[0].worker(key).set(Entry::new(*key)));
     // Another standby wants everything, while most of that is still in the ring; it ends while the worker tells nothing.
     rig.members[1].down = true;
     rig.start(1);
     while rig.members[0].workers.iter().any(|worker| worker.telling) {
         rig.pass();
     }
-    keys.iter().for_each(|key| rig.members[0].worker(host(key)).remove(key));
+    keys.iter().for_each(|key| rig.members[0].worker(key).remove(key));
     rig.settle();
     assert_eq!(rig.members[1].table().len(), rig.members[0].table().len());
 }

@@ -111,6 +111,16 @@ fn the_examples_are_good() {
     assert!(profile.interfaces.iter().all(|i| i.vlan.is_some() && i.port == profile.interfaces[0].port));
     let profile = good(include_str!("../../../dpdk-config/single-interface.yaml"));
     assert_eq!((profile.interfaces[1].name.as_str(), profile.interfaces[1].arm), ("dmz-inside", Some(0)));
+    for (text, wans) in [
+        (include_str!("../../../dpdk-config/cluster-behind-firewall.yaml"), [1, 1]),
+        (include_str!("../../../dpdk-config/cluster-dual-wan.yaml"), [2, 2]),
+        (include_str!("../../../dpdk-config/cluster-two-isps.yaml"), [1, 1]),
+        (include_str!("../../../dpdk-config/cluster-two-dmzs.yaml"), [1, 1]),
+        (include_str!("../../../dpdk-config/cluster-mixed.yaml"), [1, 1]),
+    ] {
+        let both = load_all(text, "pair.yaml").unwrap();
+        assert_eq!(both.iter().map(|profile| profile.wans.len()).collect::<Vec<_>>(), wans);
+    }
     let profile = good(include_str!("../../../dpdk-config/veth.yaml"));
     assert_eq!(profile.wans.len(), 2);
     assert!(profile.interfaces.iter().all(|i| matches!(i.port, PortSpec::Linux(_))));

@@ -1,0 +1,114 @@
+//! A role that moves from one whole router to the other, on one virtual clock: what is on its way meanwhile is not lost, and who comes
+//! beside an active member disturbs nobody.
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+use std::net::Ipv4Addr;
+
+use turnout::base::Mac;
+use turnout::manage::protocol::Request;
+use turnout::sim::{Packet, Twins};
+use turnout::wire::arp::Arp;
+
+const PROFILE: &str = "version: 1
+interfaces:
+  lan:  { port: \"linux:lan0\" }
+  isp1: { port: \"linux:isp1\", gateway: 203.0.113.1 }
+wans: [isp1]
+engine: { sessions: 4096 }
+cluster:
+  members:
+    a: { interfaces: { lan: { addresses: [192.168.10.2/24] }, isp1: { addresses: [203.0.113.3/29] } } }
+    b: { interfaces: { lan: { addresses: [192.168.10.3/24] }, isp1: { addresses: [203.0.113.4/29] } } }
+  heartbeat: { paths: [{ interface: lan }], every: 20ms, timeout: 100ms, key_file: /etc/turnout/cluster.key }
+  failback: { mode: manual }
+  virtual:
+    - { interface: lan, address: 192.168.10.1/24, vrid: 17 }
+    - { interface: isp1, address: 203.0.113.2/29, vrid: 18 }
+";
+/// The virtual address inside, and its MAC.
+const GATEWAY: Ipv4Addr = Ipv4Addr::new(192, 168, 10, 1);
+const VIRTUAL: [u8; 6] = [0, 0, 0x5e, 0, 1, 17];
+const HOST: Ipv4Addr = Ipv4Addr::new(192, 168, 10, 10);
+const SERVER: (Ipv4Addr, u16) = (Ipv4Addr::new(9, 9, 9, 9), 53);
+
+fn twins() -> Twins {
+    let mut twins = Twins::new(PROFILE, 1).unwrap();
+    twins.run_ms(3000);
+    twins.take();
+    twins
+}
+
+fn role(twins: &mut Twins, at: usize) -> String {
+    twins.members[at].ask(Request::Cluster).unwrap()["role"].as_str().unwrap().to_owned()
+}
+
+/// What a member sends on when a host sends it a packet to the virtual MAC.
+fn forwards(twins: &mut Twins, by: usize) -> usize {
+    let mut frame = twins.members[by].frame_of("lan", &Packet::udp((HOST, 5000), SERVER, b"datagram"));
+    frame[..6].copy_from_slice(&VIRTUAL);
+    let out = twins.members[by].send_raw("lan", &frame);
+    out.iter().filter(|(link, frame)| link == "isp1" && frame[12..14] == [8, 0]).count()
+}
+
+#[test]
+fn who_has_let_go_takes_in_what_is_still_sent_to_the_virtual_mac_for_a_second() {
+    let mut twins = twins();
+    twins.members[0].send("lan", &Packet::udp((HOST, 5000), SERVER, b"datagram"));
+    twins.run_ms(1500);
+    assert_eq!((forwards(&mut twins, 0), forwards(&mut twins, 1)), (1, 0));
+    twins.members[0].ask(Request::Yield).unwrap();
+    twins.run_ms(100);
+    assert_eq!([0, 1].map(|at| role(&mut twins, at)), ["standby", "active"]);
+    assert_eq!((forwards(&mut twins, 0), forwards(&mut twins, 1)), (1, 1));
+    // A switch that floods would have it go out twice for ever.
+    twins.run_ms(1000);
+    assert_eq!((forwards(&mut twins, 0), forwards(&mut twins, 1)), (0, 1));
+}
+
+#[test]
+fn the_new_holder_calls_again_when_the_old_one_has_let_go() {
+    let mut twins = twins();
+    twins.members[0].ask(Request::Yield).unwrap();
+    // The first repetition by the clock is due after 100 ms.
+    twins.run_ms(80);
+    assert_eq!(role(&mut twins, 1), "active");
+    let calls = |(from, link, frame): &(usize, String, Vec<u8>)| {
+        let arp = frame.get(14..).and_then(Arp::parse);
+        let is = arp.is_some_and(|arp| (arp.sender_ip, arp.sender_mac) == (GATEWAY, Mac(VIRTUAL)));
+        (*from, link.as_str(), is && frame[12..14] == [8, 6]) == (1, "lan", true)
+    };
+    let sent = twins.take();
+    let first = sent.iter().position(calls).unwrap();
+    let last = sent.iter().rposition(calls).unwrap();
+    let a_sends = |(from, _, frame): &(usize, String, Vec<u8>)| *from == 0 && frame[6..12] == VIRTUAL;
+    let of_a = sent.iter().rposition(a_sends).unwrap_or(0);
+    assert!(first < last && of_a < last, "{first} {of_a} {last}");
+    assert!(sent[first..last].iter().any(|(from, ..)| *from == 0), "called twice at once");
+}
+
+#[test]
+fn a_standby_knows_where_the_hosts_of_its_copies_are() {
+    let mut twins = twins();
+    twins.members[0].send("lan", &Packet::udp((HOST, 5000), SERVER, b"datagram"));
+    twins.run_ms(1500);
+    let known = twins.members[1].ask(Request::Neighbors).unwrap();
+    let host = known.as_array().unwrap().iter().find(|row| row["address"] == HOST.to_string());
+    assert!(host.is_some_and(|row| row["mac"].is_string()), "{known:#}");
+}
+
+#[test]
+fn who_starts_beside_an_active_member_hears_it_before_it_would_take_the_role() {
+    let mut twins = twins();
+    twins.dead[1] = true;
+    // Long enough for the other one to have given up asking where it is.
+    for silence in [10_000, 10_037, 10_114, 10_171] {
+        twins.run_ms(silence);
+        twins.restart(PROFILE, 1).unwrap();
+        for _ in 0..150 {
+            twins.run_ms(1);
+            assert_ne!(role(&mut twins, 1), "active", "after {silence} ms");
+        }
+        assert_eq!([0, 1].map(|at| role(&mut twins, at)), ["active", "standby"]);
+        twins.dead[1] = true;
+    }
+}
