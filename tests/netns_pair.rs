@@ -47,7 +47,7 @@ fn outages(every: u64, timeout: u64) -> Option<Vec<Nanos>> {
         println!("{every}/{timeout} ms: {active} killed: {harm:?}");
         outages.push(harm.outage);
         // At the same place outside: it is the same session.
-        assert_eq!(pulse.sources(Nanos::ZERO, clock::now()), [WAN1].into());
+        assert_eq!(*pulse.place().ip(), WAN1);
         let took = couple.event(other(active), seconds(2), |e| e["kind"] == "cluster_role");
         assert_eq!((&took["to"], &took["cause"]), (&"active".into(), &"partner_lost".into()));
         couple.launch(active);
@@ -163,7 +163,7 @@ impl Load {
         println!("{what}: {harm:?}");
         assert_eq!(harm.lost, 0, "{what}: {harm:?}");
         assert!(self.talk.goes_on(seconds(3)), "{what}: {:?}", self.talk.end);
-        assert_eq!(self.pulse.sources(since, clock::now()), [WAN1].into(), "{what}");
+        assert_eq!(*self.pulse.place().ip(), WAN1, "{what}");
     }
 }
 

@@ -124,9 +124,11 @@ fn a_member_behind_whose_isp_there_is_nothing_hands_over() {
     let (status, said) = tells_the_truth(&couple, "b");
     assert_eq!((status, &said["role"]), (503, &"active".into()));
     assert_eq!(couple.view("b")["site"], "offline");
-    for member in ["a", "b"] {
-        couple.rejoin(member);
-    }
+    // Who has the role is well first: it does not move.
+    couple.rejoin("b");
+    let fit = || couple.view("b")["healthy"] == true;
+    assert!(eventually(seconds(4), fit), "{:#}", couple.view("b"));
+    couple.rejoin("a");
     couple.settles("b");
     assert_eq!(statuses(&couple), [503, 200]);
 }
@@ -185,6 +187,8 @@ fn a_preference_outlives_the_death_of_both_and_an_older_one_never_wins() {
     let kept = || couple.view("b")["preference"].clone();
     assert!(eventually(seconds(2), || kept()["member"] == "b"));
     let newer = kept();
+    // Long enough for it to be on disk.
+    std::thread::sleep(seconds(1));
     couple.kill("b");
     // The one that was away has the old preference, and the role as long as it is alone.
     couple.launch("a");
