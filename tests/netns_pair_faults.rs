@@ -198,7 +198,10 @@ fn a_preference_outlives_the_death_of_both_and_an_older_one_never_wins() {
     assert!(older["version"].as_u64() < newer["version"].as_u64(), "{older} {newer}");
     couple.launch("b");
     couple.settles("b");
-    assert_eq!(["a", "b"].map(|member| couple.view(member)["preference"].clone()), [newer.clone(), newer.clone()]);
+    assert_eq!(
+        ["a", "b"].map(|member| couple.view(member)["preference"].clone()),
+        [newer.clone(), newer.clone()]
+    );
     // Both die at once, and know it still.
     for member in ["a", "b"] {
         couple.kill(member);
@@ -263,7 +266,10 @@ fn the_host_of_a_standby_is_online_and_the_virtual_address_inside_is_the_active_
             seen.is_some()
         });
         assert!(comes, "the host of {member}: {:#?}", couple.json(member, &["counters"]));
-        assert!(seen.as_ref().is_some_and(|seen| seen.starts_with(&format!("{WAN1}:"))), "{member}: {seen:?}");
+        assert!(
+            seen.as_ref().is_some_and(|seen| seen.starts_with(&format!("{WAN1}:"))),
+            "{member}: {seen:?}"
+        );
     }
     let any = Ipv4Addr::UNSPECIFIED;
     let services = ["a", "b"].map(|member| who(couple.host(member), any, 2222));

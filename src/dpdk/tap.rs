@@ -119,8 +119,7 @@ impl Tap {
     pub fn lead_out(&self, mac: Mac, src: Ipv4Addr) -> Result<(), LinuxError> {
         let name = self.name.as_str();
         self.show_beyond(mac)?;
-        let lines =
-            format!("route add default via {BEYOND} dev {name} onlink src {src} metric {METRIC}\n");
+        let lines = format!("route add default via {BEYOND} dev {name} onlink src {src} metric {METRIC}\n");
         run("ip", &["-batch", "-"], &lines).map(drop)
     }
 

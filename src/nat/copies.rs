@@ -200,7 +200,8 @@ impl Nat {
 
     /// A copy is this member's own from now on, if this member has the role. True: it was one.
     pub(super) fn adopt(&mut self, slot: u32, up: &Uplinks) -> bool {
-        let Some(copies) = self.copies.as_mut().filter(|copies| !copies.standby && copies.is_copy(slot)) else {
+        let Some(copies) = self.copies.as_mut().filter(|copies| !copies.standby && copies.is_copy(slot))
+        else {
             return false;
         };
         copies.forget(slot);
