@@ -306,6 +306,9 @@ fn what_cannot_be_made_again_is_not_copied_and_counted() {
             [u64::from(!foreign), u64::from(foreign)],
             "{entry:?}"
         );
+        // What lives on the partner's WAN is known, to be sent there.
+        assert_eq!(flows(&mut pair.b).len(), usize::from(foreign), "{entry:?}");
+        pair.tell(Record::Ended(entry.key));
         assert!(flows(&mut pair.b).is_empty(), "{entry:?}");
     }
     let forwarded = Entry { kind: Kind::Forward as u8, origin: 1, ..flow };
@@ -329,7 +332,8 @@ fn what_a_run_does_not_name_stays_until_the_run_is_whole() {
     pair.begin();
     pair.pump();
     pair.pump();
-    assert!(flows(&mut pair.b).len() >= 484, "they end a few at a time");
+    let left = flows(&mut pair.b).len();
+    assert!((100..500).contains(&left), "they end a few at a time: {left} are left");
     pair.settle();
     assert_eq!(flows(&mut pair.b), flows(&mut pair.a));
     assert_eq!(place_of(&mut pair.b, (H2, 9), remote), Some((x, 0, 0, false)));

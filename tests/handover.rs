@@ -98,19 +98,44 @@ fn a_standby_knows_where_the_hosts_of_its_copies_are() {
 
 #[test]
 fn who_starts_beside_an_active_member_hears_it_before_it_would_take_the_role() {
-    let mut twins = twins();
-    twins.dead[1] = true;
-    // Long enough for the other one to have given up asking where it is.
-    for silence in [10_000, 10_037, 10_114, 10_171] {
-        twins.run_ms(silence);
+    // Nobody has ever seen the other one, and has given up asking where it is.
+    for alone in [10_000, 10_037, 10_114, 10_171] {
+        let mut twins = Twins::new(PROFILE, 1).unwrap();
+        twins.dead[1] = true;
+        twins.run_ms(alone);
         twins.restart(PROFILE, 1).unwrap();
         for _ in 0..150 {
             twins.run_ms(1);
-            assert_ne!(role(&mut twins, 1), "active", "after {silence} ms");
+            assert_ne!(role(&mut twins, 1), "active", "after {alone} ms");
         }
         assert_eq!([0, 1].map(|at| role(&mut twins, at)), ["active", "standby"]);
-        twins.dead[1] = true;
     }
+}
+
+/// The MAC of a member's own on the LAN.
+fn station(twins: &mut Twins, of: usize, ip: Ipv4Addr) -> [u8; 6] {
+    let asks = Arp::request(Mac([2, 0, 0, 3, 10, 10]), HOST, ip, None);
+    let out = twins.members[of].send_raw("lan", &asks);
+    let told = out.iter().find_map(|(_, frame)| Arp::parse(frame.get(14..)?));
+    told.filter(|arp| arp.sender_ip == ip).unwrap().sender_mac.0
+}
+
+#[test]
+fn while_both_are_active_what_one_hands_to_the_other_is_taken() {
+    let mut twins = twins();
+    let own = station(&mut twins, 0, Ipv4Addr::new(192, 168, 10, 2));
+    assert_ne!(own, VIRTUAL);
+    let mut frame = twins.members[0].frame_of("lan", &Packet::udp((HOST, 5000), SERVER, b"datagram"));
+    let mut from_virtual = |to: [u8; 6]| {
+        frame[..6].copy_from_slice(&to);
+        frame[6..12].copy_from_slice(&VIRTUAL);
+        let out = twins.members[0].send_raw("lan", &frame);
+        out.iter().filter(|(link, frame)| link == "isp1" && frame[12..14] == [8, 0]).count()
+    };
+    from_virtual(own);
+    assert_eq!(from_virtual(own), 1);
+    // A frame of its own that comes round a loop is not.
+    assert_eq!(from_virtual(VIRTUAL), 0);
 }
 
 #[test]

@@ -63,14 +63,14 @@ fn the_pair_on_both_isps_changes_the_wan_first_and_the_role_when_the_partner_is_
 #[test]
 fn the_role_of_a_pair_with_an_isp_each_is_the_choice_of_the_isp() {
     let Some(told) = told("cluster-two-isps") else { return };
-    went(&told, &["isp_dead", "isp_back", "killed", "returned"]);
+    went(&told, &["isp_dead", "isp_back", "killed", "returned", "yield"]);
     assert_eq!(told["sources"].as_object().unwrap().len(), 2);
 }
 
 #[test]
 fn the_members_behind_a_firewall_each_see_that_an_isp_is_dead() {
     let Some(told) = told("cluster-two-dmzs") else { return };
-    went(&told, &["isp_dead", "isp_back", "killed", "returned"]);
+    went(&told, &["isp_dead", "isp_back", "killed", "returned", "yield"]);
 }
 
 #[test]
@@ -80,5 +80,5 @@ fn the_members_may_be_connected_differently() {
         return;
     }
     let Some(told) = told("cluster-mixed") else { return };
-    went(&told, &["isp_dead", "isp_back", "killed", "returned"]);
+    went(&told, &["isp_dead", "isp_back", "killed", "returned", "yield"]);
 }

@@ -1,7 +1,7 @@
 //! What happens to a pair: the stories of its scenarios, and what each of their steps may cost.
 //!
 //! Where the members share the network of their WANs, the outside address moves with the role: nothing may be cut. Where each has an
-//! ISP of its own, UDP goes on by the other address, and TCP is told.
+//! ISP of its own, what has lost its address goes on by the other one (UDP) or is told (TCP); a move that was planned cuts nothing there either.
 #![forbid(unsafe_code)]
 
 use super::dual_wan::{LINK_OUTAGE, SILENT_OUTAGE};
@@ -26,6 +26,13 @@ const RETURN: Step = Step::of(
     ("returned", None),
 );
 
+const YIELD: Step = Step::of(
+    "The operator has a yield: b takes the role, nothing is lost",
+    Deed::Yield,
+    (Answer::TakeOver, 4),
+    ("yield", None),
+);
+
 /// Both in one DMZ, a router with the two ISPs beyond.
 pub(super) const BEHIND: &[Step] = &[
     Step::quiet("Member a serves, b stands by; the router sends all by ISP1"),
@@ -43,13 +50,7 @@ pub(super) const BEHIND: &[Step] = &[
         (Answer::Failback, 12),
         ("failback", None),
     ),
-    Step::of(
-        "The operator has a yield: b takes the role, nothing is lost",
-        Deed::Yield,
-        (Answer::TakeOver, 4),
-        ("yield", None),
-    )
-    .keeping(),
+    YIELD.keeping(),
 ];
 
 /// Both on both ISPs.
@@ -93,7 +94,9 @@ pub(super) const EACH: &[Step] = &[
         Deed::Rejoin,
         (Answer::TakeBack, 14),
         ("isp_back", None),
-    ),
+    )
+    .keeping(),
     KILL,
-    RETURN,
+    RETURN.keeping(),
+    YIELD.keeping(),
 ];

@@ -32,7 +32,7 @@ const FIRST_ECHO: Duration = Duration::from_secs(5);
 /// The ISP that things happen to, and the member.
 const ISP: &str = "isp1";
 const MEMBER: &str = "a";
-/// After a failback a new call is made, which leaves by the preferred line again; the old one stays where it was.
+/// After a way back a new call is made, which leaves by the preferred line again, if the old one stays where it was.
 const REDIAL: Nanos = Nanos::from_ms(700);
 
 /// What a scenario is made of.
@@ -145,7 +145,7 @@ impl Run<'_> {
             let now = clock::now();
             if self.redial.is_some_and(|at| now >= at) {
                 self.redial = None;
-                if traffic.stream.dial() {
+                if traffic.stream.source() != WAN1 && traffic.stream.dial() {
                     stage.say(now, "    hosts: a new call, which leaves by ISP1 again");
                 }
             }
@@ -227,7 +227,9 @@ impl Run<'_> {
         if pair && event.takes_role() {
             let answer = if who == MEMBER { Answer::TakeBack } else { Answer::TakeOver };
             self.scene.carries(who);
-            if !self.story.heard(answer, event.at, now) && who != self.active {
+            let awaited = self.story.heard(answer, event.at, now);
+            self.redial = (awaited && answer == Answer::TakeBack).then_some(now + REDIAL);
+            if !awaited && who != self.active {
                 let told = self.story.step().map_or("the end", |step| step.title);
                 self.astray.push(format!("{who} took the role ({}): {told}", event.text("cause")));
             }

@@ -34,7 +34,9 @@ pub fn admit<B: PacketBuf>(view: &View, ingress: IfaceId, mut buf: B) -> Result<
     if !own(eth.dst) && eth.dst != port.former && !eth.dst.is_group() {
         return Err(DropReason::EthNotForUs);
     }
-    if !eth.src.is_unicast() || own(eth.src) {
+    // While both members of a pair are active the partner hands over from the virtual MAC that is this one's as well.
+    let partner = || port.floating.is_some() && eth.src == port.mac && eth.dst == port.station;
+    if !eth.src.is_unicast() || (own(eth.src) && !partner()) {
         return Err(DropReason::EthSource);
     }
     match eth.ethertype {

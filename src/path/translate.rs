@@ -44,7 +44,7 @@ impl<B: PacketBuf> Router<B> {
             pin,
         };
         match self.nat.outbound(&packet, &mut env(view, now, &mut self.counters)) {
-            Outbound::Translate(to) if to.wan == AWAY => Err(self.to_partner(view, frame, to, now)),
+            Outbound::Translate(to) if to.wan == AWAY => Err(self.leave_by_partner(view, frame, to, now)),
             Outbound::Translate(to) => {
                 if tcp.is_some_and(|tcp| tcp.flags.opens()) {
                     self.asked(&tuple, &to);
@@ -64,7 +64,7 @@ impl<B: PacketBuf> Router<B> {
 
     /// A packet of a flow that lives on a WAN of the partner's: as it is, to the partner on the network that both are on.
     #[cold]
-    fn to_partner(&mut self, view: &View, frame: Frame<B>, to: Translation, now: Nanos) -> Verdict {
+    fn leave_by_partner(&mut self, view: &View, frame: Frame<B>, to: Translation, now: Nanos) -> Verdict {
         let Some(way) = view.partner else { return self.ended(DropReason::WanDown) };
         match self.fit(view, frame, way.0, now) {
             Ok(frame) => self.translated(view, frame, End::Source, to, way, now),
