@@ -137,3 +137,43 @@ fn while_both_are_active_what_one_hands_to_the_other_is_taken() {
     // A frame of its own that comes round a loop is not.
     assert_eq!(from_virtual(VIRTUAL), 0);
 }
+
+#[test]
+fn who_takes_over_just_after_it_has_started_goes_on_with_every_session() {
+    let mut twins = twins();
+    let udp = Packet::udp((HOST, 5000), SERVER, b"datagram");
+    let tcp = |flags, seq| Packet::tcp((HOST, 7000), SERVER, flags, seq, 1, b"");
+    twins.members[0].send("lan", &udp);
+    twins.run_ms(1500);
+    let leaves = |twins: &mut Twins, by: usize, packet: &Packet| {
+        let out = twins.send(by, "lan", packet);
+        out.iter().find(|(link, _)| link == "isp1").map(|(_, seen)| seen.src())
+    };
+    let talks = leaves(&mut twins, 0, &udp);
+    let syn = leaves(&mut twins, 0, &tcp(2, 1));
+    twins.send(0, "isp1", &Packet::tcp(SERVER, syn.unwrap(), 18, 1, 2, b""));
+    assert_eq!(leaves(&mut twins, 0, &tcp(16, 2)), syn);
+    twins.restart(PROFILE, 1).unwrap();
+    // What it is told comes before its WAN is up, and less than a round of the sweep passes.
+    let mut ms = 0;
+    loop {
+        twins.run_ms(10);
+        ms += 10;
+        let said = twins.members[1].ask(Request::Cluster).unwrap();
+        if said["sync"]["state"] == "whole" && said["sync"]["behind"] == 0 {
+            break;
+        }
+        assert!(ms < 5_000, "{said}");
+    }
+    while twins.members[1].ask(Request::Wans).unwrap()[0]["state"] != "up" {
+        twins.run_ms(10);
+        ms += 10;
+        assert!(ms < 5_000);
+    }
+    twins.members[0].ask(Request::Yield).unwrap();
+    twins.run_ms(300);
+    assert_eq!([0, 1].map(|at| role(&mut twins, at)), ["standby", "active"]);
+    assert_eq!(leaves(&mut twins, 1, &tcp(16, 2)), syn);
+    assert_eq!(leaves(&mut twins, 1, &udp), talks);
+    assert_eq!(twins.members[1].moved("sessions_reset"), 0);
+}

@@ -101,6 +101,21 @@ fn the_host_of_a_standby_reaches_the_outside_by_the_active_member() {
     let out = twins.members[0].send("lan", &packet);
     let [(link, seen)] = out.as_slice() else { panic!("{out:?}") };
     assert_eq!((link.as_str(), seen.ip.src), ("isp1", Ipv4Addr::new(203, 0, 113, 2)));
+    // What is said to it comes back the same way, and to nobody else: an active member takes in no such source from inside.
+    let answer = Packet::udp(([9, 9, 9, 9].into(), 53), seen.src(), b"noon");
+    let back = twins.members[0].send("isp1", &answer);
+    let [(link, seen)] = back.as_slice() else { panic!("{back:?}") };
+    assert_eq!((link.as_str(), seen.dst()), ("lan", ([192, 168, 10, 3].into(), 5000)));
+    let heard = |twins: &Twins, at: usize| {
+        ["to_host", "drop_spoofed_source"].map(|name| twins.members[at].moved(name))
+    };
+    let before = heard(&twins, 1);
+    let told = |to: u8| Packet::udp(([9, 9, 9, 9].into(), 53), ([192, 168, 10, to].into(), 5000), b"noon");
+    twins.members[1].send("lan", &told(3));
+    assert_eq!(heard(&twins, 1), [before[0] + 1, before[1]]);
+    let before = heard(&twins, 0);
+    twins.members[0].send("lan", &told(2));
+    assert_eq!(heard(&twins, 0), [before[0], before[1] + 1]);
 }
 
 #[test]

@@ -118,11 +118,18 @@ impl Tap {
     /// What `ip` refuses: there is one like it.
     pub fn lead_out(&self, mac: Mac, src: Ipv4Addr) -> Result<(), LinuxError> {
         let name = self.name.as_str();
-        let lines = format!(
-            "neighbor replace {BEYOND} lladdr {mac} nud permanent dev {name}\n\
-             route add default via {BEYOND} dev {name} onlink src {src} metric {METRIC}\n"
-        );
+        self.show_beyond(mac)?;
+        let lines = format!("route add default via {BEYOND} dev {name} onlink src {src} metric {METRIC}\n");
         run("ip", &["-batch", "-"], &lines).map(drop)
+    }
+
+    /// Says again where that way leads: the kernel forgets it whenever the device is given its MAC, be it the same.
+    ///
+    /// # Errors
+    /// What `ip` refuses.
+    pub fn show_beyond(&self, mac: Mac) -> Result<(), LinuxError> {
+        let line = format!("neighbor replace {BEYOND} lladdr {mac} nud permanent dev {}\n", self.name);
+        run("ip", &["-batch", "-"], &line).map(drop)
     }
 
     /// A frame that the kernel sends there. `WouldBlock`: none.

@@ -82,11 +82,14 @@ impl Devices {
             };
             let mut done = tap.configure(&config);
             let stands = self.out.is_some_and(|out| port.addresses.iter().any(|a| a.addr == out));
-            if let (true, Ok(()), false, Some(address)) =
-                (inside && std::mem::take(&mut first), &done, stands, port.addresses.first())
-            {
-                done = tap.lead_out(port.station, address.addr);
-                self.out = Some(address.addr);
+            let leads = inside && std::mem::take(&mut first);
+            if let (true, Ok(()), Some(address)) = (leads, &done, port.addresses.first()) {
+                done = if stands {
+                    tap.show_beyond(port.station)
+                } else {
+                    self.out = Some(address.addr);
+                    tap.lead_out(port.station, address.addr)
+                };
             }
             let device = done.map(|()| tap.name().to_owned()).map_err(|e| e.to_string());
             // As above.

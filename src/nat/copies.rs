@@ -5,7 +5,7 @@
 //!   their WAN as this member sees it, so that what a failover of the partner or of this member has left counts only if it does at the take-over;
 //! - what is there when a run begins stays until that run is whole, then what it has not named ends, a bounded part each turn;
 //! - the take-over changes nothing but that: marks go with the sweep, timers count from then on (to a round of the sweep, 8 s),
-//!   and TCP on a WAN that is not fit here is reset.
+//!   and TCP on a WAN that is not fit here is reset. What the sweep has not seen since its WAN came up is bound when it is first asked for.
 
 use super::changes::Changes;
 use super::session::{Kind, NONE};
@@ -183,12 +183,8 @@ impl Nat {
         if !copies.is_copy(slot) {
             return false;
         }
-        let session = self.sessions.get_mut(slot);
         if !copies.standby {
-            copies.forget(slot);
-            if copies.since.wrapping_sub(session.refreshed) as i32 > 0 {
-                session.refreshed = copies.since;
-            }
+            self.adopt(slot, up);
             return false;
         }
         let mapping = self.roots[slot as usize].mapping;
@@ -197,9 +193,31 @@ impl Nat {
             counters.add(Stat::CopiesEnded, 1);
             return true;
         }
-        session.refreshed = tick(now);
+        self.sessions.get_mut(slot).refreshed = tick(now);
         self.bind_anew(slot, up);
         false
+    }
+
+    /// A copy is this member's own from now on, if this member has the role. True: it was one.
+    pub(super) fn adopt(&mut self, slot: u32, up: &Uplinks) -> bool {
+        let Some(copies) = self.copies.as_mut().filter(|copies| !copies.standby && copies.is_copy(slot))
+        else {
+            return false;
+        };
+        copies.forget(slot);
+        let session = self.sessions.get_mut(slot);
+        if copies.since.wrapping_sub(session.refreshed) as i32 > 0 {
+            session.refreshed = copies.since;
+        }
+        self.bind_anew(slot, up);
+        true
+    }
+
+    /// Whether a session that is `left` still is if it was a copy: its WAN may have come up here since the sweep was there.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn stays_left(&mut self, slot: u32, up: &Uplinks) -> bool {
+        !self.adopt(slot, up) || self.left(self.sessions.get(slot), &self.roots[slot as usize], up)
     }
 
     /// Binds a copy, and its mapping, to its WAN as that is here: by the epochs that count now if it is fit, else as left.

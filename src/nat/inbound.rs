@@ -99,8 +99,8 @@ impl Nat {
         packet: &FromOutside<'_>,
         env: &mut Env<'_>,
     ) -> Result<bool, DropReason> {
-        let root = self.roots[slot as usize];
-        if !self.left(self.sessions.get(slot), &root, env.up) {
+        let left = self.left(self.sessions.get(slot), &self.roots[slot as usize], env.up);
+        if !left || !self.stays_left(slot, env.up) {
             return Ok(true);
         }
         let begins = packet.target.is_some() && packet.tcp.is_none_or(|tcp| tcp.flags.opens());

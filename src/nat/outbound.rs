@@ -134,7 +134,7 @@ impl Nat {
             env.counters.add(Stat::SessionsExpired, 1);
             return Ok(None);
         }
-        if self.left(session, &self.roots[slot as usize], env.up) {
+        if self.left(session, &self.roots[slot as usize], env.up) && self.stays_left(slot, env.up) {
             return self.leave(slot, packet, env);
         }
         if packet.tcp.is_some_and(|tcp| tcp.flags.opens()) && self.begins_elsewhere(slot, packet, env.up) {

@@ -154,7 +154,7 @@ impl Nat {
     }
 
     #[inline(always)]
-    fn is_to_end(&self, slot: u32, lately: bool, up: &Uplinks, now: Nanos) -> bool {
+    fn is_to_end(&mut self, slot: u32, lately: bool, up: &Uplinks, now: Nanos) -> bool {
         let session = self.sessions.get(slot);
         if session.protocol() != protocol::TCP
             || session.is_free()
@@ -169,7 +169,9 @@ impl Nat {
         }
         let root = &self.roots[slot as usize];
         // What goes as it is moves with its next packet.
-        !matches!(root.kind, Kind::Plain | Kind::Internal) && self.left(session, root, up)
+        !matches!(root.kind, Kind::Plain | Kind::Internal)
+            && self.left(session, root, up)
+            && self.stays_left(slot, up)
     }
 
     /// Ends a session; gives the reset for its inside host, if it is a connection in which that has acknowledged anything.

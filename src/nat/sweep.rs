@@ -85,13 +85,14 @@ impl Nat {
             let slot = self.sweep.cursor;
             self.sweep.cursor = slot + 1;
             visited += 1;
+            // First: what becomes of a copy of the partner's is not to be judged by what was here before.
+            let went = paired && self.keep_copy(slot, now, up, counters);
             if self.sweep.marking > 0 && !self.keeps(slot) {
                 self.mark_slot(slot, up);
             }
             if self.gauges.wanting() {
                 self.consider(slot, now);
             }
-            let went = paired && self.keep_copy(slot, now, up, counters);
             ended += u32::from(went || self.expire_slot(slot, now, stamp, counters));
             if u64::from(slot) + 1 >= used {
                 self.sweep.cursor = 0;

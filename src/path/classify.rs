@@ -183,7 +183,7 @@ fn from_inside<B: PacketBuf>(
     src: &Place,
     dst: &Place,
 ) -> Result<Class, DropReason> {
-    if src.behind != Some(frame.ingress) {
+    if src.behind != Some(frame.ingress) && !comes_back(view, frame.ingress, src, dst) {
         return Err(DropReason::SpoofedSource);
     }
     if let Some(owner) = dst.own {
@@ -199,6 +199,13 @@ fn from_inside<B: PacketBuf>(
         return Ok(Class::Inside { egress: route.iface, next_hop: route.via.unwrap_or(frame.ip.dst) });
     }
     outward(view, frame, dst.pin)
+}
+
+/// From the outside to the host, which speaks to it by another member, on a network inside.
+#[cold]
+fn comes_back(view: &View, ingress: IfaceId, src: &Place, dst: &Place) -> bool {
+    let by = view.through.map(|(iface, _)| iface);
+    by == Some(ingress) && dst.own == by && src.behind.is_none()
 }
 
 /// To a WAN, as far as its protocol is translated.

@@ -137,6 +137,13 @@ impl Pulse {
         asked.filter_map(|b| b.back).map(|(_, source)| *source.ip()).collect()
     }
 
+    /// The one place outside that it ever had.
+    pub fn place(&self) -> SocketAddrV4 {
+        let places: BTreeSet<_> = self.beats().into_iter().filter_map(|b| b.back).map(|(_, at)| at).collect();
+        assert_eq!(places.len(), 1, "{places:?}");
+        *places.first().unwrap()
+    }
+
     /// What this span did to it; what was asked in the last 200 ms is not judged.
     pub fn harm(&self, from: Nanos, to: Nanos) -> Harm {
         let beats = self.beats();
