@@ -187,3 +187,51 @@ fn flows_that_lived_with_a_partner_that_is_gone_begin_anew_and_tcp_is_told() {
         [("isp2", [198, 51, 100, 2].into())]
     );
 }
+
+const ONE_ARM: &str = "version: 1
+interfaces:
+  dmz: { port: \"linux:dmz0\", addresses: [192.168.50.9/24, 10.1.0.9/24], gateway: 192.168.50.1 }
+wans: [dmz]
+nat: { inside: [10.1.0.0/16] }
+engine: { sessions: 4096 }
+cluster:
+  members:
+    a: { interfaces: { dmz: { addresses: [192.168.50.2/24, 10.1.0.2/24] } } }
+    b: { interfaces: { dmz: { addresses: [192.168.50.3/24, 10.1.0.3/24] } } }
+  heartbeat: { paths: [{ interface: dmz }], every: 100ms, timeout: 500ms, key_file: /etc/turnout/cluster.key }
+  virtual:
+    - { interface: dmz, address: 192.168.50.10/24, vrid: 18 }
+    - { interface: dmz, address: 10.1.0.1/24, vrid: 17 }
+";
+
+#[test]
+fn a_pair_on_one_arm_has_a_virtual_address_on_either_side_of_it() {
+    let mut twins = started(ONE_ARM);
+    assert_eq!(roles(&mut twins), ["active", "standby"]);
+    let host = (Ipv4Addr::new(10, 1, 0, 77), 5000);
+    for at in 0..2 {
+        twins.members[at].add_host("dmz-inside", host.0);
+    }
+    let packet = Packet::udp(host, SERVER, b"datagram");
+    for at in 0..2 {
+        twins.send(at, "dmz-inside", &packet);
+    }
+    twins.run_ms(1500);
+    let out = twins.send(0, "dmz-inside", &packet);
+    let [(link, seen)] = out.as_slice() else { panic!("{out:?}") };
+    assert_eq!(
+        (link.as_str(), seen.ip.src, seen.eth.src),
+        ("dmz", [192, 168, 50, 10].into(), Mac([0, 0, 0x5e, 0, 1, 18]))
+    );
+    let outside = seen.src();
+    twins.run_ms(300);
+    twins.dead[0] = true;
+    twins.run_ms(1000);
+    assert_eq!(role(&mut twins, 1), "active");
+    let out = twins.send(1, "dmz-inside", &packet);
+    let [(link, seen)] = out.as_slice() else { panic!("{out:?}") };
+    assert_eq!((link.as_str(), seen.src()), ("dmz", outside));
+    let out = twins.send(1, "dmz", &Packet::udp(SERVER, outside, b"answer"));
+    let [(link, seen)] = out.as_slice() else { panic!("{out:?}") };
+    assert_eq!((link.as_str(), seen.dst(), seen.eth.src), ("dmz-inside", host, Mac([0, 0, 0x5e, 0, 1, 17])));
+}
