@@ -263,3 +263,17 @@ fn a_standby_without_an_address_on_a_wan_asks_for_the_gateway_from_none_and_gets
         [("isp1", [203, 0, 113, 2].into())]
     );
 }
+
+#[test]
+fn the_members_speak_at_the_port_of_the_profile() {
+    let mut twins = started(&with("heartbeat: { paths", "heartbeat: { port: 9100, paths"));
+    twins.run_ms(500);
+    let sent = twins.take();
+    let to = |port: u16| {
+        sent.iter()
+            .filter(|(.., frame)| frame[12..14] == [8, 0] && frame[36..38] == port.to_be_bytes())
+            .count()
+    };
+    assert!(to(9100) >= 8 && to(9000) == 0);
+    assert_eq!(roles(&mut twins), ["active", "standby"]);
+}

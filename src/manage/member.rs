@@ -1,5 +1,5 @@
 //! One member of a pair, driven: what is heard of the partner and of this member's own lines goes into its machine (`cluster::Pair`), and what
-//! comes out is done, in its order. What must be on disk before the partner hears of it holds up all that follows, until it is there.
+//! comes out is done, in its order. What must be on disk before the partner hears of it holds up the beat, until it is there.
 //! `talk` has what goes between the members, `roles` what a role changes in the router.
 
 use std::collections::VecDeque;
@@ -19,6 +19,9 @@ use crate::profile::Cluster;
 
 /// A fitter partner gets the role after so long, while there is a WAN here: both may be about to lose the same line.
 const SETTLE: Nanos = Nanos::from_s(2);
+
+/// What the partner is to hear of waits for the disk so long at most.
+const DISK: Nanos = Nanos::from_ms(500);
 
 /// What a member brings with it when its router starts.
 #[derive(Debug)]
@@ -45,10 +48,10 @@ pub(super) struct Member {
     pub(super) key: Key,
     pub(super) keeper: Option<Keeper>,
     pub(super) copying: Copying,
-    /// What is to be done, from the first that waits for the disk on
-    pub(super) held: VecDeque<Effect>,
-    /// So many orders are with the disk
-    pub(super) keeping: usize,
+    /// So many orders are with the disk, the first of them since
+    pub(super) keeping: Option<(usize, Nanos)>,
+    /// What to say when it has them
+    pub(super) unsaid: Option<Beat>,
     pub(super) beat: Option<Beat>,
     pub(super) sequence: u64,
     /// A new train is wanted then
@@ -91,9 +94,9 @@ impl Manager {
         let (name, partner) = (Name::cut(&cluster.member), Name::cut(&cluster.partner));
         let who = Identity { name, partner, software: Name::cut(env!("CARGO_PKG_VERSION")), boot };
         let fitness = Fitness::of([Known::Unknown], [(1, Known::Unknown)], []);
-        let mut effects = VecDeque::new();
+        let mut effects = Vec::new();
         let preferred = Name::cut(&cluster.preferred);
-        let out = &mut |effect| effects.push_back(effect);
+        let out = &mut |effect| effects.push(effect);
         let pair = Pair::new(who, config(&cluster), preferred, kept, fitness, now, out);
         self.member = Some(Box::new(Member {
             pair,
@@ -101,8 +104,8 @@ impl Manager {
             copying: Copying::new(key.clone(), boot, workers),
             key,
             keeper,
-            held: effects,
-            keeping: 0,
+            keeping: None,
+            unsaid: None,
             beat: None,
             sequence: 0,
             train_due: Nanos::NEVER,
@@ -119,7 +122,7 @@ impl Manager {
             endpoint,
         }));
         self.probing_changed();
-        self.member_effects(now);
+        effects.into_iter().for_each(|effect| self.member_effect(now, effect));
     }
 
     /// What another profile says of the pair.
@@ -148,36 +151,24 @@ impl Manager {
     /// Lets the machine take something in, and does what follows.
     pub(super) fn member_input(&mut self, now: Nanos, input: Input) -> Result<(), Refused> {
         let Some(member) = &mut self.member else { return Ok(()) };
-        let (pair, held) = (&mut member.pair, &mut member.held);
-        pair.step(now, input, &mut |effect| held.push_back(effect))?;
-        self.member_effects(now);
+        let mut effects = Vec::new();
+        member.pair.step(now, input, &mut |effect| effects.push(effect))?;
+        effects.into_iter().for_each(|effect| self.member_effect(now, effect));
         if self.view.partner != self.partner_way() {
             self.publish();
         }
         Ok(())
     }
 
-    /// Does what is to be done, as far as the disk has it.
-    fn member_effects(&mut self, now: Nanos) {
-        loop {
-            let Some(member) = &mut self.member else { return };
-            if member.keeping > 0 {
-                return;
-            }
-            match member.held.pop_front() {
-                Some(effect) => self.member_effect(now, effect),
-                None => return,
-            }
-        }
-    }
-
     fn member_effect(&mut self, now: Nanos, effect: Effect) {
         let Some(member) = &mut self.member else { return };
         match effect {
-            Effect::Keep { kept } => match &member.keeper {
-                Some(keeper) if keeper.keep(kept) => member.keeping += 1,
-                // The disk is far behind: again, later.
-                Some(_) => member.held.push_front(effect),
+            Effect::Keep { kept } => match member.keeper.as_ref().map(|keeper| keeper.keep(kept)) {
+                Some(true) => {
+                    let (orders, since) = member.keeping.unwrap_or((0, now));
+                    member.keeping = Some((orders + 1, since));
+                }
+                Some(false) => self.not_kept(now, "nobody writes any more"),
                 None => {}
             },
             Effect::Take { .. } | Effect::Release { .. } => {
@@ -192,6 +183,8 @@ impl Manager {
                 }
                 self.change_role(now, &before);
             }
+            // The role itself waits for no disk.
+            Effect::Send { beat } if member.keeping.is_some() => member.unsaid = Some(beat),
             Effect::Send { beat } => {
                 member.beat = Some(beat);
                 self.send_train(now, true);
@@ -253,20 +246,33 @@ impl Manager {
         }
     }
 
-    /// How the disk fares.
+    /// How the disk fares. What waits for it longer than `DISK` is said all the same: a partner that hears the past for long decides by it.
     fn hear_keeper(&mut self, now: Nanos) {
         let ended = |member: &mut Box<Member>| {
             let ended = member.keeper.as_ref()?.ended()?;
-            member.keeping = member.keeping.saturating_sub(1);
+            let left = member.keeping.map_or(0, |(orders, _)| orders.saturating_sub(1));
+            member.keeping = (left > 0).then_some((left, now));
             Some(ended)
         };
         while let Some(ended) = self.member.as_mut().and_then(ended) {
             if let Err(why) = ended {
-                // It goes on all the same: nobody would have the role otherwise.
-                self.event(now, "cluster", json!({ "what": "not_kept", "error": why }));
+                self.not_kept(now, &why);
             }
         }
-        self.member_effects(now);
+        let Some(member) = &mut self.member else { return };
+        if member.keeping.take_if(|(_, since)| now >= *since + DISK).is_some() {
+            self.not_kept(now, "the disk does not answer");
+        }
+        let Some(member) = &mut self.member else { return };
+        if let Some(beat) = member.unsaid.take_if(|_| member.keeping.is_none()) {
+            member.beat = Some(beat);
+            self.send_train(now, true);
+        }
+    }
+
+    /// Without a disk a member goes on: nobody would have the role otherwise.
+    fn not_kept(&mut self, now: Nanos, why: &str) {
+        self.event(now, "cluster", json!({ "what": "not_kept", "error": why }));
     }
 
     /// Who asks there is answered from now on, if this router is a member of a pair.

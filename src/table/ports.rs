@@ -48,10 +48,12 @@ pub(super) const VALUE: u32 = STANDS - 1;
 /// The cell of a port that the pool has begun with and has no more.
 const AWAY: u32 = STANDS;
 
-/// If there are more addresses than `READY`: they share the burst, and each draw may take a page.
+/// If there are more addresses than `FEW`: they share the burst.
 const AHEAD_FEW: usize = 4;
-/// With so many addresses their memory is taken at once: 1.5 MB each with all classes.
-const READY: usize = 4;
+const FEW: usize = 4;
+/// With so many addresses their memory is taken at once, 1.5 MB each with all classes: else each draw may take a page, and the first failover
+/// to a WAN that nobody has used waits for all of them.
+const READY: usize = 32;
 /// With more addresses nothing is drawn ahead: it would hardly be what a burst needs.
 const MOST_AHEAD: usize = 1024;
 /// Tries to find a port that is in use.
@@ -107,7 +109,7 @@ impl PortPools {
             bags,
             rest: (rest + Nanos(999_999)).as_ms() as u32,
             most: quarantine.most.min(ALL as u32),
-            ahead: if ready { AHEAD } else { AHEAD_FEW },
+            ahead: if addresses <= FEW { AHEAD } else { AHEAD_FEW },
             heads: vec![head; addresses],
             rings: if addresses <= MOST_AHEAD { vec![Default::default(); addresses] } else { Vec::new() },
             cells: if ready { Store::new(len, 0, reserve) } else { Store::zeroed(len) },
