@@ -235,3 +235,24 @@ fn a_pair_on_one_arm_has_a_virtual_address_on_either_side_of_it() {
     let [(link, seen)] = out.as_slice() else { panic!("{out:?}") };
     assert_eq!((link.as_str(), seen.dst(), seen.eth.src), ("dmz-inside", host, Mac([0, 0, 0x5e, 0, 1, 17])));
 }
+
+#[test]
+fn a_connection_that_the_partner_may_know_is_not_reset_for_a_second_after_a_take_over_nor_on_standby() {
+    let mut twins = started(PROFILE);
+    let tcp = Packet::tcp((HOST, 7000), SERVER, 24, 100, 100, b"data");
+    let resets = |twins: &mut Twins, by: usize| {
+        let out = twins.send(by, "lan", &tcp);
+        out.iter().filter(|(link, seen)| link == "lan" && seen.ip.protocol == 6).count()
+    };
+    for at in 0..2 {
+        twins.send(at, "lan", &Packet::udp((HOST, 1), SERVER, b"first"));
+    }
+    twins.run_ms(1500);
+    assert_eq!((resets(&mut twins, 0), resets(&mut twins, 1)), (1, 0));
+    twins.members[0].ask(Request::Yield).unwrap();
+    twins.run_ms(300);
+    assert_eq!(roles(&mut twins), ["standby", "active"]);
+    assert_eq!((resets(&mut twins, 0), resets(&mut twins, 1)), (0, 0));
+    twins.run_ms(1500);
+    assert_eq!((resets(&mut twins, 0), resets(&mut twins, 1)), (0, 1));
+}

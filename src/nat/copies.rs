@@ -24,6 +24,9 @@ const SOUGHT: usize = 1 << 16;
 /// Slots that are called for ahead of their visit.
 const AHEAD: u32 = 8;
 
+/// For so long after a take-over the partner still tells what it had not told before.
+const LATELY_MS: u32 = 1000;
+
 /// What a member of a pair has besides.
 #[derive(Debug)]
 pub(super) struct Copies {
@@ -103,6 +106,14 @@ impl Nat {
     #[inline(always)]
     pub(super) fn is_on_standby(&self) -> bool {
         self.copies.as_ref().is_some_and(|copies| copies.standby)
+    }
+
+    /// Its partner may know a flow that it does not: it is on standby, or has taken over just now and is told the rest. So nobody is reset for that; who
+    /// hears nothing sends again.
+    #[cold]
+    pub(super) fn may_not_know(&self, now: Nanos) -> bool {
+        let lately = |copies: &Copies| tick(now).wrapping_sub(copies.since) < LATELY_MS;
+        self.copies.as_ref().is_some_and(|copies| copies.standby || lately(copies))
     }
 
     /// This member is on standby from now on, or is not any more.

@@ -37,6 +37,9 @@ impl Nat {
     /// What becomes of TCP that begins in its middle.
     pub(super) fn midstream(&mut self, tcp: Tcp, env: &Env<'_>) -> Result<(), Outbound> {
         let why = DropReason::NatTcpMidstream;
+        if self.may_not_know(env.now) {
+            return Err(Outbound::Drop(why));
+        }
         match env.rules.midstream {
             Midstream::Adopt if tcp.flags.is_plain() => Ok(()),
             Midstream::Reset | Midstream::Adopt if !tcp.flags.rst() => Err(Outbound::Reset(why)),

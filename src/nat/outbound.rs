@@ -167,6 +167,10 @@ impl Nat {
         packet: &FromInside<'_>,
         env: &mut Env<'_>,
     ) -> Result<Option<u32>, Outbound> {
+        if self.is_on_standby() {
+            // It goes on with the partner: a switch has not heard of that yet.
+            return Err(Outbound::Drop(DropReason::WanLeft));
+        }
         let root = self.roots[slot as usize];
         if root.kind == Kind::Plain {
             self.move_plain(slot, packet.pin, env).map_err(Outbound::Drop)?;
