@@ -51,6 +51,22 @@ fn rfc5382_2_2_a_handshake_from_outside_reaches_the_forward_and_its_answer_leave
 }
 
 #[test]
+fn a_host_keeps_its_place_when_its_only_session_makes_way_for_the_next_one() {
+    let forwards = "forwards:
+  - { wans: [isp1], protocol: [udp], port: 5000, to: \"192.168.10.11:53\" }
+  - { wans: [isp1], protocol: [udp], port: 5001, to: \"192.168.10.11:53\" }
+";
+    each(forwards, |mut site| {
+        for round in 0..12 {
+            // By the other forward, from the same port: inside it is the same flow.
+            assert_eq!(udp_in(&mut site, "isp1", (E1, 7), (P1, 5000 + round % 2)), Some((H2, 53)), "{round}");
+            site.run_ms(10_001);
+        }
+        site.finish(&and(&[&OPENED_FIXED, &["sessions_expired"]])).unwrap();
+    });
+}
+
+#[test]
 fn a_forward_lets_in_whom_it_names_and_keeps_the_place_in_its_range() {
     each(FORWARDS, |mut site| {
         assert_eq!(udp_in(&mut site, "isp1", (E1, 5), (P1, 20007)), Some((H1, 30007)));

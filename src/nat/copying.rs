@@ -141,15 +141,13 @@ impl Nat {
                 let mapping = self.mappings.get(slot);
                 (slot, mapping.host, mapping.group)
             }
-            _ => (NONE, self.hosts.enter(&self.key, session.inside().0), group),
+            _ => (NONE, NONE, group),
         };
         let created = env.now.as_s() as u32;
         let root = Root { mapping, created, kind, group, host, origin, ..Root::default() };
         let hash = self.hash(session.key(INSIDE));
         let Ok(slot) = self.add_session(session, hash, root, env) else {
-            if mapping == NONE {
-                self.hosts.leave(&self.key, host);
-            } else if self.mappings.get(mapping).sessions == 0 {
+            if mapping != NONE && self.mappings.get(mapping).sessions == 0 {
                 self.remove_mapping(mapping, true, env.now, env.counters);
             }
             return Err(Stat::CopiesRefused);

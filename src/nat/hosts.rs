@@ -222,7 +222,8 @@ impl Hosts {
         let host = self.hosts.get(slot);
         if host.sessions == 0 && host.ports == [0; CLASSES] {
             let hash = Hosts::hash(key, host.ip);
-            self.index.remove(hash, slot);
+            let known = self.index.remove(hash, slot);
+            debug_assert!(known, "a host is forgotten once");
             self.hosts.remove(slot);
         }
     }
@@ -289,16 +290,16 @@ impl Hosts {
         if free { Ok(()) } else { Err(DropReason::NatHostPorts) }
     }
 
-    /// Whether a host's rate allows one more now; gives up to when it is used up then.
+    /// Whether a host's rate allows one more now; gives up to when it is used up then. One that is not known has made none.
     ///
     /// # Errors
     /// It does not.
     #[inline(always)]
     pub(super) fn may_spend(&self, slot: u32, per_second: u32, now: Nanos) -> Result<Nanos, DropReason> {
-        if slot == NONE {
-            return Ok(now);
-        }
         let cost = 1_000_000_000 / u64::from(per_second.max(1));
+        if slot == NONE {
+            return Ok(Nanos((now.0 + cost).saturating_sub(DEPTH.max(cost))));
+        }
         let from = self.hosts.get(slot).spent.0.max(now.0.saturating_sub(DEPTH.max(cost)));
         if from + cost > now.0 { Err(DropReason::NatCreationRate) } else { Ok(Nanos(from + cost)) }
     }

@@ -179,22 +179,17 @@ impl Nat {
         // No policy has chosen its WAN, so no group may leave or drain it there.
         let bond = env.up.bond(NO_GROUP, packet.wan);
         let epoch = bond.map_or(LEFT, |bond| bond.of(packet.tuple.protocol, target.kind));
-        let host = self.hosts.enter(&self.key, target.inside);
+        self.fair(self.hosts.find(&self.key, target.inside), env)?;
         let root = Root {
             mapping: NONE,
             created: env.now.as_s() as u32,
             epoch,
             group: NO_GROUP,
-            host,
             kind: target.kind,
             origin: Origin::Stranger,
             ..Root::default()
         };
-        let made = self.fair(host, env).and_then(|()| self.stranger(packet, inside, root, env));
-        if made.is_err() {
-            self.hosts.leave(&self.key, host);
-        }
-        made
+        self.stranger(packet, inside, root, env)
     }
 
     /// What the firewall says, which knows the inside's addresses.

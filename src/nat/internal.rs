@@ -75,13 +75,9 @@ impl Nat {
         env.rules.firewall.judge(packet.ingress, t, false, Action::Accept)?;
         let session = self.begun(t, (t.src, t.src_port), NOWHERE, env).internal();
         let hash = self.hash(session.key(INSIDE));
-        let host = self.hosts.enter(&self.key, t.src);
+        self.fair(self.hosts.find(&self.key, t.src), env)?;
         let created = env.now.as_s() as u32;
-        let root = Root { mapping: NONE, created, kind: Kind::Internal, host, ..Root::default() };
-        let made = self.fair(host, env).and_then(|()| self.add_session(session, hash, root, env));
-        if made.is_err() {
-            self.hosts.leave(&self.key, host);
-        }
-        made
+        let root = Root { mapping: NONE, created, kind: Kind::Internal, ..Root::default() };
+        self.add_session(session, hash, root, env)
     }
 }

@@ -227,24 +227,15 @@ impl Nat {
         hash: u64,
         env: &mut Env<'_>,
     ) -> Result<u32, DropReason> {
-        let host = self.hosts.enter(&self.key, session.inside().0);
+        let host = self.hosts.find(&self.key, session.inside().0);
+        self.fair(host, env)?;
+        let spent = self.hosts.may_spend(host, env.rules.creation_rate, env.now)?;
         let created = env.now.as_s() as u32;
-        let root = Root { mapping: NONE, created, kind, group, epoch, host, ..Root::default() };
-        let made = self
-            .fair(host, env)
-            .and_then(|()| self.hosts.may_spend(host, env.rules.creation_rate, env.now))
-            .and_then(|spent| Ok((self.add_session(session, hash, root, env)?, spent)));
-        match made {
-            Ok((slot, spent)) => {
-                self.hosts.spend(host, spent);
-                self.log_session(What::SessionCreated, &session, kind, env.now, env.counters);
-                Ok(slot)
-            }
-            Err(reason) => {
-                self.hosts.leave(&self.key, host);
-                Err(reason)
-            }
-        }
+        let root = Root { mapping: NONE, created, kind, group, epoch, ..Root::default() };
+        let slot = self.add_session(session, hash, root, env)?;
+        self.hosts.spend(self.roots[slot as usize].host, spent);
+        self.log_session(What::SessionCreated, &session, kind, env.now, env.counters);
+        Ok(slot)
     }
 
     /// Whether a host may have another session.

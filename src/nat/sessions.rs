@@ -10,13 +10,14 @@ use crate::packet::{Counters, DropReason, Stat};
 use crate::wire::protocol;
 
 impl Nat {
-    /// Puts a session into its slot, found from both sides.
+    /// Puts a session into its slot, found from both sides. One without a mapping enters its host here and not before: what makes way
+    /// may have been all that the host had.
     #[inline(always)]
     pub(super) fn add_session(
         &mut self,
         session: Session,
         out_hash: u64,
-        root: Root,
+        mut root: Root,
         env: &mut Env<'_>,
     ) -> Result<u32, DropReason> {
         let in_hash = self.hash(session.key(OUTSIDE));
@@ -25,6 +26,9 @@ impl Nat {
         if self.index.insert_both((out_hash, slot * 2), (in_hash, slot * 2 + 1)).is_err() {
             self.sessions.remove(slot);
             return Err(DropReason::NatTableFull);
+        }
+        if root.mapping == NONE {
+            root.host = self.hosts.enter(&self.key, session.inside().0);
         }
         self.roots[slot as usize] = root;
         self.hosts.sessions(root.host, true);

@@ -361,6 +361,7 @@ impl Site {
         self.take_all();
         let now = self.counters();
         let mut faults = std::mem::take(&mut self.faults);
+        faults.extend(self.lcores.iter().filter_map(|lcore| lcore.router.nat.audit().err()));
         let deltas: BTreeMap<&str, u64> =
             now.iter().zip(self.base.iter()).map(|((name, n), (_, base))| (name, n.abs_diff(base))).collect();
         for (name, delta) in deltas {
