@@ -25,11 +25,19 @@ pub(super) fn address_of(key: &HashKey, host: Ipv4Addr, n: usize) -> usize {
     }
 }
 
+/// The port tables of so many addresses of a WAN have their memory at the start, 1.5 MB each: else each draw may take a page, and the first
+/// failover to a WAN that nobody has used waits for all of them.
+const READY: usize = 32;
+/// Or of one address for so many sessions, if that is more: 96 bytes a session.
+const SESSIONS_EACH: usize = 16_384;
+
 /// The pools of a worker, [wan][udp, tcp, icmp], without what is reserved.
 pub(super) fn pools(config: &NatConfig, slice: &impl PortSlice) -> Vec<[PortPools; CLASSES]> {
     let bags = [false, true].map(|one| Bags::new(one, |port| slice.holds(port)));
     let pools = |n: &usize| {
-        let pools = |bags: &Arc<Bags>| PortPools::new(*n, bags.clone(), config.quarantine, config.reserve);
+        let ready = *n <= READY.max(config.sessions as usize / SESSIONS_EACH);
+        let pools =
+            |bags: &Arc<Bags>| PortPools::new(*n, bags.clone(), config.quarantine, (ready, config.reserve));
         [pools(&bags[0]), pools(&bags[0]), pools(&bags[1])]
     };
     let mut ports: Vec<_> = config.wans.iter().map(pools).collect();

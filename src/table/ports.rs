@@ -6,7 +6,7 @@
 //! still under way to its former user reaches nobody else. A port freed by a tracked close skips the rest.
 //! What is taken by its number (`taken`) goes on standing in its bag, and its cell says that it is not free.
 //! Draws are made some ahead of their use, so that the lines that they touch are there by then; `peek` tells them.
-//! Eight bytes a port: of few addresses taken at once, of many when a page of them is used first. All zeros means as at
+//! Eight bytes a port, taken at once or when a page of them is used first. All zeros means as at
 //! the beginning.
 
 use std::sync::Arc;
@@ -51,9 +51,6 @@ const AWAY: u32 = STANDS;
 /// If there are more addresses than `FEW`: they share the burst.
 const AHEAD_FEW: usize = 4;
 const FEW: usize = 4;
-/// With so many addresses their memory is taken at once, 1.5 MB each with all classes: else each draw may take a page, and the first failover
-/// to a WAN that nobody has used waits for all of them.
-const READY: usize = 32;
 /// With more addresses nothing is drawn ahead: it would hardly be what a burst needs.
 const MOST_AHEAD: usize = 1024;
 /// Tries to find a port that is in use.
@@ -93,10 +90,16 @@ pub struct PortPools {
 }
 
 impl PortPools {
-    /// So many pools, 0 to 65536, each of the ports in `bags`; `reserve` as in `Store::new`.
-    pub fn new(addresses: usize, bags: Arc<Bags>, quarantine: Quarantine, reserve: bool) -> PortPools {
+    /// So many pools, 0 to 65536, each of the ports in `bags`. If they are to be `ready`, their memory is taken at once (half a MB each), else
+    /// page by page with the draws; `reserve` as in `Store::new`.
+    pub fn new(
+        addresses: usize,
+        bags: Arc<Bags>,
+        quarantine: Quarantine,
+        (ready, reserve): (bool, bool),
+    ) -> PortPools {
         let addresses = addresses.min(ALL);
-        let (ready, len) = (addresses <= READY, addresses * ALL);
+        let len = addresses * ALL;
         let short = |len| if ready { Store::new(len, 0u16, reserve) } else { Store::zeroed(len) };
         let mut free = short(len);
         if ready {

@@ -16,7 +16,7 @@ fn rng(seed: u64) -> StdRng {
 }
 
 fn pools(addresses: usize, holds: impl Fn(u16) -> bool) -> PortPools {
-    PortPools::new(addresses, Bags::new(false, holds), Quarantine::default(), false)
+    PortPools::new(addresses, Bags::new(false, holds), Quarantine::default(), (addresses <= 32, false))
 }
 
 /// All that a source gets until it is refused.
@@ -96,7 +96,7 @@ fn rfc6888_8y_how_long_and_how_many_rest_is_configured() {
     ] {
         for (at, free) in [0, 9, 10, 86_400].into_iter().zip(free) {
             let quarantine = Quarantine { rest, most };
-            let mut pools = PortPools::new(1, Bags::new(false, all), quarantine, false);
+            let mut pools = PortPools::new(1, Bags::new(false, all), quarantine, (true, false));
             let (rng, mut pool) = (&mut rng(3), pools.pool(0).unwrap());
             let drawn = draw_all(&mut pool, rng, s(5), 2000);
             assert_eq!(drawn.len(), 100);
@@ -153,7 +153,7 @@ fn a_pool_that_nobody_draws_from_for_weeks_has_all_its_ports_back() {
 #[test]
 fn all_ports_can_rest_and_come_back() {
     let bags = Bags::new(true, |_| true);
-    let mut pools = PortPools::new(1, bags, Quarantine::default(), false);
+    let mut pools = PortPools::new(1, bags, Quarantine::default(), (true, false));
     let (rng, mut pool) = (&mut rng(2), pools.pool(0).unwrap());
     for round in 0..3u64 {
         let now = Nanos::from_s(round * 200);
@@ -278,7 +278,7 @@ fn rfc4787_3_a_pool_is_as_a_naive_model_whatever_is_asked_of_it() {
         let its: HashSet<u16> =
             (0..few).map(|n| if n % 4 == 0 { n + 1 } else { rng.random_range(1..=u16::MAX) }).collect();
         let bags: Arc<Bags> = Bags::new(one, |port| its.contains(&port));
-        let mut pools = PortPools::new(addresses, bags, quarantine, false);
+        let mut pools = PortPools::new(addresses, bags, quarantine, (addresses <= 32, false));
         let mut model = Model { free: its.clone(), ..Model::default() };
         let mut away = HashSet::new();
         let mut now = Nanos::from_s(4_294_900 + seed);
