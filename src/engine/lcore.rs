@@ -26,8 +26,6 @@ const MESSAGES: usize = 64;
 const LISTINGS: usize = 64;
 /// Walks at a time that end sessions, in all.
 pub const KILLS: usize = 4;
-/// Slots of the session table listed in one turn.
-const LISTED: u32 = 64;
 /// Packets of a turn, at most: a burst of each interface and of each other worker.
 const STEPPED: usize = 2 * 128 * BURST;
 /// The numbers are shown this often.
@@ -47,9 +45,9 @@ pub struct Lcore<B> {
     pub(super) train: Train,
     pub(super) host: Option<HostEnd>,
     /// Where to, and from which slot on: each in its turn.
-    listings: VecDeque<(Producer<SessionRow>, u32)>,
+    pub(super) listings: VecDeque<(Producer<SessionRow>, u32)>,
     /// One after the other
-    kills: VecDeque<Box<Kill>>,
+    pub(super) kills: VecDeque<Box<Kill>>,
     shown: Nanos,
     watch: Watch,
     /// As the ports have told so far
@@ -344,48 +342,6 @@ impl<B: PacketBuf> Lcore<B> {
                 break;
             }
             self.router.nat.told();
-        }
-    }
-
-    fn kill(&mut self, now: Nanos) {
-        let Some(kill) = self.kills.front_mut() else { return };
-        self.router.kill_some(&self.view, kill, now);
-        if kill.is_over()
-            && self.end.to_manager.slots() > 0
-            && let Some(kill) = self.kills.pop_front()
-        {
-            self.tell(ToManager::Killed(kill));
-        }
-    }
-
-    fn list(&mut self, now: Nanos) {
-        let Some((rows, from)) = self.listings.front_mut() else { return };
-        let slots = LISTED.min(u32::try_from(rows.slots()).unwrap_or(u32::MAX));
-        let mut next = Some(*from);
-        if !rows.is_abandoned() {
-            let worker = self.id;
-            next = self.router.nat.list(*from, slots, now, |session, root| {
-                // There is room for as many rows as slots are looked at.
-                let _ = rows.push(SessionRow {
-                    session: *session,
-                    created: root.created,
-                    kind: root.kind,
-                    worker,
-                });
-            });
-        }
-        match next.filter(|_| !rows.is_abandoned()) {
-            Some(at) => {
-                *from = at;
-                self.listings.rotate_left(1);
-            }
-            None => {
-                if self.end.to_manager.slots() > 0
-                    && let Some((rows, _)) = self.listings.pop_front()
-                {
-                    self.tell(ToManager::Listed(rows));
-                }
-            }
         }
     }
 }

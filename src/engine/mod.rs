@@ -20,6 +20,7 @@ mod sending;
 mod shared;
 pub mod steer;
 mod trunk;
+mod walks;
 
 pub use latency::{Latencies, Latency};
 pub use lcore::{KILLS, Lcore};
