@@ -3,7 +3,7 @@
 use arrayvec::ArrayVec;
 
 use super::rings::Handed;
-use super::{BURST, Lcore};
+use super::{BURST, Lcore, Ports};
 use crate::base::{IfaceId, Nanos, WorkerId};
 use crate::packet::{DropReason, Frame, PacketBuf, Stat};
 use crate::path::{Class, DatagramKey};
@@ -55,7 +55,7 @@ impl<B: PacketBuf> Lcore<B> {
     }
 
     /// What others have handed over: bursts of what came in at one interface.
-    pub(super) fn handed_in(&mut self, now: Nanos) -> usize {
+    pub(super) fn handed_in<P: Ports<Buf = B>>(&mut self, ports: &mut P, now: Nanos) -> usize {
         let mut came = 0;
         for ring in 0..self.hand_over.from.len() {
             let mut burst = ArrayVec::<B, BURST>::new();
@@ -79,7 +79,7 @@ impl<B: PacketBuf> Lcore<B> {
             if !burst.is_empty() {
                 came += burst.len();
                 self.router.counters.add(Stat::HandedIn, burst.len() as u64);
-                self.route(ingress, &mut burst, now, false);
+                self.route(ports, ingress, &mut burst, now, false);
             }
         }
         came

@@ -28,6 +28,8 @@ const LISTINGS: usize = 64;
 pub const KILLS: usize = 4;
 /// Packets of a turn, at most: a burst of each interface and of each other worker.
 const STEPPED: usize = 2 * 128 * BURST;
+/// Of a burst whose sessions move to another WAN so many are sent at a time.
+const PART: u64 = 4;
 /// The numbers are shown this often.
 const SHOW: Nanos = Nanos::from_ms(1);
 
@@ -129,7 +131,7 @@ impl<B: PacketBuf> Lcore<B> {
                 came += burst.len();
                 let packets = burst.len() as u64;
                 self.router.refill(|| ports.alloc());
-                let bytes = self.route(iface, &mut burst, now, true);
+                let bytes = self.route(ports, iface, &mut burst, now, true);
                 self.router.came(iface, packets, bytes);
                 self.flush(ports);
                 let since = ports.since(iface);
@@ -138,7 +140,7 @@ impl<B: PacketBuf> Lcore<B> {
         }
         self.count_strays(ports.strays());
         self.router.refill(|| ports.alloc());
-        let handed_in = self.handed_in(now) + self.host_in(ports, now);
+        let handed_in = self.handed_in(ports, now) + self.host_in(ports, now);
         if handed_in > 0 {
             came += handed_in;
             // Not after the sweep: they have waited once.
@@ -192,9 +194,13 @@ impl<B: PacketBuf> Lcore<B> {
 
     /// A burst's way from receive to send: established flows in stages over all of it, everything else the long way, in
     /// the order of arrival. `hands`: what another worker owns is handed over to it. Gives the burst's bytes.
+    ///
+    /// Sessions that move to another WAN cost a few misses each: a burst of them is sent in parts, so that the first need not wait for
+    /// the last.
     #[inline(always)]
-    pub(super) fn route(
+    pub(super) fn route<P: Ports<Buf = B>>(
         &mut self,
+        ports: &mut P,
         ingress: IfaceId,
         burst: &mut ArrayVec<B, BURST>,
         now: Nanos,
@@ -202,9 +208,14 @@ impl<B: PacketBuf> Lcore<B> {
     ) -> u64 {
         let from = self.router.from(&self.view, ingress, now);
         let bytes = self.router.look_up(&self.view, &from, burst);
+        let mut moved = self.router.counters.get(Stat::SessionsMoved);
         for (at, buf) in burst.drain(..).enumerate() {
             if let Some(buf) = self.router.established(&self.view, &from, buf, at) {
                 self.route_anew(ingress, &from, buf, at, now, hands);
+                if self.router.counters.get(Stat::SessionsMoved) - moved >= PART {
+                    moved = self.router.counters.get(Stat::SessionsMoved);
+                    self.transmit(ports);
+                }
             }
         }
         bytes
