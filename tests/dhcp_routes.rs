@@ -128,6 +128,18 @@ fn rfc_3442_each_route_has_its_next_hop_and_all_else_goes_by_the_gateway() {
 }
 
 #[test]
+fn rfc_3442_within_the_leased_network_a_longer_prefix_counts_and_one_of_its_length_does_not() {
+    let apart = Ipv4Addr::new(203, 0, 113, 5);
+    let routes =
+        [([0; 4], 0, G1.octets()), ([203, 0, 113, 0], 29, NEAR.octets()), (apart.octets(), 32, G1.octets())];
+    let mut site = leased(Some(option(&routes)), 1);
+    assert_eq!(hop(&mut site, 5000, apart), mac(G1));
+    assert_eq!(hop(&mut site, 5000, SERVER), Mac([2, 0, 0, 0, 9, 9]));
+    assert_eq!(hop(&mut site, 5000, E1), mac(G1));
+    site.finish(&OPENED).unwrap();
+}
+
+#[test]
 fn rfc_3442_routes_choose_no_wan() {
     let mut site = leased_as(
         &(profile() + "policy: [{ from: 192.168.10.11, use: isp2 }]\n"),
@@ -147,7 +159,8 @@ fn rfc_3442_routes_choose_no_wan() {
 #[test]
 fn rfc_3442_errors_answers_and_the_hosts_own_packets_go_by_the_route() {
     for workers in [1, 3] {
-        let mut site = leased(Some(routes()), workers);
+        let rule = "firewall: [{ in: isp1, to: self, protocol: [udp], port: 2222, action: accept }]\n";
+        let mut site = leased_as(&(profile() + rule), server(Some(routes()), 3600), workers);
         site.attach_host();
         for (to, by) in [(BY_NEAR, NEAR), (BY_BEYOND, BEYOND), (E1, G1)] {
             assert_eq!(hop(&mut site, 4999, to), mac(by));
