@@ -78,7 +78,7 @@ fn view() -> Option<Arc<View>> {
     let view = View {
         generation: Generation(0),
         ifaces: vec![lan, iface(1, OUTSIDE, 29, Some(WanId(0)))?],
-        wans: vec![WanLink { iface: WAN, gateway: GATEWAY }],
+        wans: vec![WanLink { iface: WAN, gateway: GATEWAY, hops: Vec::new() }],
         uplinks: Uplinks::well([Addresses::one(OUTSIDE)], Some(WanId(0))),
         routes: Routes::new(vec![Route { net, iface: LAN, via: None }]),
         // One host opens all flows at one moment.

@@ -238,6 +238,15 @@ impl FromStr for Ipv4Net {
     }
 }
 
+/// A route by one link: whom packets to a network are handed to there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Hop {
+    /// Destinations, without host bits
+    pub to: Ipv4Net,
+    /// The router on the link; `None`: the destinations are on the link themselves
+    pub via: Option<Ipv4Addr>,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -102,7 +102,9 @@ pub(super) fn view(wans: usize, sessions: u32) -> Option<Arc<View>> {
     let view = View {
         generation: Generation(0),
         ifaces,
-        wans: (0..wans).map(|wan| WanLink { iface: IfaceId(wan as u8 + 1), gateway: GATEWAY[wan] }).collect(),
+        wans: (0..wans)
+            .map(|wan| WanLink { iface: IfaceId(wan as u8 + 1), gateway: GATEWAY[wan], hops: Vec::new() })
+            .collect(),
         uplinks: Uplinks::well((0..wans).map(pool), Some(WanId(0))),
         routes: Routes::new(vec![
             Route { net: lan, iface: LAN, via: None },

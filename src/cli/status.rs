@@ -224,6 +224,10 @@ fn lease(dhcp: &Value) -> Option<String> {
             Some(left) => format!(", {} left", seconds(left)),
             None => ", for ever".to_owned(),
         };
+        for route in rows(&dhcp["routes"]) {
+            let via = route["via"].as_str().map_or_else(|| "on the link".into(), |via| format!("by {via}"));
+            line += &format!(", {} {via}", text(route, "to"));
+        }
         let dns: Vec<&str> = rows(&dhcp["dns"]).iter().filter_map(Value::as_str).collect();
         if !dns.is_empty() {
             line += &format!(", dns {}", dns.join(" "));
@@ -312,12 +316,13 @@ pub(super) mod tests {
     fn a_wan_shows_its_lease() {
         let mut wans = json!([{ "name": "isp2", "state": "up", "reason": "gateway answers", "dhcp": {
             "state": "bound", "address": "198.51.100.7/24", "gateway": "198.51.100.1", "server": "198.51.100.2",
+            "routes": [{ "to": "10.0.0.0/8", "via": "198.51.100.9" }, { "to": "10.9.9.9/32", "via": null }],
             "lease_s": 3580, "renew_s": 1700, "dns": ["198.51.100.1"], "mtu": 1492, "trouble": null } }]);
         let has = |wans: &Value, line: &str| {
             let lines = printed(wans, show_wans);
             assert!(lines.iter().any(|l| l == line), "{line:?} in {lines:#?}");
         };
-        has(&wans, "  dhcp bound: 198.51.100.7/24 of 198.51.100.2, 59m40s left, dns 198.51.100.1,");
+        has(&wans, "  dhcp bound: 198.51.100.7/24 of 198.51.100.2, 59m40s left, 10.0.0.0/8 by");
         wans[0]["dhcp"] = json!({ "state": "selecting", "address": null, "lease_s": null, "trouble": "no DHCP server answers" });
         has(&wans, "  dhcp selecting; no DHCP server answers");
     }

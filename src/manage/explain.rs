@@ -1,6 +1,7 @@
 //! What would become of a packet, rule by rule (`turnout explain`): the path's own functions judge it on the view as it is, or as it would
 //! be, and the worker that owns its host says what the NAT has for it. Nothing is sent and nothing changes.
 
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use crossbeam_channel::{Sender, bounded};
@@ -64,7 +65,7 @@ impl Tale {
     }
 }
 
-fn end((ip, port): (std::net::Ipv4Addr, u16)) -> String {
+fn end((ip, port): (Ipv4Addr, u16)) -> String {
     format!("{ip}:{port}")
 }
 
@@ -236,7 +237,9 @@ impl Manager {
         let Waiting { mut tale, found, target, hairpin, .. } = waiting;
         let Inquiry { view, ingress, tuple, .. } = inquiry;
         match found {
-            Some(Found::Inside(explained)) => self.conclude_inside(tale, view, &explained, hairpin, now),
+            Some(Found::Inside(explained)) => {
+                self.conclude_inside(tale, view, &explained, (tuple.dst, hairpin), now)
+            }
             Some(Found::Outside(outside)) => {
                 if let Some(session) = &outside.session {
                     tale.step("session", self.session(session, now));
@@ -282,7 +285,7 @@ impl Manager {
         mut tale: Tale,
         view: &View,
         e: &Explained,
-        hairpin: bool,
+        (dst, hairpin): (Ipv4Addr, bool),
         now: Nanos,
     ) -> Value {
         tale.step("group", self.group(view, e.group));
@@ -303,6 +306,16 @@ impl Manager {
         });
         if let (Some(place), Some(name)) = (&place, &name) {
             tale.step("nat", format!("{place}, on {name}"));
+        }
+        let goes = !hairpin && !matches!(e.fortune, Fortune::Drop(_) | Fortune::Reset(_));
+        if let Some(link) = e.wan.filter(|_| goes).and_then(|wan| view.wans.get(wan.index())) {
+            let hop = view.next_hop(link, dst);
+            let what = match hop {
+                _ if hop == dst => "on the link itself",
+                _ if hop == link.gateway => "the gateway",
+                _ => "by a route of the lease",
+            };
+            tale.step("next hop", format!("{hop}, {what}"));
         }
         let by = name.as_deref().unwrap_or("-");
         let verdict = match e.fortune {

@@ -1,6 +1,6 @@
 //! The addresses of WANs that come by DHCP: each such WAN's client (`wan::dhcp`), its frames, and what a lease changes.
 //!
-//! A lease is taken up as if its address, gateway and MTU stood in the profile, in one transaction: the view has them, and the
+//! A lease is taken up as if its address, gateway, next hops and MTU stood in the profile, in one transaction: the view has them, and the
 //! WANs' machines hear of it (`Input::Lease`, `Input::Address`). Without one the WAN has no address, is down ("no lease"), and nobody is
 //! asked by it. What the clients hear comes by the rings for whole frames; a renewal goes to its server by the WAN's own next hop,
 //! and waits for that to be known.
@@ -14,12 +14,14 @@ use super::probes::{Output, Way};
 use super::probing::way;
 use super::views::{self, PortInfo};
 use super::{Manager, hooks};
-use crate::base::{IfaceId, Ipv4Net, Mac, Nanos, WanId};
+use crate::base::{Hop, IfaceId, Ipv4Net, Mac, Nanos, WanId};
 use crate::path::answers::Probing;
 use crate::path::{Iface, View};
 use crate::profile::{self, Profile};
 use crate::wan::Input;
-use crate::wan::dhcp::{CLIENT_PORT, Client, Config, Lease, Message, Out, SERVER_PORT, Said, Send};
+use crate::wan::dhcp::{
+    CLIENT_PORT, Client, Config, Lease, LeftOut, Message, Out, ROUTES, SERVER_PORT, Said, Send,
+};
 
 /// A renewal waits so long for its next hop.
 const PATIENCE: Nanos = Nanos::from_s(5);
@@ -82,6 +84,7 @@ impl Leases {
             };
             interface.addresses = vec![lease.address];
             interface.gateway = Some(lease.gateway);
+            interface.hops.clone_from(&lease.hops);
             interface.mtu = interface.mtu.into_iter().chain(lease.mtu).min();
         }
         out
@@ -108,6 +111,7 @@ impl Leases {
             "state": client.phase().name(),
             "address": lease.map(|lease| lease.address.to_string()),
             "gateway": lease.map(|lease| lease.gateway),
+            "routes": lease.map(|lease| lease.hops.iter().map(route).collect::<Vec<_>>()),
             "server": lease.map(|lease| lease.server),
             "lease_s": times.and_then(|(_, expires)| left(expires)),
             "renew_s": times.and_then(|(renew, _)| left(renew)),
@@ -141,7 +145,20 @@ fn in_words(said: Said) -> String {
         Said::Nak(server) => format!("{server} refuses the address"),
         Said::Conflict(address) => format!("{address} is in use by another station"),
         Said::Expired => "the lease has expired".into(),
+        Said::Routes(LeftOut { astray, over: 0 }) => {
+            format!("routes of the lease that are not followed: {astray} by routers that are not on the link")
+        }
+        Said::Routes(LeftOut { astray: 0, over }) => {
+            format!("routes of the lease that are not followed: {over} over {ROUTES}")
+        }
+        Said::Routes(LeftOut { astray, over }) => format!(
+            "routes of the lease that are not followed: {astray} by routers that are not on the link, {over} over {ROUTES}"
+        ),
     }
+}
+
+fn route(hop: &Hop) -> Value {
+    json!({ "to": hop.to.to_string(), "via": hop.via })
 }
 
 impl Manager {

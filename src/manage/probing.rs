@@ -42,11 +42,11 @@ pub(super) struct Probed {
     pub(super) probing: Arc<Probing>,
 }
 
-/// How a packet to an address leaves by a WAN: straight, if it is on the WAN's link, else by the WAN's gateway.
+/// How a packet to an address leaves by a WAN: straight, if it is on the WAN's link, else by its next hop there.
 pub(super) fn way(view: &View, book: &neighbors::Neighbors, wan: WanId, to: Ipv4Addr) -> Option<Way> {
     let link = view.wans.get(wan.index())?;
     let port = view.ifaces.get(link.iface.index())?;
-    let next_hop = if view.on_link(link.iface, to) { to } else { link.gateway };
+    let next_hop = view.next_hop(link, to);
     let known = book.get(link.iface, next_hop);
     let src = view.source(link.iface, next_hop);
     // Without an address nobody can be asked.
@@ -178,8 +178,8 @@ impl Manager {
                 }
             }
             Output::Resolve(wan, ip) => {
-                if let Some(link) = self.view.wans.get(wan.index()).copied() {
-                    self.neighbors(now, |book, out| book.resolve(now, link.iface, ip, &mut |e| out.push(e)));
+                if let Some(iface) = self.view.wans.get(wan.index()).map(|link| link.iface) {
+                    self.neighbors(now, |book, out| book.resolve(now, iface, ip, &mut |e| out.push(e)));
                 }
             }
             Output::Repeat(wan, what) => {

@@ -101,7 +101,7 @@ impl Manager {
     }
 
     fn probe(&mut self, wan: WanId, round: u32) {
-        let link = self.view.wans[wan.index()];
+        let link = &self.view.wans[wan.index()];
         // After a miss everybody is asked: the gateway may have another MAC by now.
         let known = self.neighbors.mac(link.iface, link.gateway).filter(|_| self.wans.get(wan).misses == 0);
         let own = self.view.source(link.iface, link.gateway);

@@ -55,6 +55,7 @@ pub fn of(profile: &Profile, groups: &Groups, ports: &[PortInfo], workers: usize
     let link = |w: &profile::Wan| WanLink {
         iface: IfaceId(w.interface as u8),
         gateway: profile.interfaces[w.interface].gateway.unwrap_or(Ipv4Addr::UNSPECIFIED),
+        hops: profile.interfaces[w.interface].hops.clone(),
     };
     // The address that the gateway's link knows: probes and translation speak from it.
     let uplink = |w: &profile::Wan| {

@@ -17,7 +17,7 @@ impl<B: PacketBuf> Router<B> {
         if arp.sender_mac.is_unicast() && self.claimed(view, ingress, arp, now) {
             return;
         }
-        let near = || view.on_link(ingress, arp.sender_ip) || is_gateway(view, ingress, arp.sender_ip);
+        let near = || view.on_link(ingress, arp.sender_ip) || is_reached(view, ingress, arp.sender_ip);
         if !arp.sender_mac.is_unicast() || !(probe || near()) {
             return self.counters.drop(DropReason::ArpMalformed);
         }
@@ -97,7 +97,7 @@ impl<B: PacketBuf> Router<B> {
     /// Tells what is news: an answer of a gateway always (it is a probe's), anything else if it changes the table.
     fn heard(&mut self, view: &View, iface: IfaceId, arp: &Arp, for_us: bool, now: Nanos) {
         let (ip, mac, reply) = (arp.sender_ip, arp.sender_mac, arp.op == Op::Reply && for_us);
-        let gateway = is_gateway(view, iface, ip);
+        let gateway = view.wans.iter().any(|w| w.iface == iface && w.gateway == ip);
         let news = match self.neighbors.find(iface, ip) {
             Some(known) => known.mac() != mac || (known.state() == State::Stale && for_us) || reply,
             None => for_us,
@@ -113,7 +113,7 @@ impl<B: PacketBuf> Router<B> {
     }
 }
 
-/// A WAN's gateway may be outside the network of its address.
-fn is_gateway(view: &View, iface: IfaceId, ip: Ipv4Addr) -> bool {
-    view.wans.iter().any(|w| w.iface == iface && w.gateway == ip)
+/// A WAN's gateway, and whom its lease has routes by or to, may be outside the network of its address.
+fn is_reached(view: &View, iface: IfaceId, ip: Ipv4Addr) -> bool {
+    view.wans.iter().any(|w| w.iface == iface && w.reaches(ip))
 }

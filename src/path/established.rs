@@ -305,8 +305,9 @@ impl<B: PacketBuf> Router<B> {
         if session.stamps[INSIDE] != self.stamp {
             // It is fit, and so has its link.
             let Some(link) = view.wans.get(session.wan().index()) else { return false };
-            let near = to.pin.is_some() && view.on_link(link.iface, dst);
-            let next_hop = if near { dst } else { link.gateway };
+            // What is on no WAN's link goes by the gateway, if the lease has no routes.
+            let far = to.pin.is_none() && link.hops.is_empty();
+            let next_hop = if far { link.gateway } else { view.next_hop(link, dst) };
             let Some(hop) = self.recall_hop(link.iface, next_hop) else { return false };
             self.nat.establish(slot, INSIDE, (hop, ingress), self.stamp, &view.uplinks);
         }

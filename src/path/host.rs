@@ -226,7 +226,7 @@ impl<B: PacketBuf> Router<B> {
     /// By the host's own address on a WAN, to whom the firewall lets speak to it.
     pub(super) fn leave_as_it_is(&mut self, view: &View, frame: Frame<B>, wan: WanId, now: Nanos) -> Way {
         let link = &view.wans[wan.index()];
-        let next_hop = if view.on_link(link.iface, frame.ip.dst) { frame.ip.dst } else { link.gateway };
+        let next_hop = view.next_hop(link, frame.ip.dst);
         let frame = self.fit(view, frame, link.iface, now)?;
         Ok(self.resolve(view, link.iface, next_hop, frame.buf, None, now))
     }

@@ -148,7 +148,7 @@ mod tests {
                 addresses: Addresses::new(pool.iter().map(|ip| Ipv4Addr::from_bits(ip & 0xff00_01ff)).map(|ip| (ip, ip)).collect::<BTreeSet<_>>()),
                 fit: fit[at], ..Uplink::default()
             };
-            let wan = |at| WanLink { iface: IfaceId(at), gateway: Ipv4Addr::UNSPECIFIED };
+            let wan = |at| WanLink { iface: IfaceId(at), gateway: Ipv4Addr::UNSPECIFIED, hops: Vec::new() };
             let route = |net: &Ipv4Net| Route { net: *net, iface: IfaceId(0), via: None };
             let view = View {
                 generation: Generation(0), ifaces, wans: vec![wan(1), wan(2)],

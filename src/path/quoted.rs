@@ -203,7 +203,7 @@ impl<B: PacketBuf> Router<B> {
         let Some(link) = view.wans.get(to.wan.index()) else {
             return Err(self.ended(DropReason::IcmpErrorNoSession));
         };
-        let next_hop = if view.on_link(link.iface, dst) { dst } else { link.gateway };
+        let next_hop = view.next_hop(link, dst);
         let error = Tuple { protocol: protocol::ICMP, src, src_port: 0, dst, dst_port: 0 };
         // Who goes untranslated speaks for itself, about what does as well.
         let plain = to.addr == about.src && view.rules.statics.plain(frame.ingress, &error);

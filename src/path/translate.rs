@@ -20,7 +20,7 @@ impl<B: PacketBuf> Router<B> {
         let link = &view.wans[to.wan.index()];
         let frame = self.fit(view, frame, link.iface, now)?;
         let dst = frame.ip.dst;
-        let next_hop = if view.on_link(link.iface, dst) { dst } else { link.gateway };
+        let next_hop = view.next_hop(link, dst);
         Ok(self.translated(view, frame, End::Source, to, (link.iface, next_hop), now))
     }
 

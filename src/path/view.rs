@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::answers::Probing;
 use super::clamp::Clamp;
 use super::places::{Place, Places};
-use crate::base::{Generation, IfaceId, Ipv4Net, Mac, WanId, WorkerId};
+use crate::base::{Generation, Hop, IfaceId, Ipv4Net, Mac, WanId, WorkerId};
 use crate::nat::{Addresses, Rules, Uplinks};
 use crate::table::lent::{Lent, PoolId};
 use crate::table::routes::Routes;
@@ -51,12 +51,22 @@ impl Iface {
 }
 
 /// The link of a WAN.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WanLink {
     /// Its interface
     pub iface: IfaceId,
     /// The next hop of what is not on the link; 0.0.0.0 while the WAN has no lease, and then it is not fit
     pub gateway: Ipv4Addr,
+    /// The next hops of a lease beside the gateway, the longest prefix first: at most `dhcp::ROUTES`, none of them for everything
+    pub hops: Vec<Hop>,
+}
+
+impl WanLink {
+    /// Whether `ip` may be asked for on the link, though its networks do not hold it.
+    pub fn reaches(&self, ip: Ipv4Addr) -> bool {
+        let by = |hop: &Hop| hop.via.map_or_else(|| hop.to.contains(ip), |via| via == ip);
+        self.gateway == ip || self.hops.iter().any(by)
+    }
 }
 
 /// What is said by ICMP.
@@ -184,13 +194,32 @@ impl View {
         found
     }
 
+    /// Whom a packet to `dst` is handed to on a WAN that it leaves by, whatever chose that WAN.
+    #[inline]
+    pub fn next_hop(&self, link: &WanLink, dst: Ipv4Addr) -> Ipv4Addr {
+        if !link.hops.is_empty() {
+            return self.hop(link, dst);
+        }
+        if self.on_link(link.iface, dst) { dst } else { link.gateway }
+    }
+
+    /// The longest prefix counts; of two of one length the link's own network.
+    #[inline(never)]
+    fn hop(&self, link: &WanLink, dst: Ipv4Addr) -> Ipv4Addr {
+        let nets = &self.ifaces[link.iface.index()].addresses;
+        let near = nets.iter().filter(|net| net.contains(dst)).map(|net| net.len).max();
+        match link.hops.iter().find(|hop| hop.to.contains(dst)) {
+            Some(hop) if near.is_none_or(|len| hop.to.len > len) => hop.via.unwrap_or(dst),
+            _ if near.is_some() => dst,
+            _ => link.gateway,
+        }
+    }
+
     /// Where the router answers `to`, who was heard on `iface`: the way out and the next hop.
     pub fn back(&self, iface: IfaceId, to: Ipv4Addr) -> Option<(IfaceId, Ipv4Addr)> {
-        if self.on_link(iface, to) {
-            return Some((iface, to));
-        }
         match self.ifaces[iface.index()].wan {
-            Some(wan) => Some((iface, self.wans[wan.index()].gateway)),
+            Some(wan) => Some((iface, self.next_hop(&self.wans[wan.index()], to))),
+            None if self.on_link(iface, to) => Some((iface, to)),
             None => self.routes.find(to).map(|r| (r.iface, r.via.unwrap_or(to))),
         }
     }

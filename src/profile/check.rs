@@ -81,6 +81,7 @@ pub(super) fn check(mut raw: Raw, report: &mut Report) -> (Profile, Side) {
             port: interface.port?.value,
             addresses: interface.addresses.iter().filter(|net| own(&net.at)).map(|net| net.value).collect(),
             gateway: interface.gateway.map(|gateway| gateway.value),
+            hops: Vec::new(),
             dhcp: interface.dhcp.dhcp(),
             mtu: interface.mtu,
             vlan: interface.vlan.map(|vlan| vlan.value),

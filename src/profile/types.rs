@@ -10,7 +10,7 @@ use std::path::PathBuf;
 
 use serde::{Serialize, Serializer};
 
-use crate::base::{Ipv4Net, Mac, Nanos};
+use crate::base::{Hop, Ipv4Net, Mac, Nanos};
 
 use super::cluster_types::Cluster;
 use super::group_types::{Group, Hook, OnFailback, OnFailover, Policy};
@@ -187,6 +187,9 @@ pub struct Interface {
     pub addresses: Vec<Ipv4Net>,
     /// The next hop; on every WAN, on no other interface, inside one of the interface's networks. With `dhcp` the lease brings it.
     pub gateway: Option<Ipv4Addr>,
+    /// Next hops beside it, the longest prefix first: only a lease brings them.
+    #[serde(skip)]
+    pub hops: Vec<Hop>,
     /// A WAN whose address comes by DHCP.
     pub dhcp: Option<Dhcp>,
     /// The largest IP packet in bytes, 68 to 9216 (RFC 791); `None`: what the port takes. The smaller one counts.
@@ -209,11 +212,13 @@ pub struct Interface {
 /// Equal if they mean the same: a line that moved is no difference.
 impl PartialEq for Interface {
     fn eq(&self, other: &Interface) -> bool {
-        let Interface { name, port, addresses, gateway, dhcp, mtu, vlan, mac, arm, watch, at: _ } = self;
+        let Interface { name, port, addresses, gateway, hops, dhcp, mtu, vlan, mac, arm, watch, at: _ } =
+            self;
         *name == other.name
             && *port == other.port
             && *addresses == other.addresses
             && *gateway == other.gateway
+            && *hops == other.hops
             && *dhcp == other.dhcp
             && *mtu == other.mtu
             && *vlan == other.vlan

@@ -256,12 +256,8 @@ impl Client {
         }
         let news = self.lease() != Some(&granted.lease);
         self.enter(Phase::Bound, granted.renew);
-        (self.said, self.refusals) = (None, 0);
-        let lease = granted.lease.clone();
-        self.held = Some(granted);
-        if news {
-            out(Out::Lease(lease));
-        }
+        self.refusals = 0;
+        self.hold(granted, news, out);
     }
 
     fn refused(&mut self, now: Nanos, from: Ipv4Addr, message: &Message, out: &mut impl FnMut(Out)) {
@@ -301,11 +297,19 @@ impl Client {
     fn bind(&mut self, now: Nanos, out: &mut impl FnMut(Out)) {
         let Some(granted) = self.granted.take() else { return self.anew(now) };
         self.last = Some(granted.lease.address.addr);
-        (self.said, self.refusals, self.broadcast) = (None, 0, false);
+        (self.refusals, self.broadcast) = (0, false);
         self.enter(Phase::Bound, granted.renew);
+        self.hold(granted, true, out);
+    }
+
+    fn hold(&mut self, granted: Held, news: bool, out: &mut impl FnMut(Out)) {
         let lease = granted.lease.clone();
+        self.said = (!lease.left_out.is_none()).then_some(Said::Routes(lease.left_out));
         self.held = Some(granted);
-        out(Out::Lease(lease));
+        if news {
+            out(Out::Lease(lease));
+            self.said.map(Out::Said).into_iter().for_each(out);
+        }
     }
 
     fn lose(&mut self, now: Nanos, said: Said, out: &mut impl FnMut(Out)) {

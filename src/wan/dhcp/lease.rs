@@ -2,13 +2,14 @@
 //!
 //! The gateway is the router of the default route of option 121, and if there is no such option the first of option 3 (RFC 3442: with
 //! 121 the other does not count). It may be outside the leased network: it is asked for by ARP on the link all the same. Without a
-//! mask the address stands alone, /32. Routes besides the default one are not followed.
+//! mask the address stands alone, /32. The other routes are judged by `routes`.
 
 use std::net::Ipv4Addr;
 
 use super::Config;
 use super::message::Message;
-use crate::base::{Ipv4Net, Nanos};
+use super::routes::{self, LeftOut};
+use crate::base::{Hop, Ipv4Net, Nanos};
 
 /// The shortest lease that is taken, in s: below it there is no time to renew in.
 const SHORTEST_S: u32 = 10;
@@ -22,6 +23,10 @@ pub struct Lease {
     pub address: Ipv4Net,
     /// The next hop, perhaps outside that network
     pub gateway: Ipv4Addr,
+    /// Next hops beside it, the longest prefix first, at most `ROUTES`
+    pub hops: Vec<Hop>,
+    /// What else of option 121 is not followed
+    pub left_out: LeftOut,
     /// Who granted it
     pub server: Ipv4Addr,
     /// Name servers, at most 4
@@ -95,9 +100,12 @@ pub(super) fn judge(message: &Message, from: Ipv4Addr, config: &Config) -> Resul
     });
     let gateway = gateway.ok_or(Refusal::NoGateway)?;
     let whole = message.lease_s.filter(|lease| *lease >= SHORTEST_S).ok_or(Refusal::Short)?;
+    let (hops, left_out) = routes::hops(message.routes.as_deref().unwrap_or_default(), net, gateway, config);
     let lease = Lease {
         address: net,
         gateway,
+        hops,
+        left_out,
         server,
         dns: message.dns.clone(),
         mtu: message.mtu.filter(|mtu| *mtu >= LEAST_MTU),
@@ -124,7 +132,7 @@ fn spans(whole: u32, renew: Option<u32>, rebind: Option<u32>) -> Spans {
     Spans { whole: ms(whole), renew: renew.map_or(Nanos(half).min(rebind), ms), rebind }
 }
 
-fn is_host(ip: Ipv4Addr) -> bool {
+pub(super) fn is_host(ip: Ipv4Addr) -> bool {
     !matches!(ip.octets()[0], 0 | 127 | 224..)
 }
 

@@ -35,9 +35,9 @@ const OPTIONS: usize = 240;
 const LONGEST: u16 = 1500;
 /// BOOTP relays drop shorter ones (RFC 951).
 const SHORTEST: usize = 300;
-/// Name servers and routes that are kept, at most.
+/// Name servers that are kept, and routes that are read, at most.
 const DNS_MOST: usize = 4;
-const ROUTES_MOST: usize = 32;
+const ROUTES_MOST: usize = 256;
 
 /// What a server says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -311,7 +311,7 @@ mod tests {
             assert_eq!(routes(&two[..cut]), None, "{cut}");
         }
         assert_eq!((routes(&[]), routes(&[33, 1, 2, 3, 4, 5, 6, 7, 8, 9])), (None, None));
-        assert_eq!(routes(&[0, 10, 0, 0, 1].repeat(100)).unwrap().len(), ROUTES_MOST);
+        assert_eq!(routes(&[0, 10, 0, 0, 1].repeat(300)).unwrap().len(), ROUTES_MOST);
     }
 
     #[test]

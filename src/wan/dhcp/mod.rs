@@ -11,6 +11,7 @@
 mod client;
 mod lease;
 mod message;
+mod routes;
 mod timing;
 mod types;
 
@@ -24,6 +25,7 @@ mod tests_sim;
 pub use client::Client;
 pub use lease::{Lease, Refusal};
 pub use message::{Answer, Ask, Asking, Message, Route};
+pub use routes::{LeftOut, ROUTES};
 pub use types::{Out, Phase, Said, Send};
 
 use std::net::Ipv4Addr;

@@ -3,6 +3,7 @@
 use std::net::Ipv4Addr;
 
 use super::lease::{Lease, Refusal};
+use super::routes::LeftOut;
 
 /// Where the client stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,6 +69,8 @@ pub enum Said {
     Conflict(Ipv4Addr),
     /// The lease has run out.
     Expired,
+    /// The lease is good, but not all its routes are.
+    Routes(LeftOut),
 }
 
 /// What is to be done.
