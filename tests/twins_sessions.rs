@@ -256,3 +256,31 @@ fn a_connection_that_the_partner_may_know_is_not_reset_for_a_second_after_a_take
     twins.run_ms(1500);
     assert_eq!((resets(&mut twins, 0), resets(&mut twins, 1)), (0, 1));
 }
+
+#[test]
+fn a_connection_in_the_middle_of_its_handshake_goes_on_after_a_yield_and_by_its_next_syn_after_a_crash() {
+    for crash in [false, true] {
+        let mut twins = started(PROFILE);
+        for at in 0..2 {
+            twins.send(at, "lan", &Packet::udp((HOST, 1), SERVER, b"first"));
+        }
+        twins.run_ms(1500);
+        let tcp = |flags, seq| Packet::tcp((HOST, 7000), SERVER, flags, seq, 1, b"");
+        let mut outside = leaves(&mut twins, 0, &tcp(2, 1));
+        if crash {
+            twins.run_ms(5);
+            twins.dead[0] = true;
+            twins.run_ms(1000);
+            assert_eq!(role(&mut twins, 1), "active");
+            // An answer to the first one comes to nothing, and resets nobody.
+            assert!(twins.send(1, "isp1", &Packet::tcp(SERVER, outside, 18, 1, 2, b"")).is_empty());
+            outside = leaves(&mut twins, 1, &tcp(2, 1));
+        } else {
+            twins.members[0].ask(Request::Yield).unwrap();
+            twins.run_ms(300);
+            assert_eq!(roles(&mut twins), ["standby", "active"]);
+        }
+        assert_eq!(answered(&mut twins, 1, &Packet::tcp(SERVER, outside, 18, 1, 2, b"")), (HOST, 7000));
+        assert_eq!(leaves(&mut twins, 1, &tcp(16, 2)), outside);
+    }
+}
