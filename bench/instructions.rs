@@ -221,9 +221,9 @@ fn whole(mut bed: Bed) -> Option<usize> {
             outside = out.iter().map(end).collect();
         }
     }
-    bed.now = bed.now + Nanos::from_s(241);
+    bed.now += Nanos::from_s(241);
     while bed.lcore.router.nat.live() > 0 {
-        bed.now = bed.now + Nanos::from_ms(1);
+        bed.now += Nanos::from_ms(1);
         bed.measured(1);
     }
     bed.taken(LAN);
