@@ -2,7 +2,8 @@
 //!
 //! `instructions KIND`: sessions are opened, then `measured` is called, and callgrind counts what happens inside it. It prints how
 //! many packets that were. Kinds: `up`, `down`, `tcp`, `setup`, `told` (the same, by a member whose partner is told of
-//! each flow), `handshake` (the first three segments of connections), `idle` (turns without a packet).
+//! each flow), `handshake` (the first three segments of connections), `whole` (connections of 42 segments, and their end), `whole_told`
+//! (the same, by a member whose partner is told), `idle` (turns without a packet).
 
 use std::collections::VecDeque;
 use std::net::Ipv4Addr;
@@ -11,8 +12,9 @@ use std::sync::Arc;
 
 use arrayvec::ArrayVec;
 use turnout::base::{Generation, IfaceId, Ipv4Net, Mac, Nanos, WanId, WorkerId};
+use turnout::engine::copies::CopyRings;
 use turnout::engine::steer::Steer;
-use turnout::engine::{BURST, Lcore, Ports, connect, hand_overs};
+use turnout::engine::{BURST, Lcore, Ports, connect, copies, hand_overs};
 use turnout::nat::rules::FILTERING;
 use turnout::nat::{Addresses, Nat, NatConfig, Rules, Timeouts, Uplinks};
 use turnout::packet::{PacketBuf, VecBuf};
@@ -133,6 +135,7 @@ fn frame(
 
 struct Bed {
     lcore: Lcore<VecBuf>,
+    rings: CopyRings,
     lists: Lists,
     now: Nanos,
 }
@@ -160,12 +163,14 @@ impl Bed {
         let (_, end) = connect(2, 1, 0);
         let hand_over = hand_overs(1).pop()?;
         let mut lcore = Lcore::new(WorkerId(0), Steer::new(1), view.clone(), router, end, hand_over);
+        let (rings, end) = copies::connect();
+        lcore.set_copies(end);
         if told {
             lcore.router.nat.tell_all(1);
         }
         lcore.router.learn(&view, LAN, HOST, PEER);
         lcore.router.learn(&view, WAN, GATEWAY, PEER);
-        Some(Bed { lcore, lists: Lists::default(), now: s(1_000_000) })
+        Some(Bed { lcore, rings, lists: Lists::default(), now: s(1_000_000) })
     }
 
     fn turns(&mut self) {
@@ -181,8 +186,9 @@ impl Bed {
         }
     }
 
-    /// What came out by an interface since the last time.
+    /// What came out by an interface since the last time. What the partner is told has been read.
     fn taken(&mut self, iface: IfaceId) -> Vec<VecBuf> {
+        while self.rings.changes.pop().is_ok() {}
         std::mem::take(&mut self.lists.sent[iface.index()])
     }
 
@@ -193,9 +199,47 @@ impl Bed {
     }
 }
 
+/// Whole connections: three segments of handshake, 36 of data, both FINs, the last acknowledgement; then their timers run out.
+fn whole(mut bed: Bed) -> Option<usize> {
+    let flows = BURST * BURSTS;
+    let data = (0..18).flat_map(|_| [(LAN, 0x10), (WAN, 0x10)]);
+    let segments = [(LAN, 0x02), (WAN, 0x12), (LAN, 0x10)].into_iter().chain(data);
+    let (mut outside, mut count) = (Vec::new(), 0);
+    for (iface, bits) in segments.chain([(LAN, 0x11), (WAN, 0x11), (LAN, 0x10)]) {
+        let up = |n: usize| frame(LAN, (HOST, 20_000 + n as u16), (REMOTE, 4000), Some(bits));
+        let back = |to: &(Ipv4Addr, u16)| frame(WAN, (REMOTE, 4000), *to, Some(bits));
+        if iface == LAN {
+            bed.put(LAN, (0..flows).map(up));
+        } else {
+            bed.put(WAN, outside.iter().map(back));
+        }
+        bed.measured(BURSTS);
+        let out = bed.taken(if iface == LAN { WAN } else { LAN });
+        count += out.len();
+        if bits == 0x02 {
+            let end = |buf: &VecBuf| (Ipv4Addr::from_bits(be32(buf.bytes(), 26)), be16(buf.bytes(), 34));
+            outside = out.iter().map(end).collect();
+        }
+    }
+    bed.now += Nanos::from_s(241);
+    while bed.lcore.router.nat.live() > 0 {
+        bed.now += Nanos::from_ms(1);
+        bed.measured(1);
+    }
+    bed.taken(LAN);
+    (count == 42 * flows).then_some(count)
+}
+
 fn run(kind: &str) -> Option<usize> {
-    let (told, kind) = (kind == "told", if kind == "told" { "setup" } else { kind });
+    let (told, kind) = match kind {
+        "told" => (true, "setup"),
+        "whole_told" => (true, "whole"),
+        _ => (false, kind),
+    };
     let mut bed = Bed::new(told)?;
+    if kind == "whole" {
+        return whole(bed);
+    }
     let flows = BURST * BURSTS;
     let handshake = kind == "handshake";
     let tcp = handshake || kind == "tcp";

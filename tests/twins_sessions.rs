@@ -256,3 +256,55 @@ fn a_connection_that_the_partner_may_know_is_not_reset_for_a_second_after_a_take
     twins.run_ms(1500);
     assert_eq!((resets(&mut twins, 0), resets(&mut twins, 1)), (0, 1));
 }
+
+#[test]
+fn datagrams_that_are_no_beat_and_no_part_of_the_log_are_counted_for_the_operator() {
+    let mut twins = started(PROFILE);
+    let refused = |twins: &mut Twins| twins.members[0].ask(Request::Cluster).unwrap()["refused"].clone();
+    let none = serde_json::json!({
+        "beats": { "malformed": 0, "forged": 0, "replayed": 0, "strangers": 0 },
+        "log": { "malformed": 0, "forged": 0, "crowded": 0 },
+    });
+    assert_eq!(refused(&mut twins), none);
+    let partner = (Ipv4Addr::new(192, 168, 10, 3), 9000);
+    let own = (Ipv4Addr::new(192, 168, 10, 2), 9000);
+    for (data, part, why) in [
+        (b"no beat".as_slice(), "beats", "malformed"),
+        (b"tos\x01\x07", "log", "malformed"),
+        (b"tos\x01\x01\x00\x00\x00", "log", "malformed"),
+    ] {
+        let before = refused(&mut twins)[part][why].as_u64().unwrap();
+        twins.send(0, "lan", &Packet::udp(partner, own, data));
+        twins.run_ms(20);
+        let now = refused(&mut twins);
+        assert_eq!(now[part][why].as_u64(), Some(before + 1), "{data:?}: {now}");
+    }
+}
+
+#[test]
+fn a_connection_in_the_middle_of_its_handshake_goes_on_after_a_yield_and_by_its_next_syn_after_a_crash() {
+    for crash in [false, true] {
+        let mut twins = started(PROFILE);
+        for at in 0..2 {
+            twins.send(at, "lan", &Packet::udp((HOST, 1), SERVER, b"first"));
+        }
+        twins.run_ms(1500);
+        let tcp = |flags, seq| Packet::tcp((HOST, 7000), SERVER, flags, seq, 1, b"");
+        let mut outside = leaves(&mut twins, 0, &tcp(2, 1));
+        if crash {
+            twins.run_ms(5);
+            twins.dead[0] = true;
+            twins.run_ms(1000);
+            assert_eq!(role(&mut twins, 1), "active");
+            // An answer to the first one comes to nothing, and resets nobody.
+            assert!(twins.send(1, "isp1", &Packet::tcp(SERVER, outside, 18, 1, 2, b"")).is_empty());
+            outside = leaves(&mut twins, 1, &tcp(2, 1));
+        } else {
+            twins.members[0].ask(Request::Yield).unwrap();
+            twins.run_ms(300);
+            assert_eq!(roles(&mut twins), ["standby", "active"]);
+        }
+        assert_eq!(answered(&mut twins, 1, &Packet::tcp(SERVER, outside, 18, 1, 2, b"")), (HOST, 7000));
+        assert_eq!(leaves(&mut twins, 1, &tcp(16, 2)), outside);
+    }
+}

@@ -71,7 +71,22 @@ fn show(answer: &Value, screen: &mut Screen) -> Result<(), Error> {
     for line in wrap(&format!("sessions  {}", sync(answer.get("sync").unwrap_or(&Value::Null))), 10) {
         screen.line(&line)?;
     }
+    for (key, what) in [("beats", "beats"), ("log", "frames of the log")] {
+        let why = refused(answer.pointer(&format!("/refused/{key}")).unwrap_or(&Value::Null));
+        if !why.is_empty() {
+            for line in wrap(&format!("refused   {what}: {}", why.join(", ")), 10) {
+                screen.line(&line)?;
+            }
+        }
+    }
     Ok(())
+}
+
+/// What came to nothing, and how often; what never did is left out.
+fn refused(counts: &Value) -> Vec<String> {
+    let kinds = ["malformed", "forged", "replayed", "strangers", "crowded"];
+    let some = kinds.into_iter().filter(|kind| number(counts, kind).is_some_and(|n| n > 0));
+    some.map(|kind| format!("{} {kind}", shown(counts, kind, count))).collect()
 }
 
 fn row(member: &Value, own: bool) -> Vec<Cell> {
@@ -187,6 +202,22 @@ mod tests {
     }
 
     #[test]
+    fn what_was_refused_is_shown_if_there_was_any() {
+        let mut pair = sample();
+        let mut beats = json!({"malformed": 0, "forged": 0, "replayed": 0, "strangers": 0});
+        let log = json!({"malformed": 0, "forged": 0, "crowded": 7});
+        pair["refused"] = json!({"beats": beats, "log": {"malformed": 0, "forged": 0, "crowded": 0}});
+        assert_eq!(printed(&pair, show), printed(&sample(), show));
+        (beats["forged"], beats["strangers"]) = (json!(1200), json!(1));
+        pair["refused"] = json!({"beats": beats, "log": log});
+        let lines = printed(&pair, show);
+        assert_eq!(
+            lines[lines.len() - 2..],
+            ["refused   beats: 1200 forged, 1 strangers", "refused   frames of the log: 7 crowded"]
+        );
+    }
+
+    #[test]
     fn a_lost_partner_and_one_that_was_never_heard_are_told_apart() {
         let mut pair = sample();
         pair["partner"]["lost"] = json!(true);
@@ -218,9 +249,12 @@ mod tests {
         pair["reasons"] = json!(all);
         for state in ["alone", "paused", "bulk", "following", "waiting", "copying", "whole", "zzz"] {
             pair["sync"] = json!({"state": state, "sent": big, "acked": big, "behind": big});
+            let all =
+                json!({"malformed": big, "forged": big, "replayed": big, "strangers": big, "crowded": big});
+            pair["refused"] = json!({"beats": all, "log": all});
             printed(&pair, show);
         }
-        for odd in [json!(null), json!(7), json!([1]), json!({"partner": {}, "reasons": 5})] {
+        for odd in [json!(null), json!(7), json!([1]), json!({"partner": {}, "reasons": 5, "refused": 1})] {
             printed(&odd, show);
             in_short(&odd);
         }

@@ -28,7 +28,13 @@ impl<B: PacketBuf> Lcore<B> {
     #[inline(never)]
     fn take_copies(&mut self, now: Nanos) {
         for _ in 0..ORDERS {
-            let Ok(order) = self.end.copies.orders.pop() else { break };
+            // Its last words are told before the order is taken: then the ring of who reads them has them.
+            let Ok(order) = self.end.copies.orders.peek().copied() else { break };
+            if order == Order::Rest {
+                self.tell_changes(now);
+                self.tell_begun(now);
+            }
+            let _ = self.end.copies.orders.pop();
             let nat = &mut self.router.nat;
             match order {
                 Order::Tell(run) => nat.tell_all(run),
@@ -45,6 +51,19 @@ impl<B: PacketBuf> Lcore<B> {
         self.router.nat.end_old_copies(now, &mut self.router.counters);
     }
 
+    /// Tells of connections that are not answered yet: the answer may come to the partner.
+    fn tell_begun(&mut self, now: Nanos) {
+        let (router, view, changes) = (&mut self.router, &self.view, &mut self.end.copies.changes);
+        let hosts = router.host.is_some();
+        let mut told = 0;
+        router.nat.tell_begun(now, |record| {
+            let own = hosts && view.place(record.key().inside().0).own.is_some();
+            // Those without room are the client's to send again.
+            told += u64::from(!own && changes.push(Change::Record(record)).is_ok());
+        });
+        router.counters.add(Stat::CopiesTold, told);
+    }
+
     #[inline(never)]
     fn tell_changes(&mut self, now: Nanos) {
         let (router, view, changes) = (&mut self.router, &self.view, &mut self.end.copies.changes);
@@ -53,7 +72,7 @@ impl<B: PacketBuf> Lcore<B> {
         }
         let hosts = router.host.is_some();
         let own = |record: &Record| hosts && view.place(record.key().inside().0).own.is_some();
-        router.stepped.drain(..).for_each(|slot| router.nat.changed(slot));
+        router.stepped.drain(..).for_each(|slot| router.nat.turned(slot));
         let (mut told, mut lost) = (0, 0);
         let mut tell = |record: Record| match own(&record) || changes.push(Change::Record(record)).is_ok() {
             true => told += 1,

@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use super::member::Member;
 use super::{Answer, Manager};
 use crate::base::{Nanos, WanId};
 use crate::cluster::{Fitness, Input, Known, Name, Role};
@@ -27,6 +28,17 @@ fn known(status: &WanStatus, early: bool) -> Known {
 /// The answer of a router that is no member of a pair.
 pub(super) fn none() -> Answer {
     Answer::Refused("there is no cluster in the profile".into())
+}
+
+/// Datagrams that came to the port of the beats and came to nothing, since the start.
+fn refused(member: &Member) -> Value {
+    let (beats, log) = (member.hearing.counts(), member.copying.waste());
+    json!({
+        "beats": {
+            "malformed": beats.malformed, "forged": beats.forged, "replayed": beats.replayed, "strangers": beats.strangers,
+        },
+        "log": { "malformed": log.malformed, "forged": log.forged, "crowded": log.crowded },
+    })
 }
 
 impl Manager {
@@ -64,6 +76,7 @@ impl Manager {
         let mut value = json!(member.pair.view(now));
         if let Some(object) = value.as_object_mut() {
             object.insert("sync".into(), json!(member.copying.status()));
+            object.insert("refused".into(), refused(member));
         }
         Some(value)
     }

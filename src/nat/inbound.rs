@@ -86,9 +86,7 @@ impl Nat {
         session.count(OUTSIDE, packet.bytes);
         let (addr, port) = session.inside();
         let translation = Translation { addr, port, wan: session.wan(), slot };
-        if session.state != before {
-            self.changed(slot);
-        }
+        self.stepped(slot, before);
         Ok(translation)
     }
 

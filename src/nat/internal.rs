@@ -59,9 +59,7 @@ impl Nat {
             None => session.refreshed = tick(env.now),
         }
         session.count(side, packet.bytes);
-        if session.state != before {
-            self.changed(slot);
-        }
+        self.stepped(slot, before);
         Ok(())
     }
 

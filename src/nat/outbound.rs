@@ -78,9 +78,7 @@ impl Nat {
         session.count(INSIDE, packet.bytes);
         let (addr, port) = session.outside();
         let translation = Translation { addr, port, wan: session.wan(), slot };
-        if session.state != before {
-            self.changed(slot);
-        }
+        self.stepped(slot, before);
         Ok(translation)
     }
 
@@ -116,6 +114,7 @@ impl Nat {
             let session = self.sessions.get_mut(slot);
             (session.state, session.last_ack) = (super::tcp::TcpState::Established as u8, 0);
             self.gauges.unopened(session);
+            self.changed(slot);
         }
         Ok(slot)
     }

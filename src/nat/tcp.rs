@@ -65,6 +65,17 @@ impl TcpState {
         }
     }
 
+    /// Whether the partner of a pair is told of the step from one state to another: if another timer runs then.
+    #[inline(always)]
+    pub fn told_apart(before: u8, after: u8) -> bool {
+        timer(before) != timer(after)
+    }
+
+    /// Which timer runs, by the first state that has it. The two that open are told apart, since the partner is not told of `SynOut`.
+    pub fn timer(self) -> u8 {
+        timer(self as u8)
+    }
+
     /// Both sides have said that they are done, so nothing of it is under way for long.
     pub const fn closed(self) -> bool {
         matches!(self, TcpState::FinBoth)
@@ -109,10 +120,28 @@ impl TcpState {
     }
 }
 
+/// All states from the first FIN on have one timer.
+#[inline(always)]
+fn timer(state: u8) -> u8 {
+    state.min(TcpState::FinOut as u8)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use TcpState::*;
+
+    #[test]
+    fn what_is_told_apart_has_another_timer_or_is_a_syn_from_inside() {
+        let s = crate::base::Nanos::from_s;
+        let timeouts = crate::nat::Timeouts::new(s(7440), s(240), s(300), &[], s(60), s(600));
+        let timeouts = timeouts.opening(s(60)).closing(s(120));
+        for (a, b) in TcpState::ALL.into_iter().flat_map(|a| TcpState::ALL.map(|b| (a, b))) {
+            let opening = matches!((a, b), (SynOut, SynIn) | (SynIn, SynOut));
+            let apart = timeouts.ms(a as u8) != timeouts.ms(b as u8) || opening;
+            assert_eq!(TcpState::told_apart(a as u8, b as u8), apart, "{a:?} {b:?}");
+        }
+    }
 
     /// The table of RFC 6146 3.5.2.2, written out: (state, way, flags) -> state, for those that change it.
     #[test]

@@ -122,7 +122,7 @@ fn step_told(
 ) {
     let before = session.state;
     session.step(side, flags, tick);
-    if session.state != before {
+    if session.state != before && TcpState::told_apart(before, session.state) {
         stepped.push(slot);
     }
 }

@@ -8,6 +8,7 @@ use turnout::engine::copies::{Change, CopyEnd, CopyRings, Order};
 use turnout::engine::steer::Steer;
 use turnout::manage::views;
 use turnout::nat::session::{Kind, Origin};
+use turnout::nat::tcp::TcpState;
 use turnout::nat::{Nat, NatConfig};
 use turnout::packet::Stat;
 use turnout::profile;
@@ -18,7 +19,7 @@ use turnout::wire::record::{Entry, Record};
 
 /// Protocol, inside and remote endpoint, and how it is carried.
 pub type Flow = (u8, End, End, u8);
-/// Outside endpoint, WAN, TCP's state, whether outside began.
+/// Outside endpoint, WAN, TCP's timer (`TcpState::timer`), whether outside began.
 pub type Place = (End, u8, u8, bool);
 
 /// A site that can be a member, with room for so many changes in its rings.
@@ -132,6 +133,14 @@ impl Pair {
         self.b.pass(Nanos::from_us(50));
     }
 
+    /// `a` gives up the role: what its worker tells last goes to `b`.
+    pub fn give_up(&mut self) {
+        for worker in &mut self.from {
+            worker.orders.push(Order::Rest).unwrap();
+        }
+        (0..200).for_each(|_| self.pump());
+    }
+
     /// Time passes at both.
     pub fn pass(&mut self, span: Nanos) {
         self.a.pass(span);
@@ -173,14 +182,16 @@ impl Pair {
     }
 }
 
-/// Flows in which inside has spoken, as a site lists them.
+/// Flows in which inside has spoken, as a site lists them; of TCP those that are more than a SYN.
 pub fn flows(bulk: &mut Bulk) -> BTreeMap<Flow, Place> {
     let now = bulk.site().now();
     let mut all = BTreeMap::new();
     for lcore in bulk.site().lcores() {
         lcore.router.nat.list(0, u32::MAX, now, |session, root| {
-            if root.origin != Origin::Stranger {
-                let state = if session.protocol() == 6 { session.state } else { 0 };
+            let tcp = session.protocol() == 6;
+            let half_open = tcp && session.state == TcpState::SynOut as u8;
+            if root.origin != Origin::Stranger && !half_open {
+                let state = if tcp { TcpState::from_u8(session.state).timer() } else { 0 };
                 let flow = (session.protocol(), session.inside(), session.remote(), root.kind as u8);
                 let place = (session.outside(), session.wan().0, state, root.origin == Origin::Answered);
                 assert!(all.insert(flow, place).is_none(), "{flow:?} is there twice");
