@@ -177,7 +177,8 @@ fn rfc_3442_errors_answers_and_the_hosts_own_packets_go_by_the_route() {
             let (link, told) = site.pass("isp1", &late).unwrap();
             assert_eq!((link.as_str(), told.eth.dst, told.ip.dst), ("isp1", mac(by), to));
         }
-        let moved = ["from_host", "icmp_errors_translated", "icmp_errors_sent", "drop_ttl_expired"];
+        let moved =
+            ["from_host", "to_host", "icmp_errors_translated", "icmp_errors_sent", "drop_ttl_expired"];
         site.finish(&and(&[&OPENED, &moved])).unwrap();
     }
 }
