@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # How long each kind of failure takes to be found and left: medians of ten, as a table for bench/RESULTS.md. Takes five
-# minutes; wants root (network namespaces), an idle machine, and frr for the BFD row. A release build.
+# minutes; wants root (network namespaces), an idle machine, and frr for the BFD row. A release build. Fails where a median is above its goal.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 log=$(mktemp)

@@ -4,7 +4,7 @@ Port 0 is the LAN (direction 0, "up"), port 1 the WAN (direction 1, "down"); sta
 both. README.md has the commands.
 
   up     source 10.1.0.0 + host, ports 10000-10062; destination 20.0.0.1:8080
-  down   source 20.0.0.1:8080; destination the router's WAN address, every port from 1024 to 65535
+  down   source 20.0.0.1:8080; destination the router's pool, every port from 1024 to 65535
 
 All flows go to one remote endpoint, so that what comes down always meets a session. Frame sizes are with the check
 sequence, as everywhere in TRex: 64 here is 60 on the router's counters.
@@ -93,7 +93,7 @@ class Nat44:
         parser = argparse.ArgumentParser(prog="stl_nat44.py", formatter_class=argparse.ArgumentDefaultsHelpFormatter)
         parser.add_argument("--hosts", type=int, default=1024, help="CSIT: 1024, 4096, 16384, 65536, 262144")
         parser.add_argument("--size", default="64", help="of a frame with its check sequence, or imix")
-        parser.add_argument("--wan", default="203.0.113.2", help="the router's first address on the WAN")
+        parser.add_argument("--wan", default="203.0.113.3", help="the first address of the router's pool")
         parser.add_argument("--wan-addresses", type=int, default=1, help="how many it has, one after the other")
         parser.add_argument("--open", action="store_true", help="open every session, twice over, then stop")
         parser.add_argument("--open-pps", type=float, default=100_000, help="at this rate")
