@@ -1,4 +1,4 @@
-//! Newtypes that every module shares: ids, time, MAC addresses, IPv4 networks.
+//! Types that every module shares: ids, time, MAC addresses, IPv4 networks, fates of flows.
 //!
 //! Plain values without behaviour of any layer; this file uses nothing of the crate. Time is always handed in:
 //! `Nanos` counts from an arbitrary start (boot of the machine, or zero in a simulation) and never runs back.
@@ -245,6 +245,17 @@ pub struct Hop {
     pub to: Ipv4Net,
     /// The router on the link; `None`: the destinations are on the link themselves
     pub via: Option<Ipv4Addr>,
+}
+
+/// What becomes of a flow whose WAN is left, with its next packet from inside.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Fate {
+    /// It goes by another WAN, with its mapping.
+    #[default]
+    Rebind,
+    /// It is dropped, until its timer runs out.
+    Drop,
 }
 
 #[cfg(test)]

@@ -45,6 +45,8 @@ const GRACE: Nanos = Nanos::from_s(3);
 const READY: Nanos = Nanos::from_ms(1500);
 /// An active member of a pair waits so long, at the end, for its partner to take the role.
 const LEAVE: Nanos = Nanos::from_ms(1200);
+/// The workers have so long to send what a member of a pair says last.
+const FAREWELL: Duration = Duration::from_millis(5);
 /// How long the management thread waits for a question.
 const BEAT: Duration = Duration::from_millis(1);
 
@@ -103,11 +105,12 @@ pub fn run(path: &Path, identity: &Identity) -> Result<(), Failure> {
         joining,
     );
     drop(eal);
-    for port in claimed.into_iter().flatten() {
-        if let Err(e) = port.release() {
-            warn!("{e}");
+    // All at once: each takes some tools their time.
+    std::thread::scope(|scope| {
+        for port in claimed.into_iter().flatten() {
+            scope.spawn(move || port.release().unwrap_or_else(|e| warn!("{e}")));
         }
-    }
+    });
     result
 }
 
@@ -317,6 +320,9 @@ fn manage(
             let since = *leaving.get_or_insert(at);
             let left = if since == at { manager.leave(at) } else { manager.left() };
             if left || at.since(since) >= LEAVE {
+                if manager.farewell(at) {
+                    std::thread::sleep(FAREWELL);
+                }
                 break;
             }
         }

@@ -344,8 +344,8 @@ fn rfc1812_5_3_8_sources_that_do_not_belong_behind_their_port_and_transit_from_o
 }
 
 #[test]
-fn a_fragment_that_would_turn_has_a_counter_of_its_own() {
-    let mut site = site(2);
+fn a_fragment_that_would_turn_ends_where_hairpinning_is_off() {
+    let mut site = Site::new(&format!("{DUAL_WAN}nat: {{ hairpin: false }}\n"), 2).unwrap();
     let mut packet = Packet::udp((H1, 5000), (P1, 80), &[7; 40]);
     (packet.ip.dont_fragment, packet.ip.more_fragments) = (false, true);
     let frame = site.frame_of("lan", &packet);

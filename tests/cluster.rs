@@ -8,6 +8,7 @@ use rand::{RngExt, SeedableRng};
 use turnout::base::Nanos;
 use turnout::cluster::{Config, Effect, Event, Failback, Input, NO_TIER, Pair, Site};
 use turnout::sim::pair::{Health, Line, Pairs, SLOWEST, name};
+use turnout::sim::seeds::{seeds, whole};
 
 fn ms(n: u64) -> Nanos {
     Nanos::from_ms(n)
@@ -107,7 +108,7 @@ fn run(seed: u64) -> Pairs {
 #[test]
 fn x_19_never_two_active_for_longer_than_two_beats_and_never_none_for_longer_than_the_bound() {
     let (mut takes, mut twos) = (0, 0);
-    for seed in 0..4_000 {
+    for seed in seeds(4_000) {
         let pairs = run(seed);
         no_faults(&pairs);
         for effect in pairs.members.iter().flat_map(|member| &member.effects) {
@@ -116,7 +117,7 @@ fn x_19_never_two_active_for_longer_than_two_beats_and_never_none_for_longer_tha
         }
     }
     // Else the weather was too fair to show anything.
-    assert!(takes > 6_000 && twos > 800, "{takes} {twos}");
+    assert!(!whole() || takes > 6_000 && twos > 800, "{takes} {twos}");
 }
 
 /// A start, a hand-over, a failure, a failback, a change of preference.
@@ -255,7 +256,7 @@ fn x_19_any_two_faults_end_where_the_table_allows() {
 
 #[test]
 fn a_planned_hand_over_has_no_gap_and_two_active_for_a_beats_way_only() {
-    for seed in 0..50 {
+    for seed in seeds(50) {
         let mut pairs = settled(seed, config());
         assert!(pairs.step(0, Input::Yield));
         let (mut two, start) = (Nanos::ZERO, pairs.now);
@@ -313,7 +314,7 @@ fn failback_is_as_the_table_of_the_documentation_says() {
 #[test]
 fn a_journal_of_inputs_decides_the_same_again() {
     let mut inputs = 0;
-    for seed in 0..100 {
+    for seed in seeds(100) {
         let pairs = run(seed);
         for (at, member) in pairs.members.iter().enumerate() {
             let Some(pair) = &member.pair else { continue };
@@ -330,5 +331,5 @@ fn a_journal_of_inputs_decides_the_same_again() {
             assert_eq!(again.view(pairs.now), pair.view(pairs.now), "seed {seed}, member {at}");
         }
     }
-    assert!(inputs > 10_000, "{inputs}");
+    assert!(!whole() || inputs > 10_000, "{inputs}");
 }

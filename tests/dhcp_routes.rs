@@ -107,6 +107,9 @@ fn rfc_3442_each_route_has_its_next_hop_and_all_else_goes_by_the_gateway() {
     for workers in [1, 2, 3] {
         let mut site = leased(Some(routes()), workers);
         for (to, by) in WAYS {
+            // Of strangers on its link a WAN asks for two a second.
+            site.run_ms(1_000);
+            site.take_all();
             let (first, x) = sent(&mut site, &Packet::udp((H1, 5000), (to, 80), b"x"));
             assert_eq!((first, x.0), (mac(by), P1), "{to}");
             // Its flow, and others when the next hop is known.
@@ -120,6 +123,8 @@ fn rfc_3442_each_route_has_its_next_hop_and_all_else_goes_by_the_gateway() {
         }
         // A router is its own next hop, and so is whoever is in the leased network.
         for to in [BEYOND, NEAR, SERVER] {
+            site.run_ms(1_000);
+            site.take_all();
             let by = if to == SERVER { Mac([2, 0, 0, 0, 9, 9]) } else { mac(to) };
             assert_eq!(hop(&mut site, 5000, to), by, "{to}");
         }

@@ -21,7 +21,7 @@ use turnout::base::{Mac, Nanos, PortId};
 use turnout::dpdk::*;
 use turnout::packet::{BufPool, PacketBuf, Verified, tag};
 
-use rig::{Where, alone, arp_request, frame, sh, start, udp_to_the_kernel};
+use rig::{Where, alone, arp_request, frame, sh, skipped, start, udp_to_the_kernel};
 
 #[test]
 fn memory() {
@@ -242,7 +242,7 @@ fn a_port_that_verifies_ip_checksums_is_believed_until_the_mbuf_moves_on() {
         let tap = PortSource::Vdev("net_tap0,iface=t0".into());
         let mut tap = match Port::open(&eal, &tap, PortId(0), &config) {
             Ok(port) => port,
-            Err(e) => return println!("skipped: no tap interface here: {e}"),
+            Err(e) => return skipped(format!("no tap interface here: {e}")),
         };
         println!("{}", tap.caps());
         assert!(tap.caps().rx_checksum_ip);
@@ -266,7 +266,7 @@ fn a_port_that_verifies_ip_checksums_is_believed_until_the_mbuf_moves_on() {
         );
         sh("ip link set t0 up");
         if !std::process::Command::new("python3").args(["-c", &send]).status().is_ok_and(|s| s.success()) {
-            return println!("skipped: no python3 here");
+            return skipped("no python3 here");
         }
         let mut seen = Vec::new();
         let mut moved = Vec::new();

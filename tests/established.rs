@@ -8,10 +8,12 @@ use common::*;
 use pair::{Kind, PROFILE, Pair, WANS};
 
 use std::collections::BTreeSet;
+use std::net::Ipv4Addr;
 
 use rand::{SeedableRng, rngs::StdRng};
 use turnout::base::{IfaceId, Mac};
 use turnout::packet::VecBuf;
+use turnout::sim::seeds::{seeds, whole};
 use turnout::table::hash::HashKey;
 use turnout::table::neighbors::Neighbors;
 
@@ -41,15 +43,14 @@ fn story(seed: u64, kind: Kind, steps: usize) -> BTreeSet<String> {
 #[test]
 fn the_established_path_does_what_the_long_way_does() {
     let mut moved = BTreeSet::new();
-    for seed in 0..24 {
+    for seed in seeds(24) {
         let kind = Kind {
             workers: 1 + seed as usize % 3,
             ports: if seed % 4 == 3 { 3000 } else { 2 },
             crowded: seed % 5 == 1,
             renews: seed % 2 == 1,
         };
-        let run = std::panic::catch_unwind(|| story(seed, kind, 200));
-        moved.append(&mut run.unwrap_or_else(|_| panic!("seed {seed}, {kind:?}")));
+        moved.append(&mut story(seed, kind, 200));
     }
     for name in [
         "mappings_moved",
@@ -82,7 +83,7 @@ fn the_established_path_does_what_the_long_way_does() {
         "drop_nat_tcp_midstream",
         "drop_nat_tcp_failover",
     ] {
-        assert!(moved.contains(name), "{name} did not move");
+        assert!(!whole() || moved.contains(name), "{name} did not move");
     }
 }
 
@@ -117,12 +118,13 @@ fn a_known_flow_takes_the_established_path_both_ways_and_with_the_switch_it_does
 fn a_new_flow_that_finds_the_table_full_makes_no_mapping() {
     let mut site = Site::new(PROFILE, 1).unwrap();
     meet(&mut site);
-    let to = |n: u16| Packet::udp((H1, 5000), (E1, 1000 + n), b"x");
-    flood(&mut site, "lan", (0..1024).map(to));
+    // A flow a host: of fewer none would have the last tenth, as each keeps a share for whoever comes next.
+    let of = |n: u32| Packet::udp((Ipv4Addr::from_bits(0x0a02_0000 + n), 5000), (E1, 80), b"x");
+    flood(&mut site, "lan", (0..1024).map(of));
     assert_eq!(live(&mut site), 1024);
-    site.pass("lan", &Packet::udp((H1, 5001), (E1, 80), b"x"));
+    site.pass("lan", &of(1024));
     assert_eq!(site.moved("drop_nat_table_full"), 1);
-    assert_eq!((site.moved("mappings_created"), site.moved("mappings_removed")), (1, 0));
+    assert_eq!((site.moved("mappings_created"), site.moved("mappings_removed")), (1024, 0));
     site.finish(&and(&[&OPENED, &["drop_nat_table_full", "sessions_refused", "icmp_errors_sent"]])).unwrap();
 }
 

@@ -73,3 +73,15 @@ fn one_from_outside_says_where_it_goes_and_bad_questions_are_refused_in_a_line()
     }
     site.finish(&OPENED).unwrap();
 }
+
+#[test]
+fn of_a_wan_without_a_lease_it_says_that_the_address_is_not_known() {
+    let text = DUAL_WAN.replace("addresses: [198.51.100.2/29], gateway: 198.51.100.1", "addresses: dhcp");
+    let mut site = Site::new(&text, 1).unwrap();
+    let assume = [("isp1", false), ("isp2", true)];
+    let answer = explain(&mut site, "udp 192.168.10.10:5000 > 9.9.9.9:53", &assume);
+    assert_eq!(answer["wan"], "isp2", "{answer}");
+    assert!(step(&answer, "nat").contains("not known: it has no lease"), "{answer}");
+    assert_eq!(step(&answer, "next hop"), "not known: it has no lease");
+    assert!(!answer.to_string().contains("0.0.0.0"), "{answer}");
+}

@@ -2,45 +2,28 @@
 //! beside an active member disturbs nobody.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+mod twins_rig;
+
 use std::net::Ipv4Addr;
 
 use turnout::base::Mac;
 use turnout::manage::protocol::Request;
 use turnout::sim::{Packet, Twins};
 use turnout::wire::arp::Arp;
+use twins_rig::*;
 
-const PROFILE: &str = "version: 1
-interfaces:
-  lan:  { port: \"linux:lan0\" }
-  isp1: { port: \"linux:isp1\", gateway: 203.0.113.1 }
-wans: [isp1]
-engine: { sessions: 4096 }
-cluster:
-  members:
-    a: { interfaces: { lan: { addresses: [192.168.10.2/24] }, isp1: { addresses: [203.0.113.3/29] } } }
-    b: { interfaces: { lan: { addresses: [192.168.10.3/24] }, isp1: { addresses: [203.0.113.4/29] } } }
-  heartbeat: { paths: [{ interface: lan }], every: 20ms, timeout: 100ms, key_file: /etc/turnout/cluster.key }
-  failback: { mode: manual }
-  virtual:
-    - { interface: lan, address: 192.168.10.1/24, vrid: 17 }
-    - { interface: isp1, address: 203.0.113.2/29, vrid: 18 }
-";
-/// The virtual address inside, and its MAC.
-const GATEWAY: Ipv4Addr = Ipv4Addr::new(192, 168, 10, 1);
+/// A pair with beats every 20 ms, whose role comes back by hand.
+fn text() -> String {
+    with("every: 100ms, timeout: 500ms", "every: 20ms, timeout: 100ms")
+        .replace("mode: automatic, after: 5s", "mode: manual")
+}
+
+fn quick() -> Twins {
+    started(&text())
+}
+
+/// The MAC of the virtual address inside.
 const VIRTUAL: [u8; 6] = [0, 0, 0x5e, 0, 1, 17];
-const HOST: Ipv4Addr = Ipv4Addr::new(192, 168, 10, 10);
-const SERVER: (Ipv4Addr, u16) = (Ipv4Addr::new(9, 9, 9, 9), 53);
-
-fn twins() -> Twins {
-    let mut twins = Twins::new(PROFILE, 1).unwrap();
-    twins.run_ms(3000);
-    twins.take();
-    twins
-}
-
-fn role(twins: &mut Twins, at: usize) -> String {
-    twins.members[at].ask(Request::Cluster).unwrap()["role"].as_str().unwrap().to_owned()
-}
 
 /// What a member sends on when a host sends it a packet to the virtual MAC.
 fn forwards(twins: &mut Twins, by: usize) -> usize {
@@ -52,13 +35,13 @@ fn forwards(twins: &mut Twins, by: usize) -> usize {
 
 #[test]
 fn who_has_let_go_takes_in_what_is_still_sent_to_the_virtual_mac_for_a_second() {
-    let mut twins = twins();
+    let mut twins = quick();
     twins.members[0].send("lan", &Packet::udp((HOST, 5000), SERVER, b"datagram"));
     twins.run_ms(1500);
     assert_eq!((forwards(&mut twins, 0), forwards(&mut twins, 1)), (1, 0));
     twins.members[0].ask(Request::Yield).unwrap();
     twins.run_ms(100);
-    assert_eq!([0, 1].map(|at| role(&mut twins, at)), ["standby", "active"]);
+    assert_eq!(roles(&mut twins), ["standby", "active"]);
     assert_eq!((forwards(&mut twins, 0), forwards(&mut twins, 1)), (1, 1));
     // A switch that floods would have it go out twice for ever.
     twins.run_ms(1000);
@@ -67,7 +50,7 @@ fn who_has_let_go_takes_in_what_is_still_sent_to_the_virtual_mac_for_a_second() 
 
 #[test]
 fn the_new_holder_calls_again_when_the_old_one_has_let_go() {
-    let mut twins = twins();
+    let mut twins = quick();
     twins.members[0].ask(Request::Yield).unwrap();
     // The first repetition by the clock is due after 100 ms.
     twins.run_ms(80);
@@ -87,8 +70,33 @@ fn the_new_holder_calls_again_when_the_old_one_has_let_go() {
 }
 
 #[test]
+fn who_takes_over_calls_for_its_addresses_on_every_port_at_once_and_four_times_more() {
+    let mut twins = quick();
+    twins.dead[0] = true;
+    let (mut called, mut since) = (Vec::new(), None);
+    for ms in 0..6_500u64 {
+        twins.run_ms(1);
+        if since.is_none() && role(&mut twins, 1) == "active" {
+            since = Some(ms);
+        }
+        for (from, link, frame) in twins.take() {
+            let arp = Arp::parse(&frame[14..]).filter(|_| from == 1 && frame[12..14] == [8, 6]);
+            if let Some(arp) = arp.filter(|arp| arp.sender_ip == arp.target_ip) {
+                called.push((ms - since.unwrap_or(0), link, arp.sender_ip, arp.sender_mac.0[5]));
+            }
+        }
+    }
+    for (link, ip, vrid) in [("lan", GATEWAY, 17), ("isp1", [203, 0, 113, 2].into(), 18)] {
+        let its = called.iter().filter(|(_, at, of, mac)| (at.as_str(), *of, *mac) == (link, ip, vrid));
+        let mut at: Vec<u64> = its.map(|(ms, ..)| ms.next_multiple_of(10)).collect();
+        at.dedup();
+        assert_eq!(at, [0, 100, 500, 2_000, 5_000], "{link}: {called:?}");
+    }
+}
+
+#[test]
 fn a_standby_knows_where_the_hosts_of_its_copies_are() {
-    let mut twins = twins();
+    let mut twins = quick();
     twins.members[0].send("lan", &Packet::udp((HOST, 5000), SERVER, b"datagram"));
     twins.run_ms(1500);
     let known = twins.members[1].ask(Request::Neighbors).unwrap();
@@ -98,17 +106,18 @@ fn a_standby_knows_where_the_hosts_of_its_copies_are() {
 
 #[test]
 fn who_starts_beside_an_active_member_hears_it_before_it_would_take_the_role() {
+    let text = text();
     // Nobody has ever seen the other one, and has given up asking where it is.
     for alone in [10_000, 10_037, 10_114, 10_171] {
-        let mut twins = Twins::new(PROFILE, 1).unwrap();
+        let mut twins = Twins::new(&text, 1).unwrap();
         twins.dead[1] = true;
         twins.run_ms(alone);
-        twins.restart(PROFILE, 1).unwrap();
+        twins.restart(&text, 1).unwrap();
         for _ in 0..150 {
             twins.run_ms(1);
             assert_ne!(role(&mut twins, 1), "active", "after {alone} ms");
         }
-        assert_eq!([0, 1].map(|at| role(&mut twins, at)), ["active", "standby"]);
+        assert_eq!(roles(&mut twins), ["active", "standby"]);
     }
 }
 
@@ -122,7 +131,7 @@ fn station(twins: &mut Twins, of: usize, ip: Ipv4Addr) -> [u8; 6] {
 
 #[test]
 fn while_both_are_active_what_one_hands_to_the_other_is_taken() {
-    let mut twins = twins();
+    let mut twins = quick();
     let own = station(&mut twins, 0, Ipv4Addr::new(192, 168, 10, 2));
     assert_ne!(own, VIRTUAL);
     let mut frame = twins.members[0].frame_of("lan", &Packet::udp((HOST, 5000), SERVER, b"datagram"));
@@ -140,7 +149,7 @@ fn while_both_are_active_what_one_hands_to_the_other_is_taken() {
 
 #[test]
 fn who_takes_over_just_after_it_has_started_goes_on_with_every_session() {
-    let mut twins = twins();
+    let mut twins = quick();
     let udp = Packet::udp((HOST, 5000), SERVER, b"datagram");
     let tcp = |flags, seq| Packet::tcp((HOST, 7000), SERVER, flags, seq, 1, b"");
     twins.members[0].send("lan", &udp);
@@ -153,7 +162,7 @@ fn who_takes_over_just_after_it_has_started_goes_on_with_every_session() {
     let syn = leaves(&mut twins, 0, &tcp(2, 1));
     twins.send(0, "isp1", &Packet::tcp(SERVER, syn.unwrap(), 18, 1, 2, b""));
     assert_eq!(leaves(&mut twins, 0, &tcp(16, 2)), syn);
-    twins.restart(PROFILE, 1).unwrap();
+    twins.restart(&text(), 1).unwrap();
     // What it is told comes before its WAN is up, and less than a round of the sweep passes.
     let mut ms = 0;
     loop {
@@ -172,7 +181,7 @@ fn who_takes_over_just_after_it_has_started_goes_on_with_every_session() {
     }
     twins.members[0].ask(Request::Yield).unwrap();
     twins.run_ms(300);
-    assert_eq!([0, 1].map(|at| role(&mut twins, at)), ["standby", "active"]);
+    assert_eq!(roles(&mut twins), ["standby", "active"]);
     assert_eq!(leaves(&mut twins, 1, &tcp(16, 2)), syn);
     assert_eq!(leaves(&mut twins, 1, &udp), talks);
     assert_eq!(twins.members[1].moved("sessions_reset"), 0);

@@ -50,6 +50,35 @@ fn rfc5508_10a2_a_ttl_that_runs_out_is_told_to_either_side() {
 }
 
 #[test]
+fn rfc5508_10a3_echoes_to_the_router_are_answered_and_those_through_it_translated() {
+    each_shape(|mut site| {
+        meet(&mut site);
+        let data = b"sixteen bytes...";
+        for (link, from, own) in [
+            ("lan", H1, LAN),
+            ("lan", H2, P1),
+            ("lan", H1, P2),
+            ("isp1", E1, P1),
+            ("isp1", G1, P1),
+            ("isp2", E2, P2),
+        ] {
+            let (by, seen) = site.pass(link, &Packet::icmp(from, own, 8, 0, 7, 3, data)).unwrap();
+            let icmp = seen.icmp().unwrap();
+            assert_eq!((by.as_str(), seen.ip.src, seen.ip.dst), (link, own, from));
+            assert_eq!((icmp.kind, icmp.code, icmp.id, icmp.seq, seen.data()), (0, 0, 7, 3, &data[..]));
+        }
+        for host in [H1, H2] {
+            let (by, out) = site.pass("lan", &Packet::icmp(host, E1, 8, 0, 7, 3, data)).unwrap();
+            assert_eq!((by.as_str(), out.ip.src, out.ip.dst, out.data()), ("isp1", P1, E1, &data[..]));
+            let reply = Packet::icmp(E1, P1, 0, 0, out.src().1, 3, data);
+            let (by, back) = site.pass("isp1", &reply).unwrap();
+            assert_eq!((by.as_str(), back.dst(), back.data()), ("lan", (host, 7), &data[..]));
+        }
+        site.finish(&OPENED).unwrap();
+    });
+}
+
+#[test]
 fn rfc5508_s7_2b_that_can_be_muted_and_is_not_by_default() {
     for (text, told) in
         [("", 1), ("icmp: { time_exceeded: true }\n", 1), ("icmp: { time_exceeded: false }\n", 0)]
@@ -59,6 +88,28 @@ fn rfc5508_s7_2b_that_can_be_muted_and_is_not_by_default() {
         assert_eq!(site.send("lan", &Packet::udp(INSIDE, REMOTE, b"").ttl(1)).len(), told);
         let sent: &[&str] = if told == 1 { &["icmp_errors_sent"] } else { &[] };
         site.finish(&and(&[&["drop_ttl_expired"], sent])).unwrap();
+    }
+}
+
+#[test]
+fn rfc5508_9_what_the_router_says_towards_a_wan_can_be_forbidden_as_can_echoes_through_it() {
+    let forbid = "firewall:
+  - { in: lan, protocol: [icmp], action: drop }
+  - { in: isp1, to: self, protocol: [icmp], action: drop }
+icmp: { time_exceeded: false }
+";
+    for (rules, goes) in [("", true), (forbid, false)] {
+        let mut site = Site::new(&format!("{DUAL_WAN}{rules}"), 1).unwrap();
+        let flow = Flow::open(&mut site, Kind::Udp, INSIDE, REMOTE);
+        assert_eq!(site.pass("isp1", &Packet::ping(E1, P1, 1, 1)).is_some(), goes, "its answer");
+        assert_eq!(site.pass("isp1", &flow.back(flow.outside, b"").ttl(1)).is_some(), goes, "its error");
+        assert_eq!(site.pass("lan", &Packet::ping(H1, E1, 7, 1)).is_some(), goes, "an echo through it");
+        assert!(site.pass("isp2", &Packet::ping(E1, P2, 1, 1)).is_some(), "by the other WAN");
+        // What inside says of a flow that may go goes with it (RFC 5508 REQ-5).
+        let (came, _) = flow.told_outside(H1, PORT, b"x", &eight());
+        assert_eq!(site.pass("lan", &came).unwrap().0, "isp1");
+        let moved: &[&str] = if goes { &["icmp_errors_sent"] } else { &["drop_firewall"] };
+        site.finish(&and(&[&TOLD, moved, &["drop_ttl_expired"]])).unwrap();
     }
 }
 

@@ -8,6 +8,7 @@ use std::path::Path;
 
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use turnout::manage::journal::replay::replay;
+use turnout::sim::seeds::seeds;
 
 const TARGETS: &str = "wans: { isp1: { health: h }, isp2: { health: h, metered: true } }
 health: { h: { targets: { icmp: [1.1.1.1, 9.9.9.9] }, degraded: {}, up: { stable: 1s } } }
@@ -30,7 +31,7 @@ fn lines(folder: &Path) -> Vec<String> {
 
 #[test]
 fn every_decision_of_a_storm_is_the_same_when_it_is_decided_again() {
-    for seed in 0..6 {
+    for seed in seeds(6) {
         let dir = tempfile::tempdir().unwrap();
         let mut rng = StdRng::seed_from_u64(seed);
         let mut site = site_of(TARGETS);
@@ -82,19 +83,62 @@ fn a_decision_that_is_another_one_now_is_told_with_its_line() {
     assert!(replay(dir.path()).unwrap_err().to_string().starts_with("no journal"));
 }
 
+/// The profile of `site_of`, changed.
+fn other(from: &str, to: &str) -> String {
+    DUAL_WAN.replace("wans: [isp1, isp2]\n", "").replace("groups: {", "#") + &TARGETS.replace(from, to)
+}
+
 #[test]
-fn a_reload_begins_a_file_and_each_is_decided_again() {
+fn what_a_reload_decides_is_a_decision_like_any_other() {
     let dir = tempfile::tempdir().unwrap();
     let mut site = site_of(TARGETS);
     let writer = site.keep_journal(dir.path()).unwrap();
-    site.run_ms(500);
-    let base = DUAL_WAN.replace("wans: [isp1, isp2]\n", "").replace("groups: {", "#");
-    site.reload(&(base + &TARGETS.replace("stable: 1s", "stable: 2s")), None).unwrap();
+    site.run_ms(2500);
+    let told = |site: &mut Site| site.events("failback").len();
+    assert_eq!(told(&mut site), 0);
+    let tiers = "failback: { after: 1s }, members: [{ wan: isp1, tier: 2 }, { wan: isp2, tier: 1 }]";
+    site.reload(&other("failback: { after: 1s }", tiers), None).unwrap();
+    assert_eq!(told(&mut site), 1, "the tiers are swapped");
+    // What comes after goes by the new configuration.
+    site.reload(&other("stable: 1s", "stable: 2s"), None).unwrap();
     site.set_link("isp1", false);
     site.run_ms(500);
     drop(writer);
     let again = replay(dir.path()).unwrap();
-    assert_eq!((again.files, again.differ), (2, 0), "{again}");
+    assert_eq!((again.files, again.differ), (1, 0), "{again}");
+    // The reload and what it decided are there, in this order, and the decision counts.
+    let mut all = lines(dir.path());
+    let config = all.iter().position(|line| line.starts_with("{\"config\":")).unwrap();
+    let selected = config + 1;
+    assert!(
+        all[selected].contains("\"selected\"") && all[selected].contains("\"to\":1"),
+        "{}",
+        all[selected]
+    );
+    all[selected] = all[selected].replace("\"to\":1", "\"to\":0");
+    let file = dir.path().join("decisions.jsonl");
+    std::fs::write(&file, all.join("\n") + "\n").unwrap();
+    let again = replay(&file).unwrap();
+    assert_eq!((again.differ, again.differences[0].line), (1, selected + 1), "{again}");
+}
+
+#[test]
+fn a_journal_of_the_format_before_is_read_and_others_are_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut site = site_of(TARGETS);
+    let writer = site.keep_journal(dir.path()).unwrap();
+    site.set_link("isp1", false);
+    site.run_ms(50);
+    drop(writer);
+    let file = dir.path().join("decisions.jsonl");
+    let all = lines(dir.path());
+    assert!(all[0].starts_with("{\"journal\":3,"), "{}", all[0]);
+    for (format, read) in [(1, false), (2, true), (4, false)] {
+        let mut all = all.clone();
+        all[0] = all[0].replace("\"journal\":3,", &format!("\"journal\":{format},"));
+        std::fs::write(&file, all.join("\n") + "\n").unwrap();
+        assert_eq!(replay(&file).is_ok_and(|again| again.differ == 0), read, "{format}");
+    }
 }
 
 #[test]

@@ -8,7 +8,7 @@ use common::*;
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
 
-use turnout::manage::hooks::{ADDRESS, FAILBACK, FAILOVER};
+use turnout::manage::hooks::{ADDRESS, FAILBACK, FAILOVER, NONE, SELECTION};
 use turnout::manage::reload::wanted_hooks;
 
 /// A site of two WANs that are back a second after their link is; `rest` are more sections.
@@ -255,6 +255,7 @@ fn hooks_event_and_run_say_who_hears_of_what() {
         + "hooks: [{ event: [failover, address], run: /bin/a }, { event: failback, run: /bin/b }]\n";
     let hooks = wanted_hooks(&turnout::profile::load(&text, "p.yaml").unwrap());
     let of = |at: usize| (hooks[at].events.clone(), hooks[at].run.clone());
-    assert_eq!(of(0), (vec![FAILOVER, ADDRESS], PathBuf::from("/bin/a")));
+    // That they do is held by tests/hooks.rs.
+    assert_eq!(of(0), (vec![FAILOVER, SELECTION, NONE, ADDRESS], PathBuf::from("/bin/a")));
     assert_eq!(of(1), (vec![FAILBACK], PathBuf::from("/bin/b")));
 }

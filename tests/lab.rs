@@ -8,6 +8,9 @@ use std::net::Ipv4Addr;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+#[path = "common/skip.rs"]
+mod skip;
+use skip::skipped;
 use turnout::demo::lab::{Fault, LEASED, Lab, LabError, Shape, privileged};
 
 /// How many namespaces of that lab the system has; other tests have labs of their own.
@@ -23,7 +26,7 @@ fn pings(lab: &Lab, from: &str, to: &str) -> bool {
 #[test]
 fn a_lab_is_built_used_and_removed_twice() {
     if let Err(e) = privileged() {
-        eprintln!("skipped: {e}");
+        skipped(e);
         return;
     }
     for round in 0..2 {
@@ -65,7 +68,7 @@ fn a_lab_is_built_used_and_removed_twice() {
 #[test]
 fn lines_die_and_recover_as_told() {
     if let Err(e) = privileged() {
-        eprintln!("skipped: {e}");
+        skipped(e);
         return;
     }
     let lab = Lab::dual_wan().unwrap();
@@ -93,7 +96,7 @@ fn lines_die_and_recover_as_told() {
 #[test]
 fn faults_behind_a_gateway_that_answers_begin_and_end_each_alone() {
     if let Err(e) = privileged() {
-        eprintln!("skipped: {e}");
+        skipped(e);
         return;
     }
     let lab = Lab::dual_wan().unwrap();
@@ -136,7 +139,7 @@ fn carrier(lab: &Lab) -> String {
 #[test]
 fn a_router_that_does_not_start_is_quoted() {
     if let Err(e) = privileged() {
-        eprintln!("skipped: {e}");
+        skipped(e);
         return;
     }
     let lab = Lab::dual_wan().unwrap();
@@ -165,7 +168,7 @@ fn executable(path: &std::path::Path) {
 #[test]
 fn the_places_of_a_pair_are_cabled_and_lead_to_the_internet() {
     if let Err(e) = privileged() {
-        eprintln!("skipped: {e}");
+        skipped(e);
         return;
     }
     // The kernel stands in for member a, or for both.
@@ -223,12 +226,12 @@ fn the_places_of_a_pair_are_cabled_and_lead_to_the_internet() {
 #[test]
 fn a_firewall_gives_an_address() {
     if let Err(e) = privileged() {
-        eprintln!("skipped: {e}");
+        skipped(e);
         return;
     }
     let lab = Lab::build(Shape::PairMixed).unwrap();
     let leases = match lab.serve_dhcp() {
-        Err(e @ LabError::Tool(..)) => return eprintln!("skipped: {e}"),
+        Err(e @ LabError::Tool(..)) => return skipped(e),
         other => other.unwrap(),
     };
     // It listens there; that it gives `LEASED` is for a client to tell (tests/netns_cluster.rs).

@@ -13,6 +13,7 @@ use std::net::Ipv4Addr;
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use serde_json::Value;
 use turnout::base::Nanos;
+use turnout::sim::seeds::seeds;
 
 const E3: Ipv4Addr = Ipv4Addr::new(9, 9, 9, 7);
 const PLAIN: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 5);
@@ -236,9 +237,7 @@ fn play(seed: u64, steps: usize) {
 
 #[test]
 fn x_7_and_x_8_and_rfc4787_1_the_router_does_what_a_model_of_two_lists_does() {
-    let number = |name: &str| std::env::var(name).ok().and_then(|n| n.parse::<u64>().ok());
-    let first = number("TURNOUT_SEED").unwrap_or(0);
-    for seed in first..first + number("TURNOUT_RUNS").unwrap_or(24) {
+    for seed in seeds(24) {
         play(seed, 1500);
     }
 }

@@ -102,6 +102,62 @@ fn rfc7857_7r_a_stranger_keeps_no_mapping_alive_whatever_ports_it_sends_from() {
 }
 
 #[test]
+fn rfc7857_7e_refusals_by_inside_keep_neither_a_strangers_session_nor_the_mapping() {
+    let mut site =
+        Site::new(&format!("{DUAL_WAN}nat: {{ filtering: {{ tcp: endpoint-independent }} }}\n"), 2).unwrap();
+    let (_, x) = tcp_out(&mut site, IN, OUT, SYN, 1, 0).unwrap();
+    let x = x.src();
+    let stranger = (E2, 7);
+    assert_eq!(tcp_in(&mut site, "isp1", stranger, x, SYN).unwrap().dst(), IN);
+    tcp_out(&mut site, IN, stranger, RST | ACK, 0, 2).unwrap();
+    idle(&mut site, 180_000);
+    assert!(tcp_in(&mut site, "isp1", stranger, x, SYN).is_some());
+    tcp_out(&mut site, IN, stranger, RST | ACK, 0, 2).unwrap();
+    // Four minutes after the first SYN, to a few ms that the packets took.
+    idle(&mut site, 59_900);
+    assert!(tcp_in(&mut site, "isp1", stranger, x, SYN).is_some());
+    tcp_out(&mut site, IN, stranger, RST | ACK, 0, 2).unwrap();
+    idle(&mut site, 100);
+    assert_eq!(tcp_in(&mut site, "isp1", stranger, x, SYN), None);
+    idle(&mut site, 9_000);
+    assert_eq!(live(&mut site), 0);
+    assert_eq!(site.moved("mappings_removed"), 1);
+    site.finish(&and(&[&OPENED, &EXPIRED])).unwrap();
+}
+
+#[test]
+fn rfc7857_7e_whom_inside_has_refused_has_no_connection_whatever_it_sends() {
+    let mut site =
+        Site::new(&format!("{DUAL_WAN}nat: {{ filtering: {{ tcp: endpoint-independent }} }}\n"), 2).unwrap();
+    let (_, x) = connect(&mut site, IN, OUT);
+    let stranger = (E2, 7);
+    let state = |site: &mut Site| {
+        let rows = site.ask(Request::Sessions(SessionFilter::default())).unwrap();
+        let its = rows.as_array().unwrap().iter().find(|row| row["remote"] == "8.8.4.4:7").cloned();
+        its.map(|row| row["state"].as_str().unwrap().to_owned())
+    };
+    assert!(tcp_in(&mut site, "isp1", stranger, x, SYN).is_some());
+    tcp_out(&mut site, IN, stranger, RST | ACK, 0, 2).unwrap();
+    for flags in [ACK, SYN | ACK, FIN_ACK, RST] {
+        assert!(tcp_in(&mut site, "isp1", stranger, x, flags).is_some());
+        assert_eq!(state(&mut site).as_deref(), Some("transitory"), "{flags}");
+    }
+    assert!(tcp_in(&mut site, "isp1", stranger, x, SYN).is_some());
+    assert_eq!(state(&mut site).as_deref(), Some("syn_in"));
+    tcp_out(&mut site, IN, stranger, RST | ACK, 0, 2).unwrap();
+    assert!(tcp_in(&mut site, "isp1", stranger, x, ACK).is_some());
+    idle(&mut site, 240_000);
+    assert_eq!(state(&mut site), None);
+    // Who is answered after a refusal is connected.
+    assert!(tcp_in(&mut site, "isp1", stranger, x, SYN).is_some());
+    tcp_out(&mut site, IN, stranger, RST | ACK, 0, 2).unwrap();
+    assert!(tcp_in(&mut site, "isp1", stranger, x, SYN).is_some());
+    tcp_out(&mut site, IN, stranger, SYN | ACK, 0, 2).unwrap();
+    assert_eq!(state(&mut site).as_deref(), Some("established"));
+    site.finish(&and(&[&OPENED, &["sessions_expired"]])).unwrap();
+}
+
+#[test]
 fn strangers_cannot_fill_the_table_of_those_who_are_spoken_to() {
     let mut site = Site::new(&unlimited(1024, ""), 1).unwrap();
     meet(&mut site);

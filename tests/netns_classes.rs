@@ -95,7 +95,7 @@ fn rfc4787_1_mappings_are_endpoint_independent_and_rfc4787_8c_filters_are_what_t
 #[test]
 fn rfc4787_5_a_tunnel_that_was_silent_for_119_seconds_goes_on() {
     if std::env::var_os("TURNOUT_LONG").is_none() {
-        return println!("skipped: takes two minutes; set TURNOUT_LONG=1");
+        return netns::skipped("takes two minutes; set TURNOUT_LONG=1");
     }
     // The shortest that the profile may say.
     let Some(site) = Site::start(&(usual() + "nat: { timeouts: { udp: 120s } }\n")) else { return };

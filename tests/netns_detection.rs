@@ -1,7 +1,7 @@
 //! How long each kind of failure takes to be found and left, ten times each: medians for bench/RESULTS.md.
 //!
-//! Tight times of a shared machine are no test: it runs with TURNOUT_LONG=1 only (`bench/detection.sh`), and fails only where a
-//! median is more than twice its goal.
+//! Tight times of a shared machine are no test: it runs with TURNOUT_LONG=1 only (`bench/detection.sh`, on an idle one), and fails where a
+//! median is above its goal.
 #![cfg(feature = "dpdk")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -88,14 +88,14 @@ fn measure(case: &Case) -> Option<String> {
     );
     // A peer that stops to speak harms nobody: there the finding is what counts.
     let took = outage.0.max(detected.0);
-    let bad = took > 2 * case.goal.0;
+    let bad = took > case.goal.0;
     bad.then(|| format!("{}: {} ms, the goal is {}", case.name, ms(took), case.goal.as_ms()))
 }
 
 #[test]
 fn each_kind_of_failure_is_found_in_its_time() {
     if std::env::var_os("TURNOUT_LONG").is_none() {
-        return println!("skipped: takes minutes; set TURNOUT_LONG=1");
+        return netns::skipped("takes minutes; set TURNOUT_LONG=1");
     }
     println!(
         "| failure | cause told | detected, median ms | worst | outage, median ms | worst | lost, median | goal ms |"

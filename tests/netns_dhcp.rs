@@ -37,7 +37,7 @@ impl Kind {
     fn installed(self) -> bool {
         let there = Path::new(self.program()).exists();
         if !there {
-            println!("skipped: no {}; see `ci/setup tests`", self.program());
+            netns::skipped(format!("no {}; see `ci/setup tests`", self.program()));
         }
         there
     }

@@ -81,7 +81,7 @@ fn a_download_arrives_whole_with_one_worker() {
 #[test]
 fn a_download_arrives_whole_with_two_workers() {
     let [first, second, ..] = cores()[..] else {
-        println!("skipped: one core");
+        netns::skipped("one core");
         return;
     };
     downloads_whole(&format!("workers: [{first}, {second}]"), 2);

@@ -10,7 +10,8 @@ use std::net::{Ipv4Addr, SocketAddrV4, TcpListener, TcpStream, UdpSocket};
 use std::time::{Duration, Instant};
 
 use netns::{Site, eventually, raw_socket, udp_socket, usual};
-use turnout::demo::lab::{INTERNET, LAN1};
+use nix::sys::socket::{getsockopt, sockopt};
+use turnout::demo::lab::{INTERNET, LAN1, WAN1};
 use turnout::sim::Seen;
 use turnout::wire::be16;
 
@@ -97,12 +98,10 @@ fn rfc4787_12a_a_closed_udp_port_gives_econnrefused_on_either_side() {
     assert!(counters["icmp_errors_translated"].as_u64().unwrap() >= 2, "{counters}");
 }
 
-#[test]
-fn rfc5508_s7_1_2_a_smaller_mtu_behind_the_gateway_is_found_and_all_bytes_arrive() {
+/// Sends 4 MB from a LAN host to a server outside and back, by one connection; all of it arrives. Gives the longest segment that each
+/// of them may send, in bytes.
+fn both_ways(site: &Site, host: &str) -> [u32; 2] {
     const SIZE: usize = 4 << 20;
-    let Some(site) = Site::start(&usual()) else { return };
-    // On the gateway's way out alone: the server still asks for segments of 1460 bytes.
-    site.host("isp1").ip("link set core mtu 1300").unwrap();
     let server = SocketAddrV4::new(INTERNET[0], 8081);
     let listener = site.host("inet").run(move || TcpListener::bind(server).unwrap()).unwrap();
     let content: Vec<u8> = (0..SIZE as u32).map(|n| (n.wrapping_mul(0x9e37_79b9) >> 24) as u8).collect();
@@ -112,20 +111,79 @@ fn rfc5508_s7_1_2_a_smaller_mtu_behind_the_gateway_is_found_and_all_bytes_arrive
         let mut got = vec![0; SIZE];
         stream.read_exact(&mut got).unwrap();
         stream.write_all(&got).unwrap();
+        getsockopt(&stream, sockopt::TcpMaxSeg).unwrap()
     });
     let echo = echo.unwrap();
     let sent = content.clone();
-    let got = site.host("lan1").run(move || {
+    let got = site.host(host).run(move || {
         let mut stream = TcpStream::connect_timeout(&server.into(), Duration::from_secs(3)).unwrap();
         stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
         stream.write_all(&sent).unwrap();
         let mut got = vec![0; SIZE];
-        stream.read_exact(&mut got).map(|()| got)
+        stream.read_exact(&mut got).map(|()| (got, getsockopt(&stream, sockopt::TcpMaxSeg).unwrap()))
     });
-    assert!(got.unwrap().unwrap() == content, "other bytes than were sent");
-    echo.join().unwrap();
-    let route = site.host("lan1").output("ip", &["route", "get", &INTERNET[0].to_string()], "").unwrap();
+    let (got, own) = got.unwrap().unwrap();
+    assert!(got == content, "other bytes than were sent");
+    [own, echo.join().unwrap()]
+}
+
+/// The MTU that a host has learned of the way to the server.
+fn learned(site: &Site, host: &str) -> String {
+    site.host(host).output("ip", &["route", "get", &INTERNET[0].to_string()], "").unwrap()
+}
+
+#[test]
+fn rfc5508_s7_1_2_a_smaller_mtu_behind_the_gateway_is_found_and_all_bytes_arrive() {
+    let Some(site) = Site::start(&usual()) else { return };
+    // On the gateway's way out alone: the server still asks for segments of 1460 bytes.
+    site.host("isp1").ip("link set core mtu 1300").unwrap();
+    both_ways(&site, "lan1");
+    let route = learned(&site, "lan1");
     assert!(route.contains("mtu 1300"), "{route}");
     let counters = site.json(&["counters"]);
     assert!(counters["icmp_errors_translated"].as_u64().unwrap() >= 1, "{counters}");
+}
+
+#[test]
+fn a_narrow_wan_carries_all_bytes_by_shorter_segments_or_by_what_the_router_says_of_its_mtu() {
+    let narrow = usual().replace("gateway: 203.0.113.1", "gateway: 203.0.113.1, mtu: 1400");
+    let Some(mut site) = Site::start(&narrow) else { return };
+    let route = site.host("isp1").output("ip", &["-o", "route", "get", &WAN1.to_string()], "").unwrap();
+    let link = route.split_whitespace().skip_while(|word| *word != "dev").nth(1).unwrap().to_owned();
+    site.host("isp1").ip(&format!("link set {link} mtu 1400")).unwrap();
+    let count = |site: &Site, name: &str| site.json(&["counters"])[name].as_u64().unwrap();
+
+    // Both SYNs are told: nobody sends what is too long, and nothing has to be said.
+    let segments = both_ways(&site, "lan1");
+    assert!(segments.iter().all(|most| (1200..=1360).contains(most)), "{segments:?}");
+    assert!(count(&site, "mss_clamped") >= 2);
+    assert_eq!((count(&site, "drop_fragmentation_needed"), count(&site, "icmp_errors_translated")), (0, 0));
+
+    // A datagram that may not be cut is refused, with the MTU; the kernel cuts the next one itself.
+    let at = SocketAddrV4::new(INTERNET[0], 9009);
+    let server = site.host("inet").run(move || UdpSocket::bind(at).unwrap()).unwrap();
+    server.set_read_timeout(Some(Duration::from_millis(300))).unwrap();
+    let client = udp_socket(site.host("lan1"));
+    let mut frames = File::from(raw_socket(site.host("lan1"), "eth0").0);
+    client.send_to(&[7; 1472], at).unwrap();
+    assert_eq!(told(&mut frames, &client), Some((ROUTER, 3, 4)));
+    let route = learned(&site, "lan1");
+    assert!(route.contains("mtu 1400"), "{route}");
+    let mut got = [0; 2048];
+    let whole = eventually(Duration::from_secs(3), || {
+        let _ = client.send_to(&[7; 1472], at);
+        server.recv(&mut got).is_ok_and(|length| length == 1472)
+    });
+    assert!(whole && got[..1472] == [7; 1472]);
+    assert!(count(&site, "drop_fragmentation_needed") >= 1);
+
+    // Without the clamp both ends believe in 1460 bytes until they are told: inside by the router, outside by its gateway.
+    assert!(site.router.stop().unwrap().success(), "{}", site.router.said());
+    site.router = netns::start(&site.lab, &(narrow + "nat: { mss_clamp: never }\n"));
+    let segments = both_ways(&site, "lan2");
+    assert!(segments.iter().all(|most| (1200..=1360).contains(most)), "{segments:?}");
+    let route = learned(&site, "lan2");
+    assert!(route.contains("mtu 1400"), "{route}");
+    assert_eq!(count(&site, "mss_clamped"), 0);
+    assert!(count(&site, "drop_fragmentation_needed") >= 1);
 }

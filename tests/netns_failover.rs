@@ -13,7 +13,7 @@ use turnout::base::Nanos;
 use turnout::demo::clock;
 use turnout::demo::lab::{LabError, Stop, WAN1, WAN2};
 use turnout::demo::traffic::account::{Harm, Window};
-use turnout::demo::traffic::{Traffic, udp::SPACING};
+use turnout::demo::traffic::{Traffic, tcp, udp::SPACING};
 
 type Deed = fn(&Site) -> Result<Nanos, LabError>;
 
@@ -166,4 +166,83 @@ fn the_stream_goes_on_when_the_line_falls_silent_and_loses_nothing_when_it_speak
             "failback isp2 isp1: stable again",
         ]
     );
+}
+
+/// Does something by which nothing may be lost, until `answer` is told and half a second more. Gives the moment.
+fn harmless(
+    site: &mut Site,
+    traffic: &Traffic,
+    what: &str,
+    answer: &str,
+    deed: impl FnOnce(&mut Site),
+) -> Nanos {
+    let (seq, at) = (site.seq(), clock::now());
+    deed(site);
+    site.event_after(seq, answer, Duration::from_secs(10));
+    std::thread::sleep(Duration::from_millis(700));
+    let window = Window { from: at.since(Nanos::from_ms(10)), to: clock::now().since(Nanos::from_ms(200)) };
+    let harm = traffic.stream.log().harm(window, SPACING);
+    println!("{what}: {harm:?}");
+    assert!(harm.lost == 0 && harm.sent > 100, "{what}: {harm:?}");
+    at
+}
+
+fn admin(site: &Site, word: &str) {
+    let out = site.turnout(&["wan", word, "isp1"]);
+    assert!(out.status.success(), "{}", netns::stderr(&out));
+}
+
+#[test]
+fn nothing_is_lost_by_a_reload_a_drain_a_sick_standby_or_a_failback_three_times_each() {
+    let profile = usual().replace("stable: 1s", "stable: 1s, flap_max: 1s");
+    let Some(mut site) = Site::start(&profile) else { return };
+    let mut traffic = Traffic::start(&site.lab).unwrap();
+    assert!(traffic.flows(Duration::from_secs(5), &Stop::default()));
+    std::thread::sleep(Duration::from_millis(300));
+    let changed = |round: usize| {
+        format!(
+            "{profile}firewall: [{{ in: lan, to: 198.18.9.{round}, protocol: [udp], port: [53], action: drop }}]\n\
+             policy: [{{ from: 192.168.10.{}, use: isp2 }}]\n",
+            200 + round
+        )
+    };
+    // Those by which nothing may be lost, and those by which something may.
+    let (mut harmless_at, mut harm_at) = (Vec::new(), Vec::new());
+    for round in 1..=3 {
+        let moments = &mut harmless_at;
+        let mut one = |site: &mut Site, what: &str, answer: &str, deed: &dyn Fn(&mut Site)| {
+            moments.push(harmless(site, &traffic, what, answer, deed));
+        };
+        one(&mut site, "reload", "reload", &|s| s.router.reload(&changed(round)).unwrap());
+        one(&mut site, "drain", "selection", &|s| admin(s, "drain"));
+        one(&mut site, "end of the drain", "failback", &|s| admin(s, "auto"));
+        one(&mut site, "sick standby", "wan_state", &|s| {
+            for _ in 0..3 {
+                s.lab.link_down("isp2").unwrap();
+                std::thread::sleep(Duration::from_millis(50));
+                s.lab.link_up("isp2").unwrap();
+                std::thread::sleep(Duration::from_millis(50));
+            }
+        });
+        assert!(eventually(Duration::from_secs(8), || site.wan("isp2", "state") == "up"));
+        let seq = site.seq();
+        harm_at.push(site.lab.link_down("isp1").unwrap());
+        site.event_after(seq, "failover", Duration::from_secs(3));
+        // Connections of before have been reset, and others begun.
+        std::thread::sleep(Duration::from_secs(4));
+        one(&mut site, "failback", "failback", &|s| {
+            s.lab.link_up("isp1").unwrap();
+        });
+        assert!(traffic.stream.dial());
+    }
+    traffic.finish();
+    let mut moments = [harmless_at.clone(), harm_at].concat();
+    moments.sort();
+    let sessions = traffic.downloads.sessions();
+    let cut = tcp::cut_by(&sessions, &moments);
+    let guilty: Vec<usize> =
+        (0..moments.len()).filter(|at| cut[*at] > 0 && harmless_at.contains(&moments[*at])).collect();
+    assert!(guilty.is_empty(), "{guilty:?} of {moments:?}: {sessions:#?}");
+    let tally = tcp::tally(&sessions, &harmless_at);
+    assert!(tally.survived >= 10 && tally.corrupt == 0, "{tally:?}");
 }

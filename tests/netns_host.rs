@@ -42,7 +42,7 @@ impl Drop for Daemon {
 
 fn started(profile: &str) -> Option<Site> {
     if !Path::new("/dev/net/tun").exists() {
-        println!("skipped: no /dev/net/tun");
+        netns::skipped("no /dev/net/tun");
         return None;
     }
     let site = Site::start(profile)?;
@@ -193,7 +193,7 @@ fn lease(host: &Netns, mac: Mac, frame: &[u8], within: Duration) -> Option<(u8, 
 #[test]
 fn dnsmasq_on_the_host_serves_the_lan_and_is_no_open_resolver() {
     if !Path::new("/usr/sbin/dnsmasq").exists() {
-        return println!("skipped: no dnsmasq");
+        return netns::skipped("no dnsmasq");
     }
     let Some(site) = started(&usual()) else { return };
     let mut command = site.host("router").command("/usr/sbin/dnsmasq");
@@ -262,7 +262,7 @@ fn frr(site: &Site, host: &str, daemons: &[&str], bgp: &str) -> Vec<Daemon> {
 #[test]
 fn what_bgpd_on_the_host_learns_turnout_forwards_by() {
     if !["bgpd", "zebra"].iter().all(|name| Path::new("/usr/lib/frr").join(name).exists()) {
-        return println!("skipped: no bgpd; the package is frr");
+        return netns::skipped("no bgpd; the package is frr");
     }
     let Some(site) = started(&usual()) else { return };
     site.host("lan1").ip(&format!("address add {BEHIND}/32 dev lo")).unwrap();

@@ -261,7 +261,7 @@ fn random_and_mangled_frames_do_no_harm_to_one_worker() {
 #[test]
 fn random_and_mangled_frames_do_no_harm_to_two_workers() {
     let [first, second, ..] = cores()[..] else {
-        println!("skipped: one core");
+        netns::skipped("one core");
         return;
     };
     survives(&format!("workers: [{first}, {second}]"));

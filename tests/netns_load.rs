@@ -124,7 +124,7 @@ fn two_hosts_browse_and_resolve_with_one_worker() {
 #[test]
 fn two_hosts_browse_and_resolve_with_two_workers() {
     let [first, second, ..] = cores()[..] else {
-        println!("skipped: one core");
+        netns::skipped("one core");
         return;
     };
     two_hosts_at_work(&format!("workers: [{first}, {second}]"));

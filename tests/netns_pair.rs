@@ -1,7 +1,8 @@
 //! A pair of real processes under traffic: what a killed member costs, and that a move of the role that somebody wants costs nothing.
 //!
 //! The bounds of a kill are the promise (`timeout` and two beats) and what a machine adds whose two cores are shared by both members, the
-//! hosts and the traffic: a thread that is to send or hear a beat may be woken some ten milliseconds late there.
+//! hosts and the traffic: a thread that is to send or hear a beat may be woken some ten milliseconds late there. They hold for the median of three;
+//! the worst may take twice as long.
 #![cfg(feature = "dpdk")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -59,7 +60,7 @@ fn outages(every: u64, timeout: u64) -> Option<Vec<Nanos>> {
 #[test]
 fn a_killed_member_costs_900_ms_at_most_by_beats_of_100_ms() {
     let Some(outages) = outages(100, 500) else { return };
-    assert!(outages[1] <= Nanos::from_ms(900), "{outages:?}");
+    assert!(outages[1] <= Nanos::from_ms(900) && outages[2] <= Nanos::from_ms(1_800), "{outages:?}");
     // It was killed, and nobody knew at once.
     assert!(outages[0] >= Nanos::from_ms(300), "{outages:?}");
 }
@@ -67,7 +68,7 @@ fn a_killed_member_costs_900_ms_at_most_by_beats_of_100_ms() {
 #[test]
 fn a_killed_member_costs_150_ms_at_most_by_beats_of_10_ms() {
     let Some(outages) = outages(10, 50) else { return };
-    assert!(outages[1] <= Nanos::from_ms(150), "{outages:?}");
+    assert!(outages[1] <= Nanos::from_ms(150) && outages[2] <= Nanos::from_ms(300), "{outages:?}");
 }
 
 /// The byte at a place of the file.

@@ -160,7 +160,7 @@ fn somebody_without_the_right_is_told_which() {
     let nobody = ["--reuid", "65534", "--regid", "65534", "--clear-groups"];
     let router = lab.host("router").unwrap();
     if router.output("setpriv", &[&nobody[..], &["true"]].concat(), "").is_err() {
-        println!("skipped: no other user to be");
+        netns::skipped("no other user to be");
         return;
     }
     // Where that user may read and write.

@@ -33,7 +33,7 @@ fn bytes(length: usize) -> Vec<u8> {
 fn pages_and_files_arrive_whole_by_curl_over_http_and_both_kinds_of_passive_ftp() {
     let curls = std::process::Command::new("curl").arg("--version").output().is_ok();
     if !curls {
-        return println!("skipped: no curl");
+        return netns::skipped("no curl");
     }
     let Some(site) = Site::start(&usual()) else { return };
     let page = bytes(3 << 20);

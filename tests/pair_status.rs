@@ -1,6 +1,8 @@
 //! What the status endpoint of each member answers, over HTTP, while the role moves between two whole routers on a virtual clock.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+mod twins_rig;
+
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::sync::Arc;
@@ -12,23 +14,12 @@ use turnout::manage::protocol::Request;
 use turnout::manage::status_http::{Board, Endpoint, Place};
 use turnout::profile;
 use turnout::sim::Twins;
+use twins_rig::PROFILE;
 
-const PROFILE: &str = "version: 1
-interfaces:
-  lan:  { port: \"linux:lan0\", addresses: [192.168.10.9/24] }
-  isp1: { port: \"linux:isp1\", addresses: [203.0.113.3/29], gateway: 203.0.113.1 }
-wans: [isp1]
-engine: { sessions: 4096 }
-cluster:
-  members:
-    a: { interfaces: { lan: { addresses: [192.168.10.2/24] }, isp1: { addresses: [203.0.113.3/29] } } }
-    b: { interfaces: { lan: { addresses: [192.168.10.3/24] }, isp1: { addresses: [203.0.113.4/29] } } }
-  heartbeat: { paths: [{ interface: lan }], every: 100ms, timeout: 500ms, key_file: /etc/turnout/cluster.key }
-  preferred: a
-  virtual:
-    - { interface: lan, address: 192.168.10.1/24, vrid: 17 }
-  status: { interface: lan, port: 8099, from: 127.0.0.0/8 }
-";
+/// The pair of all tests, with a status endpoint on an interface.
+fn text(interface: &str) -> String {
+    format!("{PROFILE}  status: {{ interface: {interface}, port: 8099, from: 127.0.0.0/8 }}\n")
+}
 
 static CLOCK: AtomicU64 = AtomicU64::new(0);
 
@@ -41,7 +32,7 @@ fn endpoint(twins: &mut Twins, at: usize) -> (Endpoint, Place) {
     let board = Arc::new(Board::default());
     twins.members[at].answer_at(Endpoint::new(board.clone(), clock));
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let wanted = Place::of(&profile::load_member(PROFILE, "x", "a").unwrap()).unwrap();
+    let wanted = Place::of(&profile::load_member(&text("lan"), "x", "a").unwrap()).unwrap();
     let place = Place { address: Ipv4Addr::LOCALHOST, port, ..wanted };
     let mut endpoint = Endpoint::new(board, clock);
     endpoint.follow(Some(place)).unwrap();
@@ -64,7 +55,7 @@ fn ask(place: Place) -> (u16, Value) {
 
 #[test]
 fn the_endpoints_answer_as_the_members_are() {
-    let mut twins = Twins::new(PROFILE, 1).unwrap();
+    let mut twins = Twins::new(&text("lan"), 1).unwrap();
     let ([(_a, a), (_b, b)], stale) = ([0, 1].map(|at| endpoint(&mut twins, at)), Nanos::from_s(1));
     assert_eq!(get(&twins, a).0, 503, "it waits for its partner's word");
     twins.run_ms(3000);
@@ -99,11 +90,25 @@ fn the_endpoints_answer_as_the_members_are() {
 #[test]
 fn the_place_is_the_member_s_own_address_never_a_virtual_one() {
     let place = |text: &str, member: &str| Place::of(&profile::load_member(text, "x", member).unwrap());
+    // Another interface than the first: the one that the profile names, and its network is who may ask.
+    let voice = |own: u8| format!("voice: {{ addresses: [192.168.30.{own}/24] }}, isp1");
+    let three = text("voice")
+        .replace(
+            "  isp1: { port",
+            "  voice: { port: \"linux:voice0\", addresses: [192.168.30.9/24] }\n  isp1: { port",
+        )
+        .replacen("24] }, isp1", &format!("24] }}, {}", voice(2)), 1)
+        .replace("168.10.3/24] }, isp1", &format!("168.10.3/24] }}, {}", voice(3)));
+    let asked = three.replace(", from: 127.0.0.0/8", "");
     for (member, last) in [("a", 2), ("b", 3)] {
-        let place = place(PROFILE, member).unwrap();
-        assert_eq!((place.address, place.port), (Ipv4Addr::new(192, 168, 10, last), 8099));
-        assert_eq!((place.from.to_string().as_str(), place.stale), ("127.0.0.0/8", Nanos::from_s(1)));
+        let lan = place(&text("lan"), member).unwrap();
+        assert_eq!((lan.address, lan.port), (Ipv4Addr::new(192, 168, 10, last), 8099));
+        assert_eq!((lan.from.to_string().as_str(), lan.stale), ("127.0.0.0/8", Nanos::from_s(1)));
+        let voice = place(&asked, member).unwrap();
+        assert_eq!(
+            (voice.address, voice.from.to_string().as_str()),
+            (Ipv4Addr::new(192, 168, 30, last), "192.168.30.0/24")
+        );
     }
-    let none = PROFILE.replace("  status: { interface: lan, port: 8099, from: 127.0.0.0/8 }\n", "");
-    assert_eq!(place(&none, "a"), None);
+    assert_eq!(place(PROFILE, "a"), None);
 }

@@ -143,10 +143,6 @@ fn rfc1812_4_3_2_7a_and_rfc1812_4_3_2_7b_and_rfc1812_4_3_2_7c_and_rfc1812_4_3_2_
     let mut fragment = dead(Packet::udp((H1, 1), (DMZ, 1), b"data"));
     (fragment.ip.dont_fragment, fragment.ip.fragment_offset) = (false, 1480);
     silent("lan", &fragment, None);
-    // b: about a broken header
-    let mut broken =
-        dead(Packet::udp((H1, 1), (E1, 1), b"data")).frame(Default::default(), Default::default());
-    broken[24] ^= 1;
     // c: to a broadcast or multicast address; d: in a link broadcast; e: from an address that is nobody's
     silent("lan", &dead(Packet::udp((H1, 1), (Ipv4Addr::new(192, 168, 10, 255), 1), b"")), None);
     silent("lan", &dead(Packet::udp((H1, 1), (Ipv4Addr::new(224, 0, 0, 5), 1), b"")), None);
@@ -154,10 +150,24 @@ fn rfc1812_4_3_2_7a_and_rfc1812_4_3_2_7b_and_rfc1812_4_3_2_7c_and_rfc1812_4_3_2_
     for src in [[0, 0, 0, 0], [127, 0, 0, 1], [224, 0, 0, 1], [240, 0, 0, 1], [255; 4]] {
         silent("lan", &dead(Packet::udp((src.into(), 1), (E1, 1), b"")), None);
     }
-    site.put_raw("lan", &broken);
-    site.run_ms(1);
-    assert_eq!(taken(&mut site), []);
     assert_eq!(site.moved("icmp_errors_forbidden"), 6);
+    // b: about a broken header: checksum, version, length of the header and of the packet
+    type Spoil = fn(&mut [u8]);
+    let spoil: [(&str, Spoil); 4] = [
+        ("drop_ipv4_checksum", |frame| frame[24] ^= 1),
+        ("drop_ipv4_version", |frame| frame[14] = 0x65),
+        ("drop_ipv4_header_length", |frame| frame[14] = 0x44),
+        ("drop_ipv4_total_length", |frame| put16(frame, 16, 1400)),
+    ];
+    for (reason, spoil) in spoil {
+        let mut frame = site.frame_of("lan", &dead(Packet::udp((H1, 1), (E1, 1), b"data")));
+        spoil(&mut frame);
+        if reason != "drop_ipv4_checksum" {
+            mend(&mut frame);
+        }
+        assert_eq!(site.send_raw("lan", &frame), [], "{reason}");
+        assert_eq!(site.moved(reason), 1, "{reason}");
+    }
     site.finish(&[
         "icmp_errors_forbidden",
         "drop_ttl_expired",
@@ -165,7 +175,10 @@ fn rfc1812_4_3_2_7a_and_rfc1812_4_3_2_7b_and_rfc1812_4_3_2_7c_and_rfc1812_4_3_2_
         "drop_multicast",
         "drop_link_broadcast",
         "drop_martian_source",
-        "drop_eth_not_for_us",
+        "drop_ipv4_checksum",
+        "drop_ipv4_version",
+        "drop_ipv4_header_length",
+        "drop_ipv4_total_length",
     ])
     .unwrap();
 }

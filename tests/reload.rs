@@ -102,6 +102,77 @@ fn x_16_another_address_of_a_wan_is_a_failover_to_itself_and_nobody_else_notices
 }
 
 #[test]
+fn other_addresses_and_what_the_machines_make_of_them_are_one_view() {
+    let mut site = site(2);
+    let (_, x) = udp_out(&mut site, (H1, 5000), (E1, 80)).unwrap();
+    let before = site.view().clone();
+    let text = DUAL_WAN
+        .replace("203.0.113.2/29", "203.0.113.3/29")
+        .replace("198.51.100.2/29", "198.51.100.3/29")
+        .replace(
+            "failback: { after: 0s }",
+            "failback: { after: 0s }, members: [{ wan: isp1, tier: 2 }, { wan: isp2, tier: 1 }]",
+        );
+    site.reload(&text, None).unwrap();
+    let after = site.view().clone();
+    // There is no view between the two that a flow could be opened by: with the new address under the old epoch.
+    assert_eq!(after.generation.0, before.generation.0 + 1);
+    for wan in 0..2 {
+        assert_ne!(after.uplinks.wans[wan].addresses, before.uplinks.wans[wan].addresses);
+        assert_ne!(after.uplinks.groups[0].bonds[wan].epoch, before.uplinks.groups[0].bonds[wan].epoch);
+    }
+    let told: Vec<_> = site
+        .events("address")
+        .iter()
+        .map(|e| [&e["wan"], &e["from"], &e["to"], &e["cause"]].map(|v| v.clone()))
+        .collect();
+    assert_eq!(told[0], ["isp1", "203.0.113.2", "203.0.113.3", "reload"].map(serde_json::Value::from));
+    assert_eq!(told[1], ["isp2", "198.51.100.2", "198.51.100.3", "reload"].map(serde_json::Value::from));
+    let event = &site.events("failback")[0];
+    assert_eq!(event["generation"], after.generation.0, "{event}");
+    let (link, y) = udp_out(&mut site, (H1, 5000), (E1, 80)).unwrap();
+    assert_eq!((link.as_str(), y.0), ("isp2", std::net::Ipv4Addr::new(198, 51, 100, 3)));
+    assert_ne!(x.0, y.0);
+    site.finish(&and(&[&OPENED, &["mappings_moved", "sessions_moved"]])).unwrap();
+}
+
+#[test]
+fn x_16_the_ports_of_an_address_that_went_rest_for_two_minutes_also_if_it_comes_back() {
+    // Three ports are left to translate by, 65469 to 65471.
+    let text = DUAL_WAN.to_owned()
+        + "forwards: [{ protocol: [udp], port: \"1024-65468\", to: \"192.168.10.11:1024\" }]\n";
+    let mut site = Site::new(&text, 1).unwrap();
+    meet(&mut site);
+    let to = (E1, 80);
+    let (_, first) = udp_out(&mut site, (H1, 5000), to).unwrap();
+    assert_eq!(site.reload(&text.replace("203.0.113.2/29", "203.0.113.3/29"), None).unwrap().len(), 1);
+    site.run_ms(100);
+    // Its flow goes on by another port: from here on the first one rests.
+    let (_, second) = udp_out(&mut site, (H1, 5000), to).unwrap();
+    site.run_coarse(30, 250);
+    assert_eq!(site.reload(&text, None).unwrap().len(), 1);
+    site.run_ms(100);
+    let (_, third) = udp_out(&mut site, (H1, 5000), to).unwrap();
+    assert_eq!((first.0, third.0), (P1, P1));
+    let all: std::collections::BTreeSet<u16> = [first.1, second.1, third.1].into();
+    assert_eq!(all.into_iter().collect::<Vec<_>>(), [65469, 65470, 65471]);
+    let refused = |site: &mut Site, port: u16| {
+        let (link, told) = site.pass("lan", &Packet::udp((H2, port), to, b"")).unwrap();
+        assert_eq!((link.as_str(), error(&told)), ("lan", Some((3, 13, 0))));
+    };
+    refused(&mut site, 2001);
+    site.run_coarse(89, 250);
+    refused(&mut site, 2002);
+    site.run_coarse(1, 250);
+    assert_eq!(udp_out(&mut site, (H2, 3000), to), Some(("isp1".into(), first)), "the first has rested");
+    refused(&mut site, 2004);
+    site.run_coarse(31, 250);
+    assert_eq!(udp_out(&mut site, (H2, 5000), to), Some(("isp1".into(), (P1, second.1))));
+    let more = ["mappings_moved", "sessions_moved", "drop_nat_ports_exhausted", "sessions_refused"];
+    site.finish(&and(&[&OPENED, &more, &["icmp_errors_sent"]])).unwrap();
+}
+
+#[test]
 fn a_policy_that_comes_moves_only_what_begins_then_and_groups_keep_their_sessions() {
     let mut site = site(2);
     let (link, x) = udp_out(&mut site, (H1, 5000), (E1, 80)).unwrap();

@@ -72,8 +72,9 @@ fn a_forward_lets_in_whom_it_names_and_keeps_the_place_in_its_range() {
         assert_eq!(udp_in(&mut site, "isp1", (E1, 5), (P1, 20007)), Some((H1, 30007)));
         assert_eq!(udp_in(&mut site, "isp1", (E2, 5), (P1, 20007)), None, "8.8.4.4 is not in 9.9.9.0/24");
         assert_eq!(udp_in(&mut site, "isp2", (E1, 5), (P2, 20007)), None, "isp1 alone");
+        assert_eq!(tcp_in(&mut site, "isp1", (E1, 5), (P1, 20007), SYN), None, "UDP alone");
         assert_eq!(udp_out(&mut site, (H1, 30007), (E1, 5)), Some(("isp1".into(), (P1, 20007))));
-        assert_eq!(site.moved("drop_nat_no_mapping"), 2);
+        assert_eq!(site.moved("drop_nat_no_mapping"), 3);
         site.finish(&and(&[&OPENED_FIXED, &["drop_nat_no_mapping"]])).unwrap();
     });
 }
@@ -195,6 +196,20 @@ fn arp_is_answered_for_an_address_of_a_hosts_own() {
     let other = ask(Ipv4Addr::new(203, 0, 113, 5)).frame(mac, turnout::base::Mac::BROADCAST);
     assert!(site.send_raw("isp1", &other).is_empty());
     site.finish(&["drop_arp_not_for_us"]).unwrap();
+}
+
+#[test]
+fn an_exception_of_a_protocol_and_port_excepts_nothing_else() {
+    each("nat: { except: [{ to: 9.9.9.0/24, protocol: [udp], port: 80 }] }\n", |mut site| {
+        let udp = |site: &mut Site, remote: End| udp_out(site, (H1, 5000), remote).unwrap().1;
+        assert_eq!(udp(&mut site, (E1, 80)), (H1, 5000));
+        assert_eq!(udp(&mut site, (E1, 81)).0, P1, "another port");
+        assert_eq!(udp(&mut site, (E2, 80)).0, P1, "another network");
+        assert_eq!(connect(&mut site, (H1, 5000), (E1, 80)).1.0, P1, "another protocol");
+        assert_eq!(site.pass("lan", &Packet::ping(H1, E1, 80, 1)).unwrap().1.ip.src, P1, "an echo");
+        assert_eq!(udp_in(&mut site, "isp1", (E1, 80), (H1, 5000)), Some((H1, 5000)));
+        site.finish(&OPENED).unwrap();
+    });
 }
 
 #[test]
@@ -342,10 +357,10 @@ fn arp_is_answered_for_a_pool_unless_the_profile_says_never() {
         // What is the router's own it answers for all the same.
         let ask = Arp { target_ip: P1, ..ask };
         assert_eq!(site.send_raw("isp1", &ask.frame(mac, Mac::BROADCAST)).len(), 1);
-        // A link that comes up is told where the addresses are.
+        // A link that comes up is told where the addresses are, those of a pool two a second.
         site.set_link("isp1", false);
         site.set_link("isp1", true);
-        site.run_ms(1);
+        site.run_ms(5_000);
         let told = site.take_all().into_iter().filter_map(|(link, frame)| {
             let arp = Arp::parse(frame.get(14..)?).filter(|_| link == "isp1" && frame[12..14] == [8, 6])?;
             (arp.sender_ip == arp.target_ip).then_some(arp.sender_ip)

@@ -277,3 +277,83 @@ fn the_members_speak_at_the_port_of_the_profile() {
     assert!(to(9100) >= 8 && to(9000) == 0);
     assert_eq!(roles(&mut twins), ["active", "standby"]);
 }
+
+#[test]
+fn members_that_end_one_after_the_other_do_not_wait_for_each_other() {
+    // The standby first: who is active has nobody to hand over to, and knows.
+    let mut one = twins();
+    assert!(one.members[1].leave(), "it has no role");
+    one.members[1].farewell();
+    one.dead[1] = true;
+    one.run_ms(2);
+    assert!(one.members[0].leave(), "{}", said(&mut one, 0));
+    // The active one first: it hands over, and then the other one is alone.
+    let mut other = twins();
+    assert!(!other.members[0].leave());
+    let mut ms = 0;
+    while !other.members[0].left() {
+        assert!(ms < 500, "{}", said(&mut other, 1));
+        other.run_ms(1);
+        ms += 1;
+    }
+    other.members[0].farewell();
+    other.dead[0] = true;
+    other.run_ms(2);
+    assert_eq!(role(&mut other, 1), "active");
+    assert!(other.members[1].leave(), "{}", said(&mut other, 1));
+}
+
+/// Member a is killed: by the ms, what member b announces where.
+fn announced(profile: &str, ms: u64) -> Vec<(u64, String, Ipv4Addr)> {
+    let mut twins = started(profile);
+    twins.dead[0] = true;
+    twins.take();
+    let mut told = Vec::new();
+    for ms in 0..ms {
+        twins.run_ms(1);
+        for (from, link, frame) in twins.take() {
+            let arp = Arp::parse(&frame[14..]).filter(|_| from == 1 && frame[12..14] == [8, 6]);
+            if let Some(arp) = arp.filter(|arp| arp.sender_ip == arp.target_ip) {
+                told.push((ms, link, arp.sender_ip));
+            }
+        }
+    }
+    told
+}
+
+#[test]
+fn who_takes_over_with_its_own_mac_tells_at_once_where_all_addresses_are() {
+    let pool = "wans: { isp1: { pool: [{ addresses: 203.0.113.128-203.0.113.191 }] } }\n";
+    let profile = with("wans: [isp1]\n", pool).replace("/29", "/24").replace("vrid: 18", "mac: own");
+    let told = announced(&profile, 1000);
+    let first = told[0].0;
+    for last in 128..192 {
+        let ip = Ipv4Addr::new(203, 0, 113, last);
+        let when: Vec<u64> = told.iter().filter(|(_, _, its)| *its == ip).map(|(ms, ..)| *ms).collect();
+        assert!(matches!(when[..], [at] if at <= first + 2), "{ip}: {when:?}, the first at {first}");
+    }
+}
+
+#[test]
+fn who_takes_over_calls_at_once_and_again_on_every_port_and_the_addresses_of_a_pool_follow_in_turn() {
+    let pool = "wans: { isp1: { pool: [{ addresses: 203.0.113.128-203.0.113.191 }] } }\n";
+    let told = announced(&with("wans: [isp1]\n", pool).replace("/29", "/24"), 45_000);
+    let of = |link: &str, ip: Ipv4Addr| -> Vec<u64> {
+        told.iter().filter(|(_, on, its)| on == link && *its == ip).map(|(ms, ..)| *ms).collect()
+    };
+    let (inside, outside) = (of("lan", GATEWAY), of("isp1", Ipv4Addr::new(203, 0, 113, 2)));
+    assert_eq!(inside, outside, "on every port in the same turn");
+    let first = inside[0];
+    assert_eq!(first, told[0].0, "before everything else");
+    for after in [100, 500, 2_000, 5_000] {
+        assert!(
+            inside.iter().any(|ms| (0..=2).contains(&(ms - first).abs_diff(after))),
+            "{after} ms: {inside:?}"
+        );
+    }
+    let pool: Vec<u64> = (128..192).flat_map(|d| of("isp1", Ipv4Addr::new(203, 0, 113, d))).collect();
+    assert!(pool.len() >= 64 && pool.is_sorted() && pool[0] < first + 2_500, "{pool:?}");
+    let most =
+        (0..45).map(|s| pool.iter().filter(|ms| (s * 1_000..s * 1_000 + 1_000).contains(*ms)).count()).max();
+    assert!(most <= Some(2), "{most:?} of them in a second");
+}

@@ -17,11 +17,7 @@ fn every_session_goes_on_after_the_active_member_is_gone_at_the_same_place_outsi
         twins.run_ms(3000);
         let udp = |port: u16| Packet::udp((HOST, port), SERVER, b"datagram");
         let tcp = |flags, seq| Packet::tcp((HOST, 7000), SERVER, flags, seq, 1, b"");
-        // The neighbours are known first.
-        for at in 0..2 {
-            twins.members[at].send("lan", &udp(1));
-        }
-        twins.run_ms(1500);
+        meet(&mut twins);
         let before: Vec<_> = (5000..5040).map(|port| leaves(&mut twins, 0, &udp(port))).collect();
         let syn = leaves(&mut twins, 0, &tcp(2, 1));
         answered(&mut twins, 0, &Packet::tcp(SERVER, syn, 18, 1, 2, b""));
@@ -44,11 +40,8 @@ fn every_session_goes_on_after_the_active_member_is_gone_at_the_same_place_outsi
 #[test]
 fn a_copy_lives_as_long_as_its_session_however_long_the_standby_sees_nothing_of_it() {
     let mut twins = twins();
+    meet(&mut twins);
     let udp = Packet::udp((HOST, 5000), SERVER, b"datagram");
-    for at in 0..2 {
-        twins.members[at].send("lan", &udp);
-    }
-    twins.run_ms(1500);
     let outside = leaves(&mut twins, 0, &udp);
     // Longer than the timer of UDP.
     for _ in 0..40 {
@@ -66,11 +59,8 @@ fn a_copy_lives_as_long_as_its_session_however_long_the_standby_sees_nothing_of_
 #[test]
 fn a_yield_and_a_way_back_lose_no_session() {
     let mut twins = twins();
+    meet(&mut twins);
     let udp = Packet::udp((HOST, 5000), SERVER, b"datagram");
-    for at in 0..2 {
-        twins.members[at].send("lan", &udp);
-    }
-    twins.run_ms(1500);
     let outside = leaves(&mut twins, 0, &udp);
     twins.run_ms(300);
     twins.members[0].ask(Request::Yield).unwrap();
@@ -84,6 +74,14 @@ fn a_yield_and_a_way_back_lose_no_session() {
     twins.run_ms(1000);
     assert_eq!(roles(&mut twins), ["active", "standby"]);
     assert_eq!((leaves(&mut twins, 0, &udp), leaves(&mut twins, 0, &other)), (outside, later));
+}
+
+/// The first packet by each member: next hops are known after that.
+fn meet(twins: &mut Twins) {
+    for at in 0..2 {
+        twins.send(at, "lan", &Packet::udp((HOST, 1), SERVER, b"first"));
+    }
+    twins.run_ms(1500);
 }
 
 const TWO_ISPS: &str = "version: 1
@@ -111,10 +109,7 @@ cluster:
 fn moved_to_the_other_isp() -> (Twins, [(Ipv4Addr, u16); 2]) {
     let mut twins = started(TWO_ISPS);
     let udp = Packet::udp((HOST, 5000), SERVER, b"datagram");
-    for at in 0..2 {
-        twins.send(at, "lan", &Packet::udp((HOST, 1), SERVER, b"first"));
-    }
-    twins.run_ms(1500);
+    meet(&mut twins);
     let by_first = |twins: &mut Twins, packet: &Packet| {
         let out = twins.send(0, "lan", packet);
         let [(link, seen)] = out.as_slice() else { panic!("{out:?}") };
@@ -165,6 +160,26 @@ fn after_a_yield_to_another_isp_flows_go_on_by_the_one_where_they_live_and_new_o
         out.iter().map(|(link, seen)| (link.as_str(), seen.ip.src)).collect::<Vec<_>>(),
         [("isp2", [198, 51, 100, 2].into())]
     );
+}
+
+#[test]
+fn the_host_of_a_standby_leaves_by_its_own_wan_where_the_members_share_none() {
+    let mut twins = started(TWO_ISPS);
+    assert_eq!(roles(&mut twins), ["active", "standby"]);
+    twins.members[1].attach_host();
+    let own = (Ipv4Addr::new(192, 168, 10, 3), 5000);
+    let packet = Packet::udp(own, SERVER, b"what time is it?");
+    // The first one asks for the next hop.
+    twins.members[1].host_sends("lan", &packet, None);
+    twins.run_ms(1500);
+    twins.members[1].host_heard();
+    let sent = twins.members[1].host_sends("lan", &packet, None);
+    let [(link, seen)] = sent.as_slice() else { panic!("{sent:?}") };
+    assert_eq!((link.as_str(), seen.ip.src), ("isp2", [198, 51, 100, 2].into()));
+    let answer = Packet::udp(SERVER, seen.src(), b"noon");
+    twins.members[1].send("isp2", &answer);
+    let heard = twins.members[1].host_heard();
+    assert!(heard.iter().any(|(_, seen)| (seen.src(), seen.dst()) == (SERVER, own)), "{heard:?}");
 }
 
 #[test]
@@ -244,10 +259,7 @@ fn a_connection_that_the_partner_may_know_is_not_reset_for_a_second_after_a_take
         let out = twins.send(by, "lan", &tcp);
         out.iter().filter(|(link, seen)| link == "lan" && seen.ip.protocol == 6).count()
     };
-    for at in 0..2 {
-        twins.send(at, "lan", &Packet::udp((HOST, 1), SERVER, b"first"));
-    }
-    twins.run_ms(1500);
+    meet(&mut twins);
     assert_eq!((resets(&mut twins, 0), resets(&mut twins, 1)), (1, 0));
     twins.members[0].ask(Request::Yield).unwrap();
     twins.run_ms(300);
@@ -285,10 +297,7 @@ fn datagrams_that_are_no_beat_and_no_part_of_the_log_are_counted_for_the_operato
 fn a_connection_in_the_middle_of_its_handshake_goes_on_after_a_yield_and_by_its_next_syn_after_a_crash() {
     for crash in [false, true] {
         let mut twins = started(PROFILE);
-        for at in 0..2 {
-            twins.send(at, "lan", &Packet::udp((HOST, 1), SERVER, b"first"));
-        }
-        twins.run_ms(1500);
+        meet(&mut twins);
         let tcp = |flags, seq| Packet::tcp((HOST, 7000), SERVER, flags, seq, 1, b"");
         let mut outside = leaves(&mut twins, 0, &tcp(2, 1));
         if crash {

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::Error;
 use super::args::Talk;
-use super::cluster_args::PreferArgs;
+use super::cluster_args::{PreferArgs, YieldArgs};
 use super::output::{Colour, NOTHING, Screen, count, cut, nanos, number, plain, rows, shown, text, wrap};
 use super::table::{Cell, Column, Table, left, right};
 use crate::manage::protocol::{Reason, Request, ask_one};
@@ -24,9 +24,10 @@ pub(super) fn prefer(args: &PreferArgs, screen: &mut Screen) -> Result<(), Error
         .line(&format!("{name} is preferred; it gets the role when it is as fit and has all sessions"))?)
 }
 
-pub(super) fn yield_role(talk: &Talk, screen: &mut Screen) -> Result<(), Error> {
-    let answer = ask_one(&talk.socket, &Request::Yield)?;
-    if talk.json {
+pub(super) fn yield_role(args: &YieldArgs, screen: &mut Screen) -> Result<(), Error> {
+    let request = if args.now { Request::YieldNow } else { Request::Yield };
+    let answer = ask_one(&args.talk.socket, &request)?;
+    if args.talk.json {
         return Ok(screen.json(&answer)?);
     }
     Ok(screen.line("the partner is asked to take the role; this member lets go when it has")?)
@@ -68,6 +69,13 @@ fn show(answer: &Value, screen: &mut Screen) -> Result<(), Error> {
     if members.len() < 2 {
         screen.line("the partner was never heard")?;
     }
+    for (at, member) in members.iter().enumerate() {
+        let what = format!("{}: {}", text(member, "name"), fitness(member.get("fitness")));
+        let head = if at == 0 { "fitness   " } else { "          " };
+        for line in wrap(&format!("{head}{what}"), 10) {
+            screen.line(&line)?;
+        }
+    }
     for line in wrap(&format!("sessions  {}", sync(answer.get("sync").unwrap_or(&Value::Null))), 10) {
         screen.line(&line)?;
     }
@@ -80,6 +88,25 @@ fn show(answer: &Value, screen: &mut Screen) -> Result<(), Error> {
         }
     }
     Ok(())
+}
+
+/// How well a member could serve, in the order in which that is compared.
+fn fitness(fitness: Option<&Value>) -> String {
+    let rank = |rank: &Value| {
+        let of = |key, one: &str, many: &str| match number(rank, key) {
+            Some(1) => format!("1 {one}"),
+            _ => format!("{} {many}", shown(rank, key, count)),
+        };
+        let tier = number(rank, "tier").map(|tier| format!(" of tier {tier}"));
+        let inside = of("inside", "link inside", "links inside");
+        let wans = of("wans", "WAN", "WANs") + &tier.unwrap_or_default();
+        format!("{inside}, {wans}, {}", of("leases", "lease", "leases"))
+    };
+    let Some(known @ Value::Object(_)) = fitness else { return NOTHING.to_owned() };
+    match known.get("hoped") {
+        Some(hoped @ Value::Object(_)) => format!("{}; hoped: {}", rank(known), rank(hoped)),
+        _ => rank(known),
+    }
 }
 
 /// What came to nothing, and how often; what never did is left out.
@@ -157,10 +184,17 @@ fn sync(sync: &Value) -> String {
         "alone" => "nobody copies those of this member".to_owned(),
         "paused" => "the partner was too slow and gets all of them anew".to_owned(),
         "bulk" => told("all of them are being told"),
-        "following" => told("the partner has all, and what changes"),
+        "following" => told("all have been told, and what changes is"),
         "waiting" => "none of the partner's are told".to_owned(),
         "copying" => format!("the partner's are coming: {} here, {} behind", of("acked"), of("behind")),
-        "whole" => format!("all of the partner's are here, {} changes behind", of("behind")),
+        "whole" => match number(sync, "refused").unwrap_or(0) {
+            0 => format!("all of the partner's are here, {} changes behind", of("behind")),
+            _ => format!(
+                "the partner's are here but for {} refused (copies_refused), {} changes behind",
+                of("refused"),
+                of("behind")
+            ),
+        },
         other => other.to_owned(),
     }
 }
@@ -173,10 +207,12 @@ mod tests {
 
     fn sample() -> Value {
         let preference = json!({"member": "a", "version": 3});
+        let fitness = json!({"inside": 1, "tier": 1, "wans": 2, "leases": 0, "hoped": null});
+        let less = json!({"inside": 1, "tier": null, "wans": 0, "leases": 0, "hoped": fitness});
         json!({
-            "name": "a", "role": "active", "healthy": true, "reasons": [], "version": "0.1.0", "preference": preference,
+            "name": "a", "role": "active", "healthy": true, "reasons": [], "version": "0.1.0", "preference": preference, "fitness": fitness,
             "partner": {"name": "b", "role": "standby", "healthy": true, "reasons": ["partner_active", "partner_preferred"],
-                "version": "0.1.0", "preference": preference, "lost": false, "heard_ms": 12},
+                "version": "0.1.0", "preference": preference, "lost": false, "heard_ms": 12, "fitness": less},
             "site": "healthy", "sync": {"state": "following", "sent": 1200, "acked": 1198, "behind": 2},
         })
     }
@@ -194,8 +230,11 @@ mod tests {
                 "   b       standby  yes      a              3  0.1.0    12.0 ms ago",
                 "",
                 "b: the partner is active, the partner is preferred",
-                "sessions  the partner has all, and what changes: 1200 told, 1198 acknowledged, 2",
-                "          behind",
+                "fitness   a: 1 link inside, 2 WANs of tier 1, 0 leases",
+                "          b: 1 link inside, 0 WANs, 0 leases; hoped: 1 link inside, 2 WANs of",
+                "          tier 1, 0 leases",
+                "sessions  all have been told, and what changes is: 1200 told, 1198 acknowledged,",
+                "          2 behind",
             ]
         );
         assert_eq!(in_short(&sample()), "a is active, partner b is standby; the site is healthy");
@@ -218,6 +257,18 @@ mod tests {
     }
 
     #[test]
+    fn copies_that_were_refused_are_not_called_here() {
+        let mut pair = sample();
+        let last = |pair: &Value| printed(pair, show).pop().unwrap();
+        pair["sync"] = json!({"state": "whole", "sent": 9, "acked": 9, "behind": 0, "refused": 0});
+        assert_eq!(last(&pair), "sessions  all of the partner's are here, 0 changes behind");
+        pair["sync"]["refused"] = json!(1200);
+        let lines = printed(&pair, show).join("\n");
+        assert!(lines.contains("the partner's are here but for 1200 refused (copies_refused)"), "{lines}");
+        assert!(!lines.contains("all of"), "{lines}");
+    }
+
+    #[test]
     fn a_lost_partner_and_one_that_was_never_heard_are_told_apart() {
         let mut pair = sample();
         pair["partner"]["lost"] = json!(true);
@@ -230,8 +281,8 @@ mod tests {
         pair["sync"]["state"] = json!("alone");
         let lines = printed(&pair, show);
         assert_eq!(
-            lines[lines.len() - 2..],
-            ["the partner was never heard", "sessions  nobody copies those of this member"]
+            lines[lines.len() - 3..lines.len() - 1],
+            ["the partner was never heard", "fitness   a: 1 link inside, 2 WANs of tier 1, 0 leases"]
         );
     }
 
@@ -245,10 +296,13 @@ mod tests {
         }
         pair["preference"] = json!({"member": "x".repeat(99), "version": big});
         pair["partner"]["heard_ms"] = json!(big);
+        let rank = json!({"inside": big, "tier": big, "wans": big, "leases": big});
+        pair["fitness"] = rank.clone();
+        pair["fitness"]["hoped"] = rank;
         let all: Vec<Reason> = Reason::ALL.to_vec();
         pair["reasons"] = json!(all);
         for state in ["alone", "paused", "bulk", "following", "waiting", "copying", "whole", "zzz"] {
-            pair["sync"] = json!({"state": state, "sent": big, "acked": big, "behind": big});
+            pair["sync"] = json!({"state": state, "sent": big, "acked": big, "behind": big, "refused": big});
             let all =
                 json!({"malformed": big, "forged": big, "replayed": big, "strangers": big, "crowded": big});
             pair["refused"] = json!({"beats": all, "log": all});

@@ -27,20 +27,31 @@ Examples:
     Prefer(PreferArgs),
     /// Give the role to the partner
     #[command(
-        after_long_help = "Refused if this member is not active, or the partner could not serve. This member
-stays aside until it is preferred anew, is started anew, or has to take over.
+        after_long_help = "Refused if this member is not active, the partner could not serve, or it does not
+have all sessions yet. This member stays aside until it is preferred anew, is
+started anew, or has to take over.
 
 Examples:
   turnout cluster yield
+  turnout cluster yield --now       sessions that the partner lacks end
   turnout cluster                   wait until the partner is active"
     )]
-    Yield(Talk),
+    Yield(YieldArgs),
 }
 
 #[derive(Clone, Debug, Args)]
 pub(super) struct PreferArgs {
     /// The member's name in the profile
     pub(super) name: String,
+    #[command(flatten)]
+    pub(super) talk: Talk,
+}
+
+#[derive(Clone, Debug, Args)]
+pub(super) struct YieldArgs {
+    /// Even if the partner does not have all sessions
+    #[arg(long)]
+    pub(super) now: bool,
     #[command(flatten)]
     pub(super) talk: Talk,
 }

@@ -141,8 +141,8 @@ fn execute(command: TalkCommand, screen: &mut Screen) -> Result<(), Error> {
         TalkCommand::Cluster(ClusterCommand { verb: Some(ClusterVerb::Prefer(args)), .. }) => {
             cluster::prefer(&args, screen)
         }
-        TalkCommand::Cluster(ClusterCommand { verb: Some(ClusterVerb::Yield(talk)), .. }) => {
-            cluster::yield_role(&talk, screen)
+        TalkCommand::Cluster(ClusterCommand { verb: Some(ClusterVerb::Yield(args)), .. }) => {
+            cluster::yield_role(&args, screen)
         }
         TalkCommand::Cluster(args) => cluster::cluster(&args.talk, screen),
         TalkCommand::Completions { shell } => control::completions(shell, screen),

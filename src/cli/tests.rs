@@ -211,6 +211,7 @@ fn json_is_the_answer_in_one_line() {
             Request::Prefer { member: "b".to_owned() },
         ),
         ("turnout cluster yield --json", json!({}), Request::Yield),
+        ("turnout cluster yield --now --json", json!({}), Request::YieldNow),
     ] {
         let got = against(item(answer.clone()), line);
         assert_eq!(got, (format!("{answer}\n"), Ok(()), asked), "{line}");

@@ -9,7 +9,8 @@
 //! | 0 | 4 | `t` `o` `b`, version 1 |
 //! | 4 | 1 | role: 0 starting, 1 standby, 2 active |
 //! | 5 | 1 | 1 yields, 2 aside, 4 in sync |
-//! | 6 | 2 | zero |
+//! | 6 | 1 | workers; zero: not told |
+//! | 7 | 1 | zero |
 //! | 8 | 16 | name |
 //! | 24 | 16 | version of the software |
 //! | 40 | 8 | boot id |
@@ -60,6 +61,8 @@ pub struct Beat {
     pub preference: Preference,
     /// Hash of what both members' configurations must have in common.
     pub config: u64,
+    /// Its workers; 0: not told. Sessions are copied by worker.
+    pub workers: u8,
     /// Why it is not active, or not healthy.
     pub reasons: Reasons,
 }
@@ -82,7 +85,7 @@ impl Beat {
         let mut w = Writer { out: &mut out, at: 0 };
         w.put(&HEAD);
         let flags = u8::from(self.yields) | u8::from(self.aside) << 1 | u8::from(self.in_sync) << 2;
-        w.put(&[self.role.to_wire(), flags, 0, 0]);
+        w.put(&[self.role.to_wire(), flags, self.workers, 0]);
         w.put(self.name.wire());
         w.put(self.software.wire());
         for word in [self.boot, sequence, self.hears, self.config] {
@@ -147,7 +150,7 @@ impl Reader<'_> {
     /// `None`: a field has a value that nobody writes.
     fn read(&mut self, head: &[u8; 4]) -> Option<(u64, Beat)> {
         self.take::<4>().filter(|found| found == head)?;
-        let [role, flags, zero, nil] = self.take()?;
+        let [role, flags, workers, zero] = self.take()?;
         let role = Role::from_wire(role)?;
         let name = Name::from_wire(self.take()?)?;
         let software = Name::from_wire(self.take()?)?;
@@ -157,7 +160,7 @@ impl Reader<'_> {
         let fitness = Fitness { sure: self.rank()?, hoped: self.rank()? };
         let reasons = Reasons(u32::from_be_bytes(self.take()?));
         let (yields, aside, in_sync) = (flags & 1 != 0, flags & 2 != 0, flags & 4 != 0);
-        let good = flags < 8 && (zero, nil) == (0, 0) && boot != 0 && fitness.sure <= fitness.hoped;
+        let good = flags < 8 && zero == 0 && boot != 0 && fitness.sure <= fitness.hoped;
         let preference = Preference { version, member };
         let beat = Beat {
             name,
@@ -171,6 +174,7 @@ impl Reader<'_> {
             fitness,
             preference,
             config,
+            workers,
             reasons,
         };
         good.then_some((sequence, beat))
@@ -200,6 +204,7 @@ pub(super) mod tests {
             fitness: Fitness::known(1, 1, 1, 0),
             preference: Preference { version: 3, member: Name::cut("a") },
             config: 0x0123_4567_89ab_cdef,
+            workers: 2,
             reasons: Reasons::default(),
         }
     }
@@ -207,7 +212,7 @@ pub(super) mod tests {
     #[test]
     fn the_bytes_are_those_of_the_table() {
         let bytes = beat().seal(&key(), 9);
-        let mut want = b"tob\x01\x01\x04\0\0".to_vec();
+        let mut want = b"tob\x01\x01\x04\x02\0".to_vec();
         want.extend(b"b\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x000.1.0\0\0\0\0\0\0\0\0\0\0\0");
         want.extend([0, 0, 0, 0, 0, 0, 0, 7, 0, 0, 0, 0, 0, 0, 0, 9, 0, 0, 0, 0, 0, 0, 0, 5]);
         want.extend([0x01, 0x23, 0x45, 0x67, 0x89, 0xab, 0xcd, 0xef, 0, 0, 0, 3]);
@@ -236,8 +241,7 @@ pub(super) mod tests {
 
     #[test]
     fn what_is_signed_and_makes_no_sense_is_no_beat() {
-        let nonsense =
-            [(4, 3), (5, 8), (6, 1), (7, 1), (8, 0), (8, b' '), (24, 0), (47, 0), (76, 0), (92, 9)];
+        let nonsense = [(4, 3), (5, 8), (7, 1), (8, 0), (8, b' '), (24, 0), (47, 0), (76, 0), (92, 9)];
         for (at, value) in nonsense {
             let mut bytes = beat().seal(&key(), 9);
             bytes[at] = value;
@@ -259,7 +263,7 @@ pub(super) mod tests {
         fn what_the_key_has_signed_is_read_as_written(body: [u8; BODY - 4]) {
             let mut bytes = [&HEAD[..], &body].concat();
             // names and a plain head, so that most are beats
-            (bytes[4], bytes[5], bytes[6], bytes[7]) = (bytes[4] % 3, bytes[5] & 7, 0, 0);
+            (bytes[4], bytes[5], bytes[7]) = (bytes[4] % 3, bytes[5] & 7, 0);
             for name in [8, 24, 76] {
                 bytes[name..name + 16].iter_mut().for_each(|b| *b = b'!' + *b % 90);
             }

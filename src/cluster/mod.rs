@@ -39,4 +39,4 @@ pub use reasons::{Reason, Reasons};
 pub use types::{
     Cause, Config, Effect, Event, Failback, Identity, Input, Kept, Preference, Refused, Role, Status,
 };
-pub use view::{ClusterView, MemberView, PartnerView, Site};
+pub use view::{ClusterView, FitnessView, MemberView, PartnerView, RankView, Site};

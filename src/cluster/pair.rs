@@ -127,13 +127,17 @@ impl Pair {
         if self.role == Role::Active && beat.role == Role::Active && !offered && !was_two {
             out(Effect::Event { event: Event::BothActive });
         }
-        let differed = self.config_differs();
+        let differed = (self.config_differs(), self.workers_differ());
         self.waiting = None;
         self.partner = Some(Partner { beat: *beat, at, alive: true, deaf_since: deaf.then_some(since) });
         if !known {
             out(Effect::Event { event: Event::PartnerFound { boot: beat.boot } });
         }
-        self.tell_config(differed, out);
+        self.tell_config(differed.0, out);
+        let differ = self.workers_differ();
+        if differ != differed.1 {
+            out(Effect::Event { event: Event::WorkersDiffer { differ } });
+        }
         if beat.preference > self.preference {
             self.set_preference(beat.preference, true, out);
         }
@@ -211,6 +215,11 @@ impl Pair {
         }
     }
 
+    /// What the partner has said last, unless it is lost.
+    pub fn live(&self) -> Option<&Beat> {
+        self.partner().map(|partner| &partner.beat)
+    }
+
     /// The partner, unless it is lost.
     pub(super) fn partner(&self) -> Option<&Partner> {
         self.partner.as_ref().filter(|partner| partner.alive)
@@ -227,7 +236,7 @@ impl Pair {
             role: self.role,
             fitness: self.fitness,
             aside: self.aside,
-            in_sync: self.synced,
+            in_sync: self.in_sync(),
             preferred: self.preference.member == self.who.name,
         };
         let partner = self.partner().map(|partner| Other {
@@ -333,10 +342,11 @@ impl Pair {
             role: self.role,
             yields: self.yields.is_some(),
             aside: self.aside,
-            in_sync: self.synced,
+            in_sync: self.in_sync(),
             fitness: self.fitness,
             preference: self.preference,
             config: self.config.hash,
+            workers: self.who.workers,
             reasons: self.reasons(),
         }
     }

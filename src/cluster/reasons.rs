@@ -37,11 +37,13 @@ pub enum Reason {
     SoftwareDiffers,
     /// A path of the heartbeat is silent, while another one is not.
     PathSilent,
+    /// The members have different numbers of workers: most sessions cannot be copied.
+    WorkersDiffer,
 }
 
 impl Reason {
     /// All of them, in the order of their bits.
-    pub const ALL: [Reason; 15] = [
+    pub const ALL: [Reason; 16] = [
         Reason::Starting,
         Reason::InsideDown,
         Reason::NoWan,
@@ -57,6 +59,7 @@ impl Reason {
         Reason::ConfigDiffers,
         Reason::SoftwareDiffers,
         Reason::PathSilent,
+        Reason::WorkersDiffer,
     ];
 
     /// For people.
@@ -77,6 +80,7 @@ impl Reason {
             Reason::ConfigDiffers => "the configurations differ",
             Reason::SoftwareDiffers => "the versions of the software differ",
             Reason::PathSilent => "a path of the heartbeat is silent",
+            Reason::WorkersDiffer => "the members have different numbers of workers",
         }
     }
 }

@@ -7,7 +7,13 @@ const MS: fn(u64) -> Nanos = Nanos::from_ms;
 
 /// The member `a`.
 pub(super) fn me() -> Identity {
-    Identity { name: Name::cut("a"), partner: Name::cut("b"), software: Name::cut("0.1.0"), boot: 5 }
+    Identity {
+        name: Name::cut("a"),
+        partner: Name::cut("b"),
+        software: Name::cut("0.1.0"),
+        boot: 5,
+        workers: 2,
+    }
 }
 
 pub(super) fn config() -> Config {
@@ -288,15 +294,20 @@ fn a_restart_within_the_timeout_leaves_the_role_with_who_has_the_sessions() {
 #[test]
 fn the_view_has_what_the_contract_names() {
     let mut rig = Rig::active(config());
-    rig.hear(Beat { config: 1, software: Name::cut("0.2.0"), ..beat() });
+    let none = Fitness::of([Known::Up], [(1, Known::Unknown)], []);
+    rig.hear(Beat { config: 1, software: Name::cut("0.2.0"), fitness: none, ..beat() });
     rig.now += MS(30);
     let view = serde_json::to_value(rig.pair.view(rig.now)).unwrap();
     let preference = serde_json::json!({ "version": 0, "member": "a" });
+    let rank = serde_json::json!({ "inside": 1, "tier": 1, "wans": 1, "leases": 0 });
+    let (mut fitness, mut hoping) = (rank.clone(), rank.clone());
+    fitness["hoped"] = serde_json::Value::Null;
+    (hoping["tier"], hoping["wans"], hoping["hoped"]) = (serde_json::Value::Null, 0.into(), rank);
     let want = serde_json::json!({
-        "name": "a", "role": "active", "healthy": true, "reasons": ["config_differs", "software_differs"],
+        "name": "a", "role": "active", "healthy": true, "reasons": ["config_differs", "software_differs"], "fitness": fitness,
         "version": "0.1.0", "preference": preference,
         "partner": {
-            "name": "b", "role": "standby", "healthy": true, "reasons": [], "version": "0.2.0",
+            "name": "b", "role": "standby", "healthy": true, "reasons": [], "version": "0.2.0", "fitness": hoping,
             "preference": preference, "lost": false, "heard_ms": 30,
         },
         "site": "healthy",
@@ -306,6 +317,27 @@ fn the_view_has_what_the_contract_names() {
     let hash = 1;
     rig.step(Input::Config { config: Config { hash, ..config() } }).unwrap();
     assert!(!rig.reasons().contains(&Reason::ConfigDiffers));
+}
+
+#[test]
+fn a_partner_with_other_workers_has_not_all_sessions_and_the_role_goes_there_only_for_a_fault() {
+    let mut rig = Rig::new(config(), None);
+    let active = Beat { role: Role::Active, ..beat() };
+    rig.hear(active);
+    rig.step(Input::Synced { synced: true }).unwrap();
+    assert!(rig.says().in_sync && rig.says().workers == 2);
+    rig.effects.clear();
+    rig.hear(Beat { workers: 4, ..active });
+    assert!(rig.effects.contains(&Effect::Event { event: Event::WorkersDiffer { differ: true } }));
+    assert!(!rig.says().in_sync);
+    assert!(rig.reasons().contains(&Reason::WorkersDiffer) && rig.reasons().contains(&Reason::NotInSync));
+    // One that does not tell is of an older version.
+    rig.hear(Beat { workers: 0, ..active });
+    assert!(rig.says().in_sync && !rig.reasons().contains(&Reason::WorkersDiffer));
+    rig.hear(Beat { workers: 4, ..active });
+    rig.causes();
+    rig.wait(MS(500));
+    assert_eq!(rig.causes(), [(true, Cause::PartnerLost)]);
 }
 
 #[test]

@@ -109,6 +109,8 @@ pub struct Identity {
     pub software: Name,
     /// See `Kept::next_boot`.
     pub boot: u64,
+    /// Its workers; 0: it does not tell.
+    pub workers: u8,
 }
 
 /// What has happened.
@@ -221,6 +223,11 @@ pub enum Event {
     ConfigDiffers {
         /// They do.
         differs: bool,
+    },
+    /// The partner has another number of workers, or as many again: sessions are copied by worker.
+    WorkersDiffer {
+        /// They do.
+        differ: bool,
     },
 }
 

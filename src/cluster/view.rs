@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use super::beat::Beat;
+use super::fitness::{Fitness, NO_TIER, Rank};
 use super::name::Name;
 use super::pair::Pair;
 use super::reasons::{Reason, Reasons};
@@ -21,6 +22,29 @@ pub enum Site {
     Offline,
 }
 
+/// What counts of a member's fitness, by the fields of `Rank`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct RankView {
+    /// Inside links that are up.
+    pub inside: u8,
+    /// The tier of the best WAN that is up; `None`: none is.
+    pub tier: Option<u8>,
+    /// WANs of that tier that are up.
+    pub wans: u8,
+    /// Leases held.
+    pub leases: u8,
+}
+
+/// How well a member could serve.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct FitnessView {
+    /// What is sure.
+    #[serde(flatten)]
+    pub sure: RankView,
+    /// What it comes to if all that nobody knows yet is up; `None`: everything is known.
+    pub hoped: Option<RankView>,
+}
+
 /// One member.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct MemberView {
@@ -30,6 +54,8 @@ pub struct MemberView {
     pub role: Role,
     /// It is fit: reached from inside, and with a WAN.
     pub healthy: bool,
+    /// How well it could serve: of two members the fitter one is to have the role.
+    pub fitness: FitnessView,
     /// Why it is not active, or not healthy.
     pub reasons: Reasons,
     /// The version of its software.
@@ -62,12 +88,27 @@ pub struct ClusterView {
     pub site: Site,
 }
 
+impl From<Rank> for RankView {
+    fn from(rank: Rank) -> RankView {
+        let Rank { inside, tier, wans, leases } = rank;
+        RankView { inside, tier: Some(tier).filter(|tier| *tier != NO_TIER), wans, leases }
+    }
+}
+
+impl From<Fitness> for FitnessView {
+    fn from(fitness: Fitness) -> FitnessView {
+        let hoped = Some(fitness.hoped).filter(|hoped| *hoped != fitness.sure);
+        FitnessView { sure: fitness.sure.into(), hoped: hoped.map(RankView::from) }
+    }
+}
+
 impl MemberView {
     fn of(beat: &Beat) -> MemberView {
         MemberView {
             name: beat.name,
             role: beat.role,
             healthy: beat.fitness.fit(),
+            fitness: beat.fitness.into(),
             reasons: beat.reasons,
             version: beat.software,
             preference: beat.preference,
@@ -76,6 +117,17 @@ impl MemberView {
 }
 
 impl Pair {
+    /// Only a member with as many workers can have all sessions of the other one. As long as one was ever heard.
+    pub(super) fn workers_differ(&self) -> bool {
+        let theirs = self.partner.map_or(0, |partner| partner.beat.workers);
+        theirs != 0 && self.who.workers != 0 && theirs != self.who.workers
+    }
+
+    /// Every session of the partner is here, as far as they can be.
+    pub(super) fn in_sync(&self) -> bool {
+        self.synced && !self.workers_differ()
+    }
+
     /// The pair, as this member sees it at `now`.
     pub fn view(&self, now: Nanos) -> ClusterView {
         let partner = self.partner.map(|partner| PartnerView {
@@ -88,7 +140,7 @@ impl Pair {
 
     /// How the site is served.
     pub fn site(&self) -> Site {
-        let other = self.partner().map(|partner| (partner.beat.role, partner.beat.fitness.fit()));
+        let other = self.live().map(|partner| (partner.role, partner.fitness.fit()));
         let me = (self.role, self.fitness.fit());
         let members = [Some(me), other];
         let serve = members.iter().flatten().filter(|(role, fit)| *role == Role::Active && *fit).count();
@@ -114,7 +166,8 @@ impl Pair {
             .with(Reason::InsideDown, !fitness.able())
             .with(Reason::NoWan, !fitness.fit() && fitness.able())
             .with(Reason::Aside, self.aside)
-            .with(Reason::ConfigDiffers, self.config_differs());
+            .with(Reason::ConfigDiffers, self.config_differs())
+            .with(Reason::WorkersDiffer, self.workers_differ());
         let Some(partner) = self.partner() else {
             return reasons.with(Reason::PartnerLost, self.role != Role::Starting);
         };
@@ -131,7 +184,7 @@ impl Pair {
             .with(Reason::PathSilent, self.path_silent());
         let waits = theirs && !active && !self.aside && preferred && fitness.as_fit(&beat.fitness);
         reasons
-            .with(Reason::NotInSync, theirs && !active && !self.synced)
+            .with(Reason::NotInSync, theirs && !active && !self.in_sync())
             .with(Reason::WaitsForFailback, waits)
     }
 

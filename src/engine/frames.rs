@@ -13,8 +13,10 @@ use crate::base::{IfaceId, Nanos, WanId};
 use crate::path::answers::Source;
 use crate::wire::eth;
 
-/// The longest frame: 1500 bytes of IP.
-pub const FRAME_LEN: usize = eth::LEN + 1500;
+/// The longest IP packet of a frame.
+pub const PACKET_LEN: u16 = 1500;
+/// The longest frame.
+pub const FRAME_LEN: usize = eth::LEN + PACKET_LEN as usize;
 /// Length of a BFD packet's frame (RFC 5880 4.1, RFC 5881).
 pub const REPEAT_LEN: usize = eth::LEN + 20 + 8 + 24;
 

@@ -12,6 +12,9 @@ impl<B: PacketBuf> Lcore<B> {
     /// The second half of a hairpin: from outside, to the owner of where it goes.
     #[cold]
     pub(super) fn turn_in(&mut self, frame: Frame<B>, class: Class, now: Nanos) {
+        if frame.ip.is_fragment() {
+            return self.fragment(frame, class, now, (true, true));
+        }
         match self.steer.owner(&self.view, &frame, class) {
             Some(owner) if owner != self.id => self.hand(frame, owner, true),
             _ => {
@@ -20,15 +23,30 @@ impl<B: PacketBuf> Lcore<B> {
         }
     }
 
+    /// The same, handed over by the worker that had the first half.
+    fn come_in(&mut self, ingress: IfaceId, buf: B, now: Nanos) {
+        match self.router.come_in(&self.view, ingress, buf) {
+            Some((frame, class)) if frame.ip.is_fragment() => self.fragment(frame, class, now, (false, true)),
+            Some((frame, class)) => _ = self.router.forward(&self.view, frame, class, now),
+            None => {}
+        }
+    }
+
     /// A fragment that needs others of its datagram goes to its gate, and from there to its owner: what comes by a ring to a
-    /// worker that is not its gate has passed that.
+    /// worker that is not its gate has passed that. `turned`: it is in the second half of a hairpin.
     #[cold]
-    pub(super) fn fragment(&mut self, frame: Frame<B>, class: Class, now: Nanos, hands: bool) {
+    pub(super) fn fragment(
+        &mut self,
+        frame: Frame<B>,
+        class: Class,
+        now: Nanos,
+        (hands, turned): (bool, bool),
+    ) {
         let gate = if self.steer.workers() == 1 { self.id } else { self.steer.gate(&frame.ip) };
         if gate != self.id {
             return match hands {
-                true => self.hand(frame, gate, false),
-                false => _ = self.router.follow(&self.view, frame, class, now),
+                true => self.hand(frame, gate, turned),
+                false => self.follow(frame, class, now),
             };
         }
         let key = DatagramKey::of(&frame.ip, frame.ingress);
@@ -36,12 +54,20 @@ impl<B: PacketBuf> Lcore<B> {
         let (mut class, mut next) = (class, self.router.order(frame, owner, now));
         while let Some((frame, owner)) = next {
             if owner == self.id {
-                self.router.follow(&self.view, frame, class, now);
+                self.follow(frame, class, now);
             } else {
-                self.hand(frame, owner, false);
+                self.hand(frame, owner, turned);
             }
             class = Class::Rest;
             next = self.router.next_in_order(key, now);
+        }
+    }
+
+    /// What has been turned does not turn again.
+    fn follow(&mut self, frame: Frame<B>, class: Class, now: Nanos) {
+        self.router.follow(&self.view, frame, class, now);
+        if let Some((frame, class)) = self.router.turned.take() {
+            self.turn_in(frame, class, now);
         }
     }
 
@@ -70,7 +96,7 @@ impl<B: PacketBuf> Lcore<B> {
                 if next.turned {
                     came += 1;
                     self.router.counters.add(Stat::HandedIn, 1);
-                    self.router.come_in(&self.view, next.ingress, next.buf, now);
+                    self.come_in(next.ingress, next.buf, now);
                     continue;
                 }
                 ingress = next.ingress;

@@ -248,7 +248,7 @@ impl<B: PacketBuf> Lcore<B> {
         let Some((frame, class)) = self.router.receive(&self.view, ingress, buf, now) else { return };
         // What nothing is asked about goes as it comes.
         if frame.ip.is_fragment() && (self.view.internal || !matches!(class, Class::Inside { .. })) {
-            return self.fragment(frame, class, now, hands);
+            return self.fragment(frame, class, now, (hands, false));
         }
         match self.steer.owner(&self.view, &frame, class) {
             Some(owner) if owner != self.id && hands => self.hand(frame, owner, false),

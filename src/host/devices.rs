@@ -13,12 +13,15 @@ use crossbeam_channel::Sender;
 use super::iface;
 use crate::base::{IfaceId, Ipv4Net};
 use crate::dpdk::{KernelRoute, Tap, TapConfig};
+use crate::engine::frames::PACKET_LEN;
 use crate::engine::host::HostReport;
-use crate::path::View;
+use crate::path::{Iface, View};
 use crate::table::routes::Route;
 
 /// Routes that are followed, at most: every view has them all.
 const ROUTES: usize = 1024;
+/// The longest name that the kernel gives a device.
+const LONGEST_NAME: usize = 15;
 
 /// The devices, by interface.
 #[derive(Debug)]
@@ -26,6 +29,30 @@ pub(super) struct Devices {
     taps: Vec<Option<Tap>>,
     /// The source of the host's way out, which goes with it
     out: Option<Ipv4Addr>,
+}
+
+/// How the device of an interface is set up.
+fn config(port: &Iface) -> TapConfig {
+    TapConfig {
+        mac: port.station,
+        // What a slot of the rings holds, however long the interface's own are.
+        mtu: port.mtu.min(PACKET_LEN),
+        addresses: port.addresses.clone(),
+        arp: port.wan.is_none(),
+    }
+}
+
+/// Why an interface has no device, and whether it is for its names.
+fn refused(name: &str, other: &str, e: &io::Error) -> (String, bool) {
+    match e.kind() {
+        io::ErrorKind::AddrInUse => (format!("the names {name} and {other} are taken"), true),
+        // Its own was tried first.
+        io::ErrorKind::InvalidInput if name.len() <= LONGEST_NAME => {
+            (format!("{name} is taken, and {other} is {e}"), true)
+        }
+        io::ErrorKind::InvalidInput => (format!("{name} is {e}"), true),
+        _ => (format!("no host path: /dev/net/tun: {e}"), false),
+    }
 }
 
 /// Tells what is missing. With no room for it nobody listens.
@@ -46,18 +73,14 @@ impl Devices {
             };
             taps.push(match opened {
                 Ok(tap) => Some(tap),
-                Err(e) if e.kind() == io::ErrorKind::AddrInUse => {
-                    trouble(tell, name, &format!("the names {name} and {other} are taken"));
-                    None
-                }
-                Err(e) if e.kind() == io::ErrorKind::InvalidInput => {
-                    trouble(tell, name, &e.to_string());
-                    None
-                }
                 Err(e) => {
-                    // What one device is refused, all are.
-                    trouble(tell, name, &format!("no host path: /dev/net/tun: {e}"));
-                    return Devices { taps: Vec::new(), out: None };
+                    let (text, of_name) = refused(name, &other, &e);
+                    trouble(tell, name, &text);
+                    if !of_name {
+                        // What one device is refused, all are.
+                        return Devices { taps: Vec::new(), out: None };
+                    }
+                    None
                 }
             });
         }
@@ -74,13 +97,7 @@ impl Devices {
         for (port, tap) in view.ifaces.iter().zip(&mut self.taps) {
             let Some(tap) = tap else { continue };
             let inside = port.wan.is_none();
-            let config = TapConfig {
-                mac: port.station,
-                mtu: port.mtu,
-                addresses: port.addresses.clone(),
-                arp: inside,
-            };
-            let mut done = tap.configure(&config);
+            let mut done = tap.configure(&config(port));
             let stands = self.out.is_some_and(|out| port.addresses.iter().any(|a| a.addr == out));
             let leads = inside && std::mem::take(&mut first);
             if let (true, Ok(()), Some(address)) = (leads, &done, port.addresses.first()) {
@@ -134,5 +151,47 @@ impl Devices {
         let more = routes.len().saturating_sub(ROUTES);
         routes.truncate(ROUTES);
         HostReport::Routes { routes, more }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::{Mac, WanId};
+
+    #[test]
+    fn both_names_are_told_where_neither_can_be_had() {
+        let said = |name: &str, kind| {
+            let e = io::Error::new(kind, "no name that a device can have");
+            refused(name, &format!("t-{name}"), &e)
+        };
+        let (taken, invalid) = (io::ErrorKind::AddrInUse, io::ErrorKind::InvalidInput);
+        assert_eq!(said("lan", taken), ("the names lan and t-lan are taken".into(), true));
+        let text = "building-4-voip is taken, and t-building-4-voip is no name that a device can have";
+        assert_eq!(said("building-4-voip", invalid), (text.into(), true));
+        let text = "building-4-voice is no name that a device can have";
+        assert_eq!(said("building-4-voice", invalid), (text.into(), true));
+        assert!(!said("lan", io::ErrorKind::PermissionDenied).1);
+    }
+
+    #[test]
+    fn a_device_sends_nothing_that_a_slot_has_no_room_for() {
+        let mac = Mac([2, 0, 0, 0, 0, 7]);
+        let port = |mtu| Iface {
+            name: "lan".into(),
+            mac,
+            station: mac,
+            former: mac,
+            floating: None,
+            mute: false,
+            mtu,
+            up: true,
+            addresses: Vec::new(),
+            wan: Some(WanId(0)),
+            silent: Default::default(),
+            arm: None,
+        };
+        let device = [576, 1492, 1500, 1501, 9216].map(|mtu| config(&port(mtu)).mtu);
+        assert_eq!(device, [576, 1492, 1500, 1500, 1500]);
     }
 }

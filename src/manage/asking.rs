@@ -41,7 +41,8 @@ impl Manager {
                 self.cluster_json(now).map_or_else(pair::none, |pair| Answer::Items(vec![pair]))
             }
             Request::Prefer { member } => self.prefer(&member, now),
-            Request::Yield => self.yield_role(now),
+            Request::Yield => self.yield_role(false, now),
+            Request::YieldNow => self.yield_role(true, now),
         }
     }
 

@@ -64,6 +64,7 @@ pub struct Copying {
     data: VecDeque<Vec<u8>>,
     acks: VecDeque<Vec<u8>>,
     waste: Waste,
+    begun: bool,
 }
 
 impl Copying {
@@ -78,6 +79,7 @@ impl Copying {
             data: VecDeque::new(),
             acks: VecDeque::new(),
             waste: Waste::default(),
+            begun: false,
         }
     }
 
@@ -157,8 +159,12 @@ impl Copying {
                 break;
             }
             let Some(frame) = self.data.pop_front() else { break };
+            let begun = &mut self.begun;
             let heard = self.follower.hear(&frame, &mut |apply| match apply {
-                Apply::Begin => order(rings, Order::Begin),
+                Apply::Begin => {
+                    *begun = true;
+                    order(rings, Order::Begin);
+                }
                 Apply::Whole => order(rings, Order::Whole),
                 Apply::Record(record) => {
                     let its = owner(&record.key()).index();
@@ -266,6 +272,11 @@ impl Copying {
     /// Records that one member has, as far as is known here, and the other one lacks.
     pub fn behind(&self) -> u64 {
         self.status().behind
+    }
+
+    /// Whether another copy has begun since this was asked last.
+    pub fn begun(&mut self) -> bool {
+        std::mem::take(&mut self.begun)
     }
 
     /// Frames that came to nothing.

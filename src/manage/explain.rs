@@ -25,6 +25,9 @@ const WAITING: usize = 16;
 /// The workers have so long.
 const PATIENCE: Nanos = Nanos::from_s(1);
 
+/// What is said of the address and the gateway of a WAN that would have them by DHCP.
+const UNKNOWN: &str = "not known: it has no lease";
+
 /// A question that waits for the workers.
 #[derive(Debug)]
 pub(super) struct Waiting {
@@ -294,15 +297,14 @@ impl Manager {
             None => tale.step("session", "none yet"),
         }
         let name = e.wan.map(|wan| self.wan_name(wan).to_owned());
-        let place = e.wan.and_then(|wan| {
-            let uplink = view.uplinks.wans.get(wan.index())?;
-            let mapping = e.mapping.filter(|mapping| mapping.wan == wan);
-            Some(match (e.kind, mapping) {
-                (Kind::Plain, _) => "as it is".to_owned(),
-                (_, Some(mapping)) => format!("as {}", end((mapping.outside, mapping.outside_port))),
-                (Kind::Masquerade, None) => format!("as {}, by a port drawn then", uplink.addresses.get(0)?),
-                (kind, None) => format!("by the {} of {}", kind.name(), self.wan_name(wan)),
-            })
+        let place = e.wan.map(|wan| match (e.kind, e.mapping.filter(|mapping| mapping.wan == wan)) {
+            (Kind::Plain, _) => "as it is".to_owned(),
+            (_, Some(mapping)) => format!("as {}", end((mapping.outside, mapping.outside_port))),
+            (Kind::Masquerade, None) => match views::address(view, wan) {
+                Some(address) => format!("as {address}, by a port drawn then"),
+                None => format!("as an address that is {UNKNOWN}"),
+            },
+            (kind, None) => format!("by the {} of {}", kind.name(), self.wan_name(wan)),
         });
         if let (Some(place), Some(name)) = (&place, &name) {
             tale.step("nat", format!("{place}, on {name}"));
@@ -315,7 +317,8 @@ impl Manager {
                 _ if hop == link.gateway => "the gateway",
                 _ => "by a route of the lease",
             };
-            tale.step("next hop", format!("{hop}, {what}"));
+            let says = if hop.is_unspecified() { UNKNOWN.to_owned() } else { format!("{hop}, {what}") };
+            tale.step("next hop", says);
         }
         let by = name.as_deref().unwrap_or("-");
         let verdict = match e.fortune {

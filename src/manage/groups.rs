@@ -5,12 +5,9 @@
 //! where it says `otherwise: default`. Sessions bear the number, so a group keeps it as long as the router runs: a
 //! changed profile finds its groups by what they are called, and what it has no more stays for the sessions that are in it.
 
-use crate::base::WanId;
+use crate::base::{Fate, WanId};
 use crate::profile::{self, Otherwise, Policy, Profile, Use};
-use crate::wan::{Failback, Fate, GroupConfig, Member, Mode, NoneFit, OnFailback, OnFailover, TcpFate};
-
-/// Groups there may be.
-pub const MOST: usize = 64;
+use crate::wan::{Config, Failback, GroupConfig, Member, Mode, NoneFit, OnFailback, OnFailover, TcpFate};
 
 /// The groups of a router, by number.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -23,7 +20,8 @@ pub struct Groups {
 /// There are too many: those that old sessions are in count as well.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "more than {MOST} groups and uses of them, with those that sessions are still in; restart to forget the old ones"
+    "more than {} groups and uses of them, with those that sessions are still in; restart to forget the old ones",
+    Config::GROUPS
 )]
 pub struct TooMany;
 
@@ -31,7 +29,7 @@ impl Groups {
     /// The groups of a profile; those of `before` keep their numbers.
     ///
     /// # Errors
-    /// If there are more than `MOST`.
+    /// If there are more than `Config::GROUPS`.
     pub fn of(profile: &Profile, before: &Groups) -> Result<Groups, TooMany> {
         let mut groups = before.clone();
         groups.named.iter_mut().for_each(|named| *named = false);
@@ -51,7 +49,7 @@ impl Groups {
     fn put(&mut self, config: GroupConfig) -> Result<u8, TooMany> {
         let known = self.list.iter().position(|group| group.name == config.name);
         let at = known.unwrap_or(self.list.len());
-        if at >= MOST {
+        if at >= Config::GROUPS {
             return Err(TooMany);
         }
         match self.list.get_mut(at) {
@@ -131,7 +129,7 @@ fn instance(policy: &Policy, profile: &Profile) -> Option<GroupConfig> {
     group.name = format!("{} or {otherwise}", own.name);
     if policy.on_failover != profile.on_failover {
         let on = &policy.on_failover;
-        let fate = |fate: profile::Fate| if fate == profile::Fate::Drop { "drop" } else { "rebind" };
+        let fate = |fate: Fate| if fate == Fate::Drop { "drop" } else { "rebind" };
         let tcp = on.tcp_reset_after.0 / 1_000_000;
         group.name += &format!(" (udp {}, icmp {}, tcp {tcp}ms)", fate(on.udp), fate(on.icmp));
     }
@@ -161,18 +159,11 @@ fn config(group: &profile::Group, on: &profile::OnFailover, profile: &Profile) -
                 profile::TcpFate::Reset => TcpFate::Reset,
                 profile::TcpFate::Keep => TcpFate::Keep,
             },
-            udp: fate(back.udp),
+            udp: back.udp,
         },
     }
 }
 
 fn on_failover(on: &profile::OnFailover) -> OnFailover {
-    OnFailover { tcp_reset_after: on.tcp_reset_after, udp: fate(on.udp), icmp: fate(on.icmp) }
-}
-
-fn fate(fate: profile::Fate) -> Fate {
-    match fate {
-        profile::Fate::Rebind => Fate::Rebind,
-        profile::Fate::Drop => Fate::Drop,
-    }
+    OnFailover { tcp_reset_after: on.tcp_reset_after, udp: on.udp, icmp: on.icmp }
 }

@@ -4,22 +4,22 @@ use std::net::Ipv4Addr;
 
 use serde_json::json;
 
+use super::pace::Why;
 use super::probing::GATEWAY;
 use super::{Manager, ODD_EVERY, ODD_MOST, neighbors};
 use crate::base::{IfaceId, Mac, Nanos, WanId};
 use crate::engine::{PROBE_LEN, ToManager, ToWorker};
-use crate::path::{Notice, View};
+use crate::path::Notice;
 use crate::wan::{Input, Probe};
 use crate::wire::arp::Arp;
-
-/// Addresses besides its own that an interface announces, at most.
-const ANNOUNCED: usize = 64;
 
 impl Manager {
     pub(super) fn message(&mut self, lane: usize, message: ToManager, now: Nanos) {
         match message {
             ToManager::Notice(Notice::Resolve { iface, ip }) => {
-                self.neighbors(now, |book, out| book.resolve(now, iface, ip, &mut |e| out.push(e)));
+                self.neighbors(now, |book, may, out| {
+                    book.resolve(now, (iface, ip), may, &mut |e| out.push(e))
+                });
             }
             ToManager::Notice(Notice::Heard { iface, ip, mac, reply, at }) => {
                 if let Some(wan) = self.view.ifaces.get(iface.index()).and_then(|port| port.wan) {
@@ -30,7 +30,7 @@ impl Manager {
                 if self.view.ifaces.get(iface.index()).is_some_and(|port| port.arm.is_some()) && strange() {
                     return;
                 }
-                self.neighbors(now, |book, out| book.heard(now, iface, ip, mac, &mut |e| out.push(e)));
+                self.neighbors(now, |book, _, out| book.heard(now, iface, ip, mac, &mut |e| out.push(e)));
                 let probed = self.view.wans.iter().position(|w| w.iface == iface && w.gateway == ip);
                 if let Some(wan) = probed.filter(|_| reply) {
                     self.input(
@@ -111,14 +111,21 @@ impl Manager {
         self.event(now, "neighbor", fields);
     }
 
-    /// Lets the book take something in, and does what follows.
+    /// Lets the book take something in, and does what follows. The second of what it is given is the leave to ask on an interface.
     pub(super) fn neighbors(
         &mut self,
         now: Nanos,
-        what: impl FnOnce(&mut neighbors::Neighbors, &mut Vec<neighbors::Effect>),
+        what: impl FnOnce(
+            &mut neighbors::Neighbors,
+            &mut &mut dyn FnMut(IfaceId) -> bool,
+            &mut Vec<neighbors::Effect>,
+        ),
     ) {
         let mut effects = Vec::new();
-        what(&mut self.neighbors, &mut effects);
+        let (paces, view, config) = (&mut self.paces, &self.view, &self.config);
+        let mut may: &mut dyn FnMut(IfaceId) -> bool =
+            &mut |iface| paces.leave(now, iface, Why::Question, view, config);
+        what(&mut self.neighbors, &mut may, &mut effects);
         for effect in effects {
             match effect {
                 neighbors::Effect::Request(iface, ip, to) => {
@@ -136,32 +143,6 @@ impl Manager {
                 neighbors::Effect::Moved(iface, ip, from, to) => {
                     self.odd(now, iface, ip, "moved", to, Some(from));
                 }
-            }
-        }
-    }
-
-    /// Tells a link where the router's addresses are (RFC 5227 2.3).
-    pub(super) fn announce_addresses(&mut self, iface: IfaceId) {
-        let view = self.view.clone();
-        let port = &view.ifaces[iface.index()];
-        let own = port.addresses.iter().map(|address| address.addr);
-        let pool =
-            port.wan.and_then(|wan| view.uplinks.wans.get(wan.index())).map(|uplink| &uplink.addresses);
-        let pool = pool.into_iter().flat_map(|pool| (0..pool.len()).map_while(|at| pool.get(at)));
-        let others = port.wan.into_iter().flat_map(|wan| view.rules.statics.outside(wan)).chain(pool);
-        let others = others.filter(|ip| !view.main(iface, *ip) && view.answers(iface, *ip));
-        // Of many the first: the others are found when they are asked for.
-        for address in own.chain(others.take(ANNOUNCED)) {
-            self.send(iface, Arp::announcement(port.mac_of(address), address), None);
-        }
-    }
-
-    /// The same, where they are others than in `old`.
-    pub(super) fn announce_changed(&mut self, old: &View) {
-        let new = self.view.clone();
-        for (at, (new, old)) in new.ifaces.iter().zip(&old.ifaces).enumerate() {
-            if new.addresses != old.addresses {
-                self.announce_addresses(IfaceId(at as u8));
             }
         }
     }

@@ -1,9 +1,10 @@
 //! Hooks: programs of the operator's that hear of events, such as a dynamic DNS client that hears of a failover.
 //!
-//! They run outside: in a thread of their own one after the other, in the order of the events, as the user `nobody` where the router
-//! is root, in a process group of their own, with nothing inherited but the event: as JSON on stdin, in short in the environment
-//! (`TURNOUT_EVENT`, `TURNOUT_FROM`, `TURNOUT_TO`, `TURNOUT_CAUSE`). One that is not done after `PATIENCE` is killed with all
-//! that it has started. At most `WAITING` wait for their turn; what comes then is not run, and told. How each went is told as an event.
+//! They run outside: from a thread of their own that is set apart (`apart`), one after the other, in the order of the events, as the user
+//! `nobody` where the router is root, in a process group of their own, with no descriptor and no capability of the router's and nothing
+//! inherited but the event: as JSON on stdin, in short in the environment (`VARIABLES`). One that is not done after `PATIENCE` is killed with
+//! its group; what has left that (setsid(2)) lives on, and holds nothing. At most `WAITING` wait for their turn; what comes then is not
+//! run, and told. How each went is told as an event.
 
 use std::io::Write;
 use std::os::unix::process::CommandExt;
@@ -12,10 +13,13 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::signal::{Signal, killpg};
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 use nix::unistd::{Pid, geteuid};
 use serde_json::Value;
+
+use super::apart::set_apart;
 
 /// How long a hook may run.
 pub const PATIENCE: Duration = Duration::from_secs(10);
@@ -35,6 +39,20 @@ pub const FAILBACK: &str = "failback";
 pub const ADDRESS: &str = "address";
 /// The router's role in its cluster changed.
 pub const ROLE: &str = "cluster_role";
+/// Another WAN carries for any other reason: it was drained, degraded, or is the last resort.
+pub const SELECTION: &str = "selection";
+/// No WAN carries.
+pub const NONE: &str = "wan_none";
+/// The environment: the variable, and the event's field that is in it if that is text.
+const VARIABLES: [(&str, &str); 7] = [
+    ("TURNOUT_EVENT", "kind"),
+    ("TURNOUT_FROM", "from"),
+    ("TURNOUT_TO", "to"),
+    ("TURNOUT_CAUSE", "cause"),
+    ("TURNOUT_GROUP", "group"),
+    ("TURNOUT_WAN", "wan"),
+    ("TURNOUT_ADDRESS", "address"),
+];
 
 /// A program and what it wants to hear of.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,6 +78,12 @@ pub struct Report {
     pub error: Option<String>,
 }
 
+impl Report {
+    fn not_run(run: PathBuf, seq: u64, error: Option<String>) -> Report {
+        Report { run, seq, took: Duration::ZERO, status: None, error }
+    }
+}
+
 /// The running thread, as the manager knows it. What waits at the end is not run any more.
 #[derive(Debug)]
 pub struct Hooks {
@@ -71,7 +95,7 @@ pub struct Hooks {
 }
 
 impl Hooks {
-    /// Starts the thread, if there are any hooks.
+    /// Starts the thread, if there are any hooks. Where it cannot be set apart nothing is run, and that is told, at once and for each.
     ///
     /// # Errors
     /// If there is no thread to be had.
@@ -82,24 +106,37 @@ impl Hooks {
         let (events, waiting) = bounded::<(PathBuf, Value)>(WAITING);
         let (report, reports) = bounded(REPORTS);
         let lost = report.clone();
+        let programs: Vec<PathBuf> = hooks.iter().map(|hook| hook.run.clone()).collect();
         let work = move || {
+            let apart = set_apart(geteuid().is_root()).map_err(|e| format!("not run: {e}"));
+            for run in programs.into_iter().filter(|_| apart.is_err()) {
+                let _ = report.try_send(Report::not_run(run, 0, apart.clone().err()));
+            }
             for (run, event) in waiting {
+                let went = match &apart {
+                    Ok(()) => run_one(&run, &event, PATIENCE),
+                    Err(why) => Report::not_run(run, seq(&event), Some(why.clone())),
+                };
                 // Nobody may hear it any more.
-                let _ = report.try_send(run_one(&run, &event, PATIENCE));
+                let _ = report.try_send(went);
             }
         };
         std::thread::Builder::new().name("hooks".into()).spawn(work)?;
         Ok(Some(Hooks { hooks, events, reports, lost }))
     }
 
-    /// An event has happened: whoever wants to hear of it will.
+    /// Other hooks from now on. What waits for its turn is still run, in its order.
+    pub fn change(&mut self, hooks: Vec<Hook>) {
+        self.hooks = hooks;
+    }
+
+    /// An event has happened: whoever wants to hear of it will. The first choice after a start is no change.
     pub fn tell(&self, event: &Value) {
-        let kind = event["kind"].as_str().unwrap_or_default();
+        let kind = event["kind"].as_str().filter(|_| event["change"] != "initial").unwrap_or_default();
         for hook in self.hooks.iter().filter(|hook| hook.events.contains(&kind)) {
             if self.events.try_send((hook.run.clone(), event.clone())).is_err() {
                 let error = Some(format!("not run: {WAITING} others wait for their turn"));
-                let (run, seq) = (hook.run.clone(), seq(event));
-                let _ = self.lost.try_send(Report { run, seq, took: Duration::ZERO, status: None, error });
+                let _ = self.lost.try_send(Report::not_run(hook.run.clone(), seq(event), error));
             }
         }
     }
@@ -128,11 +165,9 @@ fn spawn(run: &Path, event: &Value) -> std::io::Result<Child> {
     command.env_clear().current_dir("/").process_group(0);
     command.env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
     command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
-    for (name, key) in
-        [("EVENT", "kind"), ("FROM", "from"), ("TO", "to"), ("CAUSE", "cause"), ("GROUP", "group")]
-    {
+    for (name, key) in VARIABLES {
         if let Some(text) = event[key].as_str() {
-            command.env(format!("TURNOUT_{name}"), text);
+            command.env(name, text);
         }
     }
     if geteuid().is_root() {
@@ -141,7 +176,8 @@ fn spawn(run: &Path, event: &Value) -> std::io::Result<Child> {
     }
     let mut child = command.spawn()?;
     if let Some(mut stdin) = child.stdin.take() {
-        // Less than a pipe holds, so this does not wait; a hook that does not read is none the worse.
+        // A hook that does not read is none the worse: what a pipe does not hold is cut off.
+        let _ = fcntl(&stdin, FcntlArg::F_SETFL(OFlag::O_NONBLOCK));
         let _ = stdin.write_all(format!("{event}\n").as_bytes());
     }
     Ok(child)
@@ -213,6 +249,15 @@ mod tests {
         assert!(report.took < Duration::from_secs(5));
         std::thread::sleep(Duration::from_millis(1200));
         assert!(!dir.path().join("child").exists());
+    }
+
+    #[test]
+    fn an_event_that_no_pipe_holds_keeps_nobody_waiting() {
+        let dir = tempfile::tempdir().unwrap();
+        let run = script(dir.path(), "sleep 30");
+        let event = json!({ "kind": "failover", "evidence": "x".repeat(1 << 20) });
+        let report = run_one(&run, &event, Duration::from_millis(200));
+        assert!(report.error.is_some() && report.took < Duration::from_secs(10), "{report:?}");
     }
 
     #[test]

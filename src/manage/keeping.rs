@@ -15,6 +15,25 @@ use crate::cluster::Kept;
 /// Orders that wait for the disk, at most; of more the member waits itself.
 const ORDERS: usize = 16;
 
+/// Where what is to be kept comes out, for whoever writes it.
+#[derive(Debug)]
+pub struct Disk {
+    orders: Receiver<Kept>,
+    done: Sender<Result<(), String>>,
+}
+
+impl Disk {
+    /// What is to be kept next, if it was said already.
+    pub fn poll(&self) -> Option<Kept> {
+        self.orders.try_recv().ok()
+    }
+
+    /// How the oldest order that was not told of has ended. False: nobody listens any more.
+    pub fn ended(&self, ended: Result<(), String>) -> bool {
+        self.done.send(ended).is_ok()
+    }
+}
+
 /// The manager's end of the thread that writes. It ends when this is dropped.
 #[derive(Debug)]
 pub struct Keeper {
@@ -46,18 +65,25 @@ impl Keeper {
     /// # Errors
     /// There is no thread to be had.
     pub fn start(path: PathBuf) -> io::Result<Keeper> {
-        let (orders, to_keep) = bounded::<Kept>(ORDERS);
-        let (done, reports) = bounded(ORDERS);
+        let (mut keeper, disk) = Keeper::connect();
         let keep = move || {
-            for kept in to_keep {
+            for kept in &disk.orders {
                 let said = write(&path, &kept).map_err(|e| format!("cannot keep {}: {e}", path.display()));
-                if done.send(said).is_err() {
+                if !disk.ended(said) {
                     return;
                 }
             }
         };
-        let thread = std::thread::Builder::new().name("cluster".into()).spawn(keep)?;
-        Ok(Keeper { orders: Some(orders), done: reports, thread: Some(thread) })
+        keeper.thread = Some(std::thread::Builder::new().name("cluster".into()).spawn(keep)?);
+        Ok(keeper)
+    }
+
+    /// A keeper, and its disk: somebody else does the writing.
+    pub fn connect() -> (Keeper, Disk) {
+        let (orders, to_keep) = bounded(ORDERS);
+        let (done, reports) = bounded(ORDERS);
+        let keeper = Keeper { orders: Some(orders), done: reports, thread: None };
+        (keeper, Disk { orders: to_keep, done })
     }
 
     /// Keeps this in place of what was kept. False: the disk is far behind.

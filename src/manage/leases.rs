@@ -230,7 +230,7 @@ impl Manager {
         for out in outs {
             match out {
                 Out::Send(send) => self.lease_send(now, wan, send, now + PATIENCE),
-                Out::Claim(ip) => self.lease_claim(wan, ip),
+                Out::Claim(ip) => self.lease_claim(now, wan, ip),
                 Out::Lease(lease) => self.lease_shown(now, wan, Some(lease), "lease"),
                 Out::Lost(said) => self.lease_shown(now, wan, None, &in_words(said)),
                 Out::Said(said) => {
@@ -242,10 +242,11 @@ impl Manager {
     }
 
     /// Asks who has an address, as RFC 5227 2.1.1 wants it: from 0.0.0.0.
-    fn lease_claim(&mut self, wan: WanId, ip: Ipv4Addr) {
+    fn lease_claim(&mut self, now: Nanos, wan: WanId, ip: Ipv4Addr) {
         let Some((iface, port)) = port(&self.view, wan) else { return };
         let request = crate::wire::arp::Arp::request(port.station, Ipv4Addr::UNSPECIFIED, ip, None);
         self.send(iface, request, None);
+        self.noted(now, iface);
     }
 
     fn lease_send(&mut self, now: Nanos, wan: WanId, send: Send, until: Nanos) {
@@ -298,7 +299,8 @@ impl Manager {
         let of = |lease: &Option<Lease>| lease.as_ref().map(|lease| lease.address.addr);
         let (from, to) = (of(&had), of(&lease));
         if from != to {
-            let fields = json!({ "wan": self.wan_name(wan), "from": from, "to": to, "cause": cause });
+            let fields =
+                json!({ "wan": self.wan_name(wan), "from": from, "to": to, "address": to, "cause": cause });
             self.event(now, hooks::ADDRESS, fields);
         }
         match (from, to) {
@@ -311,7 +313,7 @@ impl Manager {
         if self.view.generation == old.generation {
             self.publish();
         }
-        self.announce_changed(&old);
+        self.announce_changed(now, &old);
         let probes = views::probes(&profile);
         if probes != views::probes(&before) {
             self.change_probes(probes);

@@ -12,8 +12,8 @@ use super::status_http::{Endpoint, Place, Truth};
 use super::{Manager, hooks, roles};
 use crate::base::{IfaceId, Mac, Nanos};
 use crate::cluster::{
-    Beat, Config, Effect, Event, Failback, Fitness, Hearing, Identity, Input, Kept, Key, Known, Name, Pair,
-    Refused, Status,
+    Beat, Config, Effect, Event, Failback, Fitness, FitnessView, Hearing, Identity, Input, Kept, Key, Known,
+    Name, Pair, Refused, Status,
 };
 use crate::profile::Cluster;
 
@@ -48,6 +48,8 @@ pub(super) struct Member {
     pub(super) key: Key,
     pub(super) keeper: Option<Keeper>,
     pub(super) copying: Copying,
+    /// `copies_refused` when the copy that there is was begun
+    pub(super) refused_before: u64,
     /// So many orders are with the disk, the first of them since
     pub(super) keeping: Option<(usize, Nanos)>,
     /// What to say when it has them
@@ -92,7 +94,10 @@ impl Manager {
         let Some(cluster) = self.profile.cluster.clone() else { return };
         let Joining { key, kept, boot, keeper, workers, endpoint } = joining;
         let (name, partner) = (Name::cut(&cluster.member), Name::cut(&cluster.partner));
-        let who = Identity { name, partner, software: Name::cut(env!("CARGO_PKG_VERSION")), boot };
+        // There are 128 at most.
+        let count = u8::try_from(workers).unwrap_or(u8::MAX);
+        let who =
+            Identity { name, partner, software: Name::cut(env!("CARGO_PKG_VERSION")), boot, workers: count };
         let fitness = Fitness::of([Known::Unknown], [(1, Known::Unknown)], []);
         let mut effects = Vec::new();
         let preferred = Name::cut(&cluster.preferred);
@@ -102,6 +107,7 @@ impl Manager {
             pair,
             hearing: Hearing::new(key.clone(), partner),
             copying: Copying::new(key.clone(), boot, workers),
+            refused_before: 0,
             key,
             keeper,
             keeping: None,
@@ -200,7 +206,12 @@ impl Manager {
     fn member_event(&mut self, now: Nanos, event: Event) {
         match event {
             Event::Role { from, to, cause } => {
-                let fields = json!({ "from": from, "to": to, "cause": cause });
+                let pair = self.member.as_ref().map(|member| &member.pair);
+                let own = pair.map(|pair| FitnessView::from(pair.beat().fitness));
+                let partner = pair.and_then(Pair::live).map(|partner| FitnessView::from(partner.fitness));
+                let fields = json!({
+                    "from": from, "to": to, "cause": cause, "fitness": own, "partner_fitness": partner,
+                });
                 self.event(now, hooks::ROLE, fields);
             }
             other => {
@@ -242,7 +253,7 @@ impl Manager {
         let Some(member) = &mut self.member else { return };
         if member.calls.front().is_some_and(|at| now >= *at) {
             member.calls.pop_front();
-            self.call_all();
+            self.call_all(now);
         }
     }
 

@@ -6,6 +6,8 @@
 //! select, publish, and with each session's next packet rebind or reset; then announce. It never waits for anybody.
 #![forbid(unsafe_code)]
 
+mod announcing;
+mod apart;
 mod asking;
 mod balance;
 pub mod control;
@@ -26,6 +28,7 @@ pub mod log;
 mod member;
 mod neighbors;
 mod overrides;
+mod pace;
 mod packet_text;
 mod pair;
 mod ports;
@@ -143,6 +146,7 @@ pub struct Manager {
     links: Vec<bool>,
     lanes: Vec<Lane>,
     neighbors: neighbors::Neighbors,
+    paces: announcing::Paces,
     ports: ports::Ports,
     probed: probing::Probed,
     leases: leases::Leases,
@@ -205,6 +209,7 @@ impl Manager {
             links: vec![true; view.ifaces.len()],
             lanes: lanes.into_iter().map(lane).collect(),
             neighbors: neighbors::Neighbors::default(),
+            paces: announcing::Paces::new(view.ifaces.len()),
             ports: ports::Ports::new(count, view.lent.clone()),
             probed: probing::Probed::default(),
             leases: leases::Leases::of(profile, ports, now),
@@ -232,7 +237,7 @@ impl Manager {
         };
         manager.event(now, "start", json!({ "version": env!("CARGO_PKG_VERSION"), "workers": count }));
         for iface in 0..manager.links.len() {
-            manager.announce_addresses(IfaceId(iface as u8));
+            manager.announce_addresses(now, IfaceId(iface as u8));
         }
         manager
     }
@@ -256,7 +261,8 @@ impl Manager {
         }
         if up {
             // The other side may have forgotten us.
-            self.announce_addresses(iface);
+            self.announce_addresses(now, iface);
+            self.neighbors(now, |book, may, out| book.link_up(now, iface, may, &mut |e| out.push(e)));
         }
     }
 
@@ -279,7 +285,8 @@ impl Manager {
         }
         if now >= self.neighbors_due {
             self.neighbors_due = now + NEIGHBOR_TICK;
-            self.neighbors(now, |book, out| book.tick(now, &mut |e| out.push(e)));
+            self.neighbors(now, |book, may, out| book.tick(now, may, &mut |e| out.push(e)));
+            self.announce_next(now);
         }
         if now >= self.gauges_due {
             self.gauges_due = now + Nanos::from_s(1);

@@ -5,7 +5,9 @@ use serde_json::{Value, json};
 use super::member::Member;
 use super::{Answer, Manager};
 use crate::base::{Nanos, WanId};
-use crate::cluster::{Fitness, Input, Known, Name, Role};
+use crate::cluster::sync::LogStatus;
+use crate::cluster::{ClusterView, Fitness, Input, Known, Name, Role};
+use crate::packet::Stat;
 use crate::wan::{Admin, Reason, State, WanStatus};
 
 /// A lease that is not there yet counts as unknown for so long after the start.
@@ -28,6 +30,18 @@ fn known(status: &WanStatus, early: bool) -> Known {
 /// The answer of a router that is no member of a pair.
 pub(super) fn none() -> Answer {
     Answer::Refused("there is no cluster in the profile".into())
+}
+
+/// What keeps a partner that could take the role from having all sessions.
+fn lacking(member: &Member) -> Option<String> {
+    let partner = member.pair.live().filter(|partner| partner.fitness.fit() && !partner.in_sync)?;
+    let (own, theirs) = (member.pair.beat().workers, partner.workers);
+    let behind = member.copying.behind();
+    member.is_active().then(|| match () {
+        () if theirs != 0 && own != theirs => format!("{own} workers here, {theirs} there"),
+        () if behind > 0 => format!("{behind} behind"),
+        () => "it has not said so".to_owned(),
+    })
 }
 
 /// Datagrams that came to the port of the beats and came to nothing, since the start.
@@ -70,12 +84,21 @@ impl Manager {
         )
     }
 
-    /// The pair, as this member sees it; `None`: it is no member of one.
+    /// The pair, as this member sees it, and how the sessions stand; `None`: it is no member of one.
+    pub fn pair(&self, now: Nanos) -> Option<(ClusterView, LogStatus)> {
+        self.member.as_ref().map(|member| (member.pair.view(now), member.copying.status()))
+    }
+
+    /// The same, for who asks.
     pub(super) fn cluster_json(&self, now: Nanos) -> Option<Value> {
-        let member = self.member.as_ref()?;
-        let mut value = json!(member.pair.view(now));
+        let (member, (view, sync)) = (self.member.as_ref()?, self.pair(now)?);
+        let mut value = json!(view);
         if let Some(object) = value.as_object_mut() {
-            object.insert("sync".into(), json!(member.copying.status()));
+            let mut sync = json!(sync);
+            // Of what an active member tells only its partner knows.
+            let lacks = self.totals().counters.get(Stat::CopiesRefused).saturating_sub(member.refused_before);
+            sync["refused"] = if member.is_active() { Value::Null } else { lacks.into() };
+            object.insert("sync".into(), sync);
             object.insert("refused".into(), refused(member));
         }
         Some(value)
@@ -89,9 +112,15 @@ impl Manager {
         }
     }
 
-    /// The operator wants the partner to have the role.
-    pub(super) fn yield_role(&mut self, now: Nanos) -> Answer {
-        self.member_word(now, Input::Yield)
+    /// The operator wants the partner to have the role; `at_once`: though sessions end by it.
+    pub(super) fn yield_role(&mut self, at_once: bool, now: Nanos) -> Answer {
+        match self.member.as_ref().and_then(|member| lacking(member)).filter(|_| !at_once) {
+            Some(why) => Answer::Refused(format!(
+                "the partner does not have all sessions yet ({why}): wait until `turnout cluster` says so, or \
+                 `turnout cluster yield --now`"
+            )),
+            None => self.member_word(now, Input::Yield),
+        }
     }
 
     fn member_word(&mut self, now: Nanos, input: Input) -> Answer {
@@ -112,11 +141,21 @@ impl Manager {
         self.left()
     }
 
+    /// The last word of a member that ends and has no role: it cannot serve any more. A partner that ends as well would wait for it until it
+    /// counts as lost. Whether there is something to send.
+    pub fn farewell(&mut self, now: Nanos) -> bool {
+        let Some(member) = self.member.as_mut().filter(|member| member.pair.role() != Role::Active) else {
+            return false;
+        };
+        member.fitness = Fitness::default();
+        let _ = self.member_input(now, Input::Fitness { fitness: Fitness::default() });
+        true
+    }
+
     /// Whether the role is somebody else's, or nobody can have it.
     pub fn left(&self) -> bool {
         self.member.as_ref().is_none_or(|member| {
-            let partner = member.pair.view(self.started).partner;
-            let can_serve = partner.is_some_and(|partner| !partner.lost && partner.member.healthy);
+            let can_serve = member.pair.live().is_some_and(|partner| partner.fitness.fit());
             member.pair.role() != Role::Active || !can_serve
         })
     }

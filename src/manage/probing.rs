@@ -35,7 +35,8 @@ pub(super) struct Line {
 #[derive(Debug, Default)]
 pub(super) struct Probed {
     probes: Probes,
-    outcomes: VecDeque<Output>,
+    /// What came out, where somebody takes it
+    outcomes: Option<VecDeque<Output>>,
     /// What the last probe of a target failed by
     said: BTreeMap<(WanId, u8), String>,
     /// What the workers let in
@@ -145,9 +146,14 @@ impl Manager {
         self.probes(|probes, _, out| probes.sent(wan, tag, at, out), now);
     }
 
-    /// What came of probes since the last time.
+    /// What comes of probes is kept from now on, for `outcomes`.
+    pub fn keep_outcomes(&mut self) {
+        self.probed.outcomes.get_or_insert_default();
+    }
+
+    /// What came of probes since the last time; nothing unless it is kept.
     pub fn outcomes(&mut self) -> impl Iterator<Item = Output> {
-        self.probed.outcomes.drain(..)
+        self.probed.outcomes.iter_mut().flat_map(|outcomes| outcomes.drain(..))
     }
 
     /// Lets the probes take something in, and does what follows.
@@ -179,7 +185,9 @@ impl Manager {
             }
             Output::Resolve(wan, ip) => {
                 if let Some(iface) = self.view.wans.get(wan.index()).map(|link| link.iface) {
-                    self.neighbors(now, |book, out| book.resolve(now, iface, ip, &mut |e| out.push(e)));
+                    self.neighbors(now, |book, may, out| {
+                        book.resolve(now, (iface, ip), may, &mut |e| out.push(e))
+                    });
                 }
             }
             Output::Repeat(wan, what) => {
@@ -193,11 +201,12 @@ impl Manager {
             | Output::Failed(..)
             | Output::Unresolved(..)
             | Output::Bfd(..) => {
-                if self.probed.outcomes.len() >= OUTCOMES {
-                    self.probed.outcomes.pop_front();
-                }
                 self.outcome(now, &output);
-                self.probed.outcomes.push_back(output);
+                let Some(outcomes) = &mut self.probed.outcomes else { return };
+                if outcomes.len() >= OUTCOMES {
+                    outcomes.pop_front();
+                }
+                outcomes.push_back(output);
             }
         }
     }

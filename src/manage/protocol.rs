@@ -77,8 +77,10 @@ pub enum Request {
         /// Its name.
         member: String,
     },
-    /// The partner is to have the role.
+    /// The partner is to have the role, if it has all sessions.
     Yield,
+    /// The partner is to have the role, whatever sessions it lacks.
+    YieldNow,
 }
 
 /// Which sessions to list. Every given field must match.

@@ -1,7 +1,7 @@
 //! A changed profile, taken up while the router runs: only the difference moves, sessions stay.
 //!
-//! Everything that the workers read comes with one view. WANs whose address has changed are left in the same step (`Input::Address`), TCP at
-//! once; nobody else notices. What is fixed when a router starts is refused as a whole, and nothing has changed then. With `confirm` the
+//! Everything that the workers read comes with one view: rules, addresses, and what the WANs' machines make of it. WANs whose address has
+//! changed are left in the same step, TCP at once; nobody else notices. The journal has the configuration, and what was decided upon it. What is fixed when a router starts is refused as a whole, and nothing has changed then. With `confirm` the
 //! profile before comes back unless the operator says in time that it is good.
 
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use super::hooks::{self, Hook, Hooks};
 use super::{Answer, Manager, rules, views};
 use crate::base::{Nanos, WanId};
 use crate::profile::{self, Profile};
-use crate::wan::Input;
+use crate::wan::Reconfigured;
 
 /// What comes back unless it is confirmed.
 #[derive(Debug)]
@@ -73,15 +73,15 @@ impl Manager {
         let held = self.applied(&self.profile);
         let before = std::mem::replace(&mut self.profile, profile);
         self.groups = groups;
-        self.take_up(&held, now);
+        self.take_up(&held, "reload", now);
         self.reconfigure_member(now, before.cluster.as_ref());
         self.unconfirmed = confirm.map(|span| Unconfirmed { until: now + span, before: Box::new(before) });
         self.event(now, "reload", json!({ "changed": changed, "confirm_s": confirm.map(Nanos::as_s) }));
         Ok(changed)
     }
 
-    /// All that follows from another profile than `before`, which was as it held.
-    pub(super) fn take_up(&mut self, before: &Profile, now: Nanos) {
+    /// All that follows from another profile than `before`, which was as it held: one transaction. `cause` is why an address changes.
+    pub(super) fn take_up(&mut self, before: &Profile, cause: &str, now: Nanos) {
         let profile = self.applied(&self.profile);
         self.name.clone_from(&profile.name);
         let old = self.view.clone();
@@ -89,34 +89,43 @@ impl Manager {
             self.rehook(now);
         }
         self.config = views::config(&profile, &self.groups);
-        let mut effects = Vec::new();
-        self.wans.reconfigure(now, self.config.clone(), &mut |effect| effects.push(effect));
-        if let Some(journal) = &mut self.journal {
-            journal.anew();
-        }
-        // With it the WANs' addresses: what is left from now on is left by the same view.
         self.renew_view(&profile);
-        self.publish();
-        for effect in effects {
-            self.effect(now, now, effect);
+        let view = self.view.clone();
+        let wans = view.uplinks.wans.iter().zip(&old.uplinks.wans).zip(0..=u8::MAX);
+        let readdressed = wans.filter(|((new, old), _)| new.addresses != old.addresses);
+        let addresses: Vec<WanId> = readdressed.map(|(_, id)| WanId(id)).collect();
+        for wan in &addresses {
+            let (from, to) = (views::address(&old, *wan), views::address(&view, *wan));
+            let fields =
+                json!({ "wan": self.wan_name(*wan), "from": from, "to": to, "address": to, "cause": cause });
+            self.event(now, hooks::ADDRESS, fields);
         }
-        for (at, (new, old)) in self.view.clone().uplinks.wans.iter().zip(&old.uplinks.wans).enumerate() {
-            if new.addresses != old.addresses {
-                let wan = WanId(at as u8);
-                self.event(
-                    now,
-                    hooks::ADDRESS,
-                    json!({ "wan": self.wan_name(wan), "to": new.addresses.get(0) }),
-                );
-                self.input(now, Input::Address { wan });
-            }
-        }
-        self.announce_changed(&old);
+        self.reconfigure_wans(now, addresses);
+        self.announce_changed(now, &old);
         let probes = views::probes(&profile);
         if probes != views::probes(before) {
             self.change_probes(probes);
         }
         self.reconfigure_leases(now);
+    }
+
+    /// Hands the configuration to the WANs' machines, with the WANs that have another address, and publishes all that has changed.
+    fn reconfigure_wans(&mut self, now: Nanos, addresses: Vec<WanId>) {
+        if let Some(journal) = &mut self.journal {
+            journal.before(now, &self.wans);
+        }
+        let change = Reconfigured { config: self.config.clone(), addresses };
+        let mut effects = Vec::new();
+        self.wans.reconfigure(now, &change, &mut |effect| effects.push(effect));
+        // Before the workers can say that they have it.
+        let published = self.clock.map_or(now, |clock| clock());
+        self.publish();
+        if let Some(journal) = &mut self.journal {
+            journal.reconfigured(now, change, &effects);
+        }
+        for effect in effects {
+            self.effect(now, published, effect);
+        }
     }
 
     /// The view of a profile, in the place of the present one: to be published.
@@ -130,7 +139,12 @@ impl Manager {
     }
 
     fn rehook(&mut self, now: Nanos) {
-        match Hooks::start(wanted_hooks(&self.profile)) {
+        let wanted = wanted_hooks(&self.profile);
+        if let Some(hooks) = &mut self.hooks {
+            hooks.change(wanted);
+            return;
+        }
+        match Hooks::start(wanted) {
             Ok(hooks) => self.hooks = hooks,
             Err(e) => self.event(now, "hook", json!({ "error": e.to_string() })),
         }
@@ -160,13 +174,16 @@ impl Manager {
 
 /// The hooks, as the profile wants them.
 pub fn wanted_hooks(profile: &Profile) -> Vec<Hook> {
-    let name = |event: &profile::HookEvent| match event {
-        profile::HookEvent::Failover => hooks::FAILOVER,
-        profile::HookEvent::Failback => hooks::FAILBACK,
-        profile::HookEvent::Address => hooks::ADDRESS,
-        profile::HookEvent::Role => hooks::ROLE,
+    // Who wants to know which WAN carries wants it whatever the reason, the way back apart.
+    let kinds = |event: &profile::HookEvent| match event {
+        profile::HookEvent::Failover => &[hooks::FAILOVER, hooks::SELECTION, hooks::NONE][..],
+        profile::HookEvent::Failback => &[hooks::FAILBACK],
+        profile::HookEvent::Address => &[hooks::ADDRESS],
+        profile::HookEvent::Role => &[hooks::ROLE],
     };
-    let hook =
-        |hook: &profile::Hook| Hook { events: hook.events.iter().map(name).collect(), run: hook.run.clone() };
+    let hook = |hook: &profile::Hook| {
+        let events = hook.events.iter().flat_map(kinds).copied().collect();
+        Hook { events, run: hook.run.clone() }
+    };
     profile.hooks.iter().map(hook).collect()
 }

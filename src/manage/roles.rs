@@ -42,7 +42,7 @@ pub(super) fn applied(mut profile: Profile, active: bool) -> Profile {
 
 /// What is virtual about an interface.
 pub(super) fn float(iface: &mut Iface, cluster: &Cluster, at: usize) {
-    let Some(floating) = cluster.virtuals.iter().find(|floating| floating.interface == at) else { return };
+    let Some(floating) = cluster.floating(at) else { return };
     if cluster.active {
         iface.floating = Some(floating.address.addr);
         iface.mac = floating.mac.unwrap_or(iface.mac);
@@ -71,8 +71,9 @@ impl Manager {
 
     /// This member has taken the role, or let it go.
     pub(super) fn change_role(&mut self, now: Nanos, before: &Profile) {
-        self.take_up(before, now);
-        self.call_all();
+        self.take_up(before, "role", now);
+        self.call_all(now);
+        self.announce_moved(now);
     }
 
     /// Whether this member still takes in what is sent to the virtual MACs, in a view of a profile.
@@ -100,8 +101,7 @@ impl Manager {
     /// Where the partner forwards what lives on its WANs: on a network inside on which both are heard, as long as it has a WAN.
     pub(super) fn partner_way(&self) -> Option<(IfaceId, Ipv4Addr)> {
         let (member, cluster) = (self.member.as_ref()?, self.profile.cluster.as_ref()?);
-        let partner = member.pair.view(self.started).partner?;
-        let serves = !partner.lost && partner.member.healthy;
+        let serves = member.pair.live().is_some_and(|partner| partner.fitness.fit());
         let inside = |path: &&HeartbeatPath| {
             self.view.ifaces.get(path.interface).is_some_and(|iface| iface.wan.is_none())
         };
@@ -110,12 +110,12 @@ impl Manager {
     }
 
     /// Tells every link on which this member has a virtual address where it is.
-    pub(super) fn call_all(&mut self) {
+    pub(super) fn call_all(&mut self, now: Nanos) {
         let view: &View = &self.view;
         let floats = |at: &usize| view.ifaces.get(*at).is_some_and(|iface| iface.floating.is_some());
         let ifaces: Vec<usize> = (0..view.ifaces.len()).filter(floats).collect();
         for at in ifaces {
-            self.announce_addresses(IfaceId(at as u8));
+            self.announce_again(now, IfaceId(at as u8));
         }
     }
 }

@@ -18,9 +18,11 @@ use crate::engine::ToWorker;
 use crate::engine::beats::{BEAT_FRAME, BEAT_LEN, Beats};
 use crate::engine::frames::{Outgoing, WholeFrame};
 use crate::engine::steer::Steer;
+use crate::packet::Stat;
 use crate::path::View;
 use crate::path::answers::{PairPath, Probing};
 use crate::profile::{Cluster, HeartbeatPath};
+use crate::wire::eth::Eth;
 
 const _: () = assert!(LEN == BEAT_LEN);
 
@@ -90,14 +92,23 @@ impl Manager {
         if let Some(heard) = member.heard.get_mut(usize::from(path)) {
             *heard = Some(at);
         }
+        // It is signed: where the partner is need not be asked any more.
+        let unknown = member.macs.get_mut(usize::from(path)).filter(|mac| mac.is_none());
+        let met = unknown.is_some_and(|mac| {
+            *mac = Eth::parse(frame).map(|eth| eth.src);
+            mac.is_some()
+        });
         let partner = |member: &Member| member.pair.view(now).partner.map(|partner| partner.member.role);
         let before = partner(member);
         // Only the operator's word is ever refused.
         let _ = self.member_input(now, input);
+        if met {
+            self.send_train(now, true);
+        }
         let Some(member) = self.member.as_ref().filter(|member| member.is_active()) else { return };
         if before == Some(Role::Active) && partner(member) != before {
             // Until just now the partner has sent from the virtual MACs as well: the switches may look for them there.
-            self.call_all();
+            self.call_all(now);
         }
     }
 
@@ -141,8 +152,8 @@ impl Manager {
             let entry = self.neighbors.get(iface, path.partner);
             let mac = entry.and_then(|entry| entry.mac);
             if entry.is_none_or(|entry| entry.state == NeighborState::Stale) {
-                self.neighbors(now, |book, out| {
-                    book.resolve(now, iface, path.partner, &mut |effect| out.push(effect));
+                self.neighbors(now, |book, may, out| {
+                    book.resolve(now, (iface, path.partner), may, &mut |effect| out.push(effect));
                 });
             }
             let known = self.member.as_mut().and_then(|member| member.macs.get_mut(at));
@@ -171,6 +182,10 @@ impl Manager {
         let steer = Steer::new(self.lanes.len());
         let mut rings: Vec<_> = self.lanes.iter_mut().map(|lane| &mut lane.end.copies).collect();
         member.copying.step(now, &mut rings, &|key| steer.record(key), &mut |frame| frames.push(frame));
+        if member.copying.begun() {
+            let totals = self.lanes.iter().map(|lane| lane.end.shared.read());
+            member.refused_before = totals.map(|sum| sum.counters.get(Stat::CopiesRefused)).sum();
+        }
         let (Some(path), Some(Some(mac))) = (cluster.paths.get(path), member.macs.get(path)) else { return };
         let Some(way) = way(&self.view, path) else { return };
         let Some(lane) = self.lanes.first_mut() else { return };

@@ -39,7 +39,7 @@ impl Manager {
 
     pub(super) fn effect(&mut self, now: Nanos, published: Nanos, effect: Effect) {
         match effect {
-            Effect::Probe { wan, probe: Probe::Gateway, round } => self.probe(wan, round),
+            Effect::Probe { wan, probe: Probe::Gateway, round } => self.probe(now, wan, round),
             Effect::Probe { wan, probe: Probe::Target(target), round } => {
                 self.ask_target(now, wan, target, round)
             }
@@ -100,7 +100,13 @@ impl Manager {
         true
     }
 
-    fn probe(&mut self, wan: WanId, round: u32) {
+    fn probe(&mut self, now: Nanos, wan: WanId, round: u32) {
+        let iface = self.view.wans[wan.index()].iface;
+        let every = self.config.wans.get(wan.index()).map_or(Nanos::ZERO, |health| health.arp_every);
+        // One that does not leave is never told to have.
+        if !self.paces.of(iface).is_none_or(|pace| pace.probe(now, round, every)) {
+            return;
+        }
         let link = &self.view.wans[wan.index()];
         // After a miss everybody is asked: the gateway may have another MAC by now.
         let known = self.neighbors.mac(link.iface, link.gateway).filter(|_| self.wans.get(wan).misses == 0);
@@ -146,6 +152,8 @@ impl Manager {
                 "group": group(selection.group),
                 "others": others.iter().map(|number| group(*number)).collect::<Vec<_>>(),
                 "from": name(selection.from), "to": name(selection.to), "cause": selection.cause.to_string(),
+                "change": selection.kind, "address": selection.to.and_then(|wan| views::address(&self.view, wan)),
+                "evidence": self.evidence(&selection.evidence),
                 "detected_ns": selection.detected.0, "published_ns": published.0,
                 "applied_ns": (taken >= generation).then_some(applied.0),
                 "last_ok_ns": selection.last_ok.map(|at| at.0), "generation": generation.0,

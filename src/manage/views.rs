@@ -8,7 +8,7 @@ use super::probes::bfd::Bfd;
 use super::probes::{Ask, Host, TargetSpec, WanProbes};
 use super::{balance, roles, rules};
 use crate::base::{Generation, IfaceId, Mac, Nanos, WanId};
-use crate::nat::{Addresses, Bond, Fate, Group, NatConfig, Uplink, Uplinks};
+use crate::nat::{Addresses, Bond, Group, NatConfig, Uplink, Uplinks};
 use crate::path::{IcmpPolicy, Iface, Places, View, WanLink};
 use crate::profile::{self, Profile};
 use crate::table::lent::Lent;
@@ -62,9 +62,8 @@ pub fn of(profile: &Profile, groups: &Groups, ports: &[PortInfo], workers: usize
         let interface = &profile.interfaces[w.interface];
         let near = interface.addresses.iter().find(|a| interface.gateway.is_some_and(|g| a.contains(g)));
         let cluster = profile.cluster.as_ref();
-        let mut floating = cluster.iter().flat_map(|cluster| &cluster.virtuals);
         // Who is active has the sessions, and they have its address.
-        let floating = floating.find(|floating| floating.interface == w.interface).map(|f| &f.address);
+        let floating = cluster.and_then(|cluster| cluster.floating(w.interface)).map(|f| &f.address);
         let address = floating.or(near).or(interface.addresses.first());
         let address = address.map_or(Ipv4Addr::UNSPECIFIED, |a| a.addr);
         let addresses = rules::pool(w).unwrap_or_else(|| Addresses::one(address));
@@ -118,12 +117,14 @@ fn group(status: &wan::GroupStatus) -> Group {
 }
 
 fn bonds(bonds: &[wan::Bond]) -> Vec<Bond> {
-    let fate = |fate| match fate {
-        wan::Fate::Rebind => Fate::Rebind,
-        wan::Fate::Drop => Fate::Drop,
-    };
-    let bond = |b: &wan::Bond| Bond { epoch: b.epoch, tcp: b.tcp, udp: fate(b.udp), icmp: fate(b.icmp) };
+    let bond = |b: &wan::Bond| Bond { epoch: b.epoch, tcp: b.tcp, udp: b.udp, icmp: b.icmp };
     bonds.iter().map(bond).collect()
+}
+
+/// The address of a WAN, the first of those that it translates to.
+pub fn address(view: &View, wan: WanId) -> Option<Ipv4Addr> {
+    let uplink = view.uplinks.wans.get(wan.index())?;
+    uplink.addresses.get(0).filter(|address| !address.is_unspecified())
 }
 
 /// The next view: as `last`, with the links and the WANs as they stand now.

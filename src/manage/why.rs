@@ -6,6 +6,7 @@ use std::collections::VecDeque;
 
 use serde_json::{Value, json};
 
+use super::hooks;
 use crate::base::{Generation, Nanos};
 use crate::engine::Snapshot;
 use crate::packet::Stat;
@@ -65,10 +66,10 @@ impl Moved {
 /// The name of a kind of change, as an event.
 pub(super) fn kind_name(kind: Kind) -> &'static str {
     match kind {
-        Kind::Failback => "failback",
-        Kind::Failover => "failover",
-        Kind::Lost => "wan_none",
-        Kind::Initial | Kind::Resumed | Kind::Handover | Kind::Resort => "selection",
+        Kind::Failback => hooks::FAILBACK,
+        Kind::Failover => hooks::FAILOVER,
+        Kind::Lost => hooks::NONE,
+        Kind::Initial | Kind::Resumed | Kind::Handover | Kind::Resort => hooks::SELECTION,
     }
 }
 

@@ -225,7 +225,7 @@ impl Nat {
                 if short.is_some() && t.protocol == protocol::TCP && rules.share_ports {
                     return Ok(());
                 }
-                let fair = |hosts: usize| short.map(|all| (all / hosts.max(1)) as u32);
+                let fair = |hosts: usize| short.map(|all| (all / hosts) as u32);
                 self.hosts.may_map(host, class_of(t.protocol), rules, fair)?;
             }
             self.hosts.may_spend(host, rules.creation_rate, now).map(|_| ())

@@ -255,6 +255,12 @@ impl Hosts {
         }
     }
 
+    /// Among how many a share is counted: all that are known, and whoever comes next. Or one alone could take what there is, and the next
+    /// would find nothing.
+    fn sharers(&self) -> usize {
+        self.len() + 1
+    }
+
     /// Whether a host may have another session; `fair` gives its share if the table runs short.
     ///
     /// # Errors
@@ -267,7 +273,7 @@ impl Hosts {
         fair: impl FnOnce(usize) -> Option<u32>,
     ) -> Result<(), DropReason> {
         let free = slot == NONE
-            || Hosts::may(self.hosts.get(slot).sessions, rules.sessions_per_host, || fair(self.len()));
+            || Hosts::may(self.hosts.get(slot).sessions, rules.sessions_per_host, || fair(self.sharers()));
         if free { Ok(()) } else { Err(DropReason::NatHostSessions) }
     }
 
@@ -285,7 +291,7 @@ impl Hosts {
     ) -> Result<(), DropReason> {
         let free = slot == NONE
             || Hosts::may(self.hosts.get(slot).ports[class % CLASSES], rules.ports_per_host, || {
-                fair(self.len())
+                fair(self.sharers())
             });
         if free { Ok(()) } else { Err(DropReason::NatHostPorts) }
     }

@@ -72,13 +72,10 @@ impl Nat {
         let session = self.sessions.get_mut(slot);
         let before = session.state;
         match packet.tcp {
-            Some(tcp) => {
-                let refreshed = session.refreshed;
-                session.step(OUTSIDE, tcp.flags, tick(env.now));
-                if stranger {
-                    session.refreshed = refreshed;
-                }
-            }
+            Some(tcp) if !stranger => session.step(OUTSIDE, tcp.flags, tick(env.now)),
+            // Whom inside has refused may ask again, and do no more.
+            Some(tcp) if tcp.flags.opens() => session.state = TcpState::SynIn as u8,
+            Some(_) => {}
             // What outside opened must not be kept alive from there alone (RFC 7857 REQ-7).
             None if !stranger => session.refreshed = tick(env.now),
             None => {}

@@ -248,7 +248,7 @@ impl Nat {
     pub(super) fn fair_at(&self, host: u32, rules: &Rules) -> Result<(), DropReason> {
         let capacity = self.sessions.capacity();
         let short = self.sessions.len() as u64 * 10 >= u64::from(capacity) * 9;
-        let fair = |hosts: usize| short.then(|| capacity / (hosts as u32).max(1));
+        let fair = |hosts: usize| short.then(|| capacity / hosts as u32);
         self.hosts.may_open(host, rules, fair)
     }
 

@@ -173,7 +173,7 @@ impl Nat {
     ) -> Result<Option<u32>, DropReason> {
         let host = self.hosts.enter(&self.key, t.src);
         let wan = self.choose(host, t.src, course, env.up);
-        if t.protocol == protocol::TCP && env.rules.share_ports && self.runs_short(t, wan, env).is_some() {
+        if t.protocol == protocol::TCP && env.rules.share_ports && self.runs_short(t, wan, env.up).is_some() {
             self.hosts.leave(&self.key, host);
             return Ok(None);
         }
@@ -204,17 +204,17 @@ impl Nat {
     ) -> Result<Nanos, DropReason> {
         self.fair(host, env)?;
         let class = class_of(t.protocol);
-        let fair = |hosts: usize| self.runs_short(t, wan, env).map(|all| (all / hosts.max(1)) as u32);
+        let fair = |hosts: usize| self.runs_short(t, wan, env.up).map(|all| (all / hosts) as u32);
         self.hosts.may_map(host, class, env.rules, fair)?;
         self.hosts.may_spend(host, env.rules.creation_rate, env.now)
     }
 
     /// If fewer than one in ten of the ports are free that a new mapping on a WAN could have: how many there are.
     #[inline]
-    pub(super) fn runs_short(&self, t: &Tuple, wan: Option<WanId>, env: &Env<'_>) -> Option<usize> {
+    pub(super) fn runs_short(&self, t: &Tuple, wan: Option<WanId>, up: &Uplinks) -> Option<usize> {
         let wan = wan?;
         let pools = &self.ports.get(wan.index())?[class_of(t.protocol)];
-        Some(pools.short(self.address(t.src, wan, env.up))? * pools.len())
+        Some(pools.short(self.address(t.src, wan, up))? * pools.len())
     }
 
     /// Which of a WAN's addresses a host keeps to.

@@ -114,9 +114,10 @@ impl TcpState {
         }
     }
 
-    /// Whether a segment starts the timer anew. Not a reset: what follows it must show that there is life.
+    /// Whether a segment starts the timer anew. Not a reset: what follows it must show that there is life. It starts that of an end,
+    /// but not where inside refuses: whom it has never answered has the time of its first SYN (RFC 7857 7).
     pub const fn refreshes(self, after: TcpState, flags: Flags) -> bool {
-        !flags.rst() || after as u8 != self as u8
+        !flags.rst() || (after as u8 != self as u8 && !matches!(self, TcpState::SynIn))
     }
 }
 

@@ -13,6 +13,7 @@ use std::sync::Arc;
 
 use super::Addresses;
 use super::session::Kind;
+pub use crate::base::Fate;
 use crate::base::WanId;
 use crate::wire::protocol;
 
@@ -48,16 +49,6 @@ impl Uplink {
     pub fn sends(&self, protocol: u8) -> bool {
         self.fit || (self.holds && protocol == protocol::TCP)
     }
-}
-
-/// What becomes of a flow whose WAN was left, with its next packet from inside.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Fate {
-    /// It goes by another WAN, with its mapping
-    #[default]
-    Rebind,
-    /// It is dropped, until its timer runs out
-    Drop,
 }
 
 /// What holds a group's flows to a WAN.

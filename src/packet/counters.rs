@@ -121,7 +121,7 @@ counters! {
         WanLeft = "wan_left",
         /// Arrived on a WAN for an address that is not the router's.
         WanTransit = "wan_transit",
-        /// From inside to an outside address of the router, by a fragment, or though hairpinning is off.
+        /// From inside to an outside address of the router, though hairpinning is off.
         Hairpin = "hairpin",
         /// Unsolicited from outside: no mapping.
         NatNoMapping = "nat_no_mapping",

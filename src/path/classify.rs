@@ -236,6 +236,9 @@ pub(super) fn outward<B: PacketBuf>(
 /// Where a packet goes that has become one from outside, having left by an outside address: in again, as from `wan`.
 pub(super) fn turned<B: PacketBuf>(view: &View, frame: &Frame<B>) -> Option<Class> {
     let wan = view.ifaces[frame.ingress.index()].wan?;
+    if frame.ip.fragment_offset != 0 {
+        return Some(Class::Rest);
+    }
     let main = view.main(frame.ingress, frame.ip.dst);
     let told = told(frame).ok()?;
     let target = view.rules.statics.target(wan, main, &told.or_else(|| frame.tuple())?);
@@ -260,8 +263,7 @@ fn hairpin<B: PacketBuf>(
         Transport::Icmp(icmp) if !matches!(icmp.kind, kind::ECHO_REQUEST | kind::ECHO_REPLY) => {
             Err(unhandled(icmp.kind))
         }
-        // The first of a datagram would have to be followed by others through both halves.
-        _ if !view.rules.hairpin || frame.ip.is_fragment() => Err(DropReason::Hairpin),
+        _ if !view.rules.hairpin => Err(DropReason::Hairpin),
         _ => Ok(Class::Hairpin { wan, target }),
     }
 }

@@ -5,6 +5,8 @@
 //! timers, filters); where it went, and with which addresses, is where the others `follow`. What became of the first
 //! becomes of all. Overlapping fragments refuse the rest of their datagram (RFC 1858, RFC 3128).
 //!
+//! What is hairpinned goes that way twice: with its outside source it is another datagram, with a gate and an owner of its own.
+//!
 //! A datagram that leaves by a WAN in fragments gets an identification of its own there: those that two inside hosts chose
 //! could be the same (RFC 7857 REQ-10, RFC 6864 5.3.1).
 
@@ -14,7 +16,7 @@ use super::cut::Ids;
 use super::gate::Gate;
 use super::gather::Gather;
 use super::{Class, Router, View, Way};
-use crate::base::{IfaceId, Nanos, WorkerId};
+use crate::base::{IfaceId, Nanos, WanId, WorkerId};
 use crate::packet::{DropReason, Frame, PacketBuf, Stat, Transport, Verdict};
 use crate::table::datagrams::{Added, Datagram, DatagramKey, Datagrams, Ranges};
 use crate::table::hash::HashKey;
@@ -34,6 +36,14 @@ pub(super) struct Trail {
     next_hop: Ipv4Addr,
 }
 
+/// With what the first fragment of a datagram came in again, and on which WAN.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Turn {
+    src: Ipv4Addr,
+    id: u16,
+    wan: WanId,
+}
+
 /// Whether it is noted where the packet goes that is on its way.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Trace {
@@ -41,6 +51,7 @@ enum Trace {
     Off,
     Open,
     Found(Trail),
+    Turned(Turn),
 }
 
 /// What becomes of the fragments after the first.
@@ -51,6 +62,8 @@ pub(super) enum Course {
     Ends,
     /// They go where it went
     Goes(Trail),
+    /// They come in again with it (hairpin)
+    Turns(Turn),
     /// They are gathered: it is an echo request to the router
     Gathers,
 }
@@ -191,13 +204,14 @@ impl<B: PacketBuf> Router<B> {
             return self.follow_first(view, key, frame, now);
         }
         let echo = matches!(frame.transport, Transport::Icmp(icmp) if icmp.kind == kind::ECHO_REQUEST);
-        // An error that is cut off cannot be judged, and what turns is not followed.
+        // An error that is cut off cannot be judged.
         let followed = matches!(
             class,
             Class::Own
                 | Class::Inside { .. }
                 | Class::Outbound { .. }
                 | Class::Inbound { .. }
+                | Class::Hairpin { .. }
                 | Class::FromHost { .. }
         );
         let (verdict, course) = if !followed {
@@ -209,6 +223,7 @@ impl<B: PacketBuf> Router<B> {
             let verdict = self.forward(view, frame, class, now);
             let course = match (verdict, std::mem::take(&mut self.fragments.trace)) {
                 (Verdict::Sent | Verdict::Held | Verdict::Local, Trace::Found(trail)) => Course::Goes(trail),
+                (Verdict::Turned, Trace::Turned(turn)) => Course::Turns(turn),
                 _ => Course::Ends,
             };
             (verdict, course)
@@ -230,7 +245,25 @@ impl<B: PacketBuf> Router<B> {
             Course::Ends => self.ended(DropReason::FragmentRefused),
             Course::Gathers => self.gather(view, key, frame, now),
             Course::Goes(trail) => self.follow_trail(view, frame, &trail, now).unwrap_or_else(|end| end),
+            Course::Turns(turn) => self.follow_turn(view, frame, &turn).unwrap_or_else(|end| end),
         }
+    }
+
+    /// Its TTL is for the second half, in which it goes by a trail.
+    fn follow_turn(&mut self, view: &View, mut frame: Frame<B>, turn: &Turn) -> Way {
+        let dst = frame.ip.dst;
+        ipv4::readdress(frame.packet_mut(), turn.src, dst);
+        ipv4::identify(frame.packet_mut(), turn.id);
+        self.turn_round(view, frame, turn.wan)
+    }
+
+    /// A first fragment is about to come in again: with an identification of its own, as what several hosts send has one source now.
+    #[cold]
+    pub(super) fn note_turn(&mut self, view: &View, frame: &mut Frame<B>, wan: WanId) {
+        let packet = frame.packet_mut();
+        let Some(ip) = packet.first_chunk().map(Ipv4::read) else { return };
+        let id = self.identify(view, view.wans[wan.index()].iface, packet, &ip);
+        self.fragments.trace = Trace::Turned(Turn { src: ip.src, id, wan });
     }
 
     /// Only the header is rewritten: the transport checksum is in the first fragment, and covers all of them.

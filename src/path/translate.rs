@@ -77,6 +77,9 @@ impl<B: PacketBuf> Router<B> {
         let (mut frame, to) = self.leave(view, frame, None, now)?;
         let (l4, protocol) = (usize::from(frame.ip.header_len), frame.ip.protocol);
         rewrite(frame.packet_mut(), l4, protocol, End::Source, to.addr, to.port);
+        if frame.ip.is_fragment() {
+            self.note_turn(view, &mut frame, wan);
+        }
         self.turn_round(view, frame, wan)
     }
 
@@ -96,14 +99,9 @@ impl<B: PacketBuf> Router<B> {
         Ok(Verdict::Turned)
     }
 
-    /// A frame that another worker has turned.
-    pub fn come_in(&mut self, view: &View, ingress: IfaceId, buf: B, now: Nanos) {
-        match turn(view, ingress, buf) {
-            Ok((frame, class)) => {
-                self.forward(view, frame, class, now);
-            }
-            Err(reason) => self.counters.drop(reason),
-        }
+    /// A frame that another worker has turned. `None`: it ended here.
+    pub fn come_in(&mut self, view: &View, ingress: IfaceId, buf: B) -> Option<(Frame<B>, Class)> {
+        turn(view, ingress, buf).map_err(|reason| self.counters.drop(reason)).ok()
     }
 
     pub(super) fn inbound(

@@ -23,9 +23,9 @@ use super::networks;
 use super::outside::{self, Ground};
 use super::pair::{Port, Side};
 use super::policy;
-use super::pools::{self, RawPool};
+use super::pools::{self, Range, RawPool};
 use super::probes;
-use super::raw::{Raw, RawInterface, RawWan};
+use super::raw::{At, Raw, RawInterface, RawWan};
 use super::rule_types::{Forward, OneToOne, Rule};
 use super::rules;
 use super::sharing;
@@ -72,8 +72,9 @@ pub(super) fn check(mut raw: Raw, report: &mut Report) -> (Profile, Side) {
     let routes = networks::check(list, &roles, &raw.routes, report);
     arms::routes(&raw, &routes, report);
     watched(list, &roles, report);
+    let outside = claimed(&raw);
     let around = around(&mut raw, &wans, &roles, &routes, report);
-    let side = side(&raw, &roles);
+    let side = side(&raw, &roles, outside);
     let interfaces = raw.interfaces.list.into_iter().filter_map(|interface| {
         let own = |at: &Position| !interface.virtuals.contains(at);
         Some(Interface {
@@ -113,19 +114,42 @@ pub(super) fn check(mut raw: Raw, report: &mut Report) -> (Profile, Side) {
     (profile, side)
 }
 
-/// A member of a pair may serve while something inside does.
+/// A member of a pair is able while something inside is up, and fit while a WAN is.
 fn watched(list: &[RawInterface], roles: &[Role], report: &mut Report) {
-    let mut inside = list.iter().zip(roles).filter(|(_, role)| **role != Role::Wan);
     let off =
         |interface: &RawInterface| interface.watch.as_ref().filter(|watch| !watch.value).map(|at| at.at);
-    let Some(at) = inside.clone().find_map(|(interface, _)| off(interface)) else { return };
-    if inside.all(|(interface, _)| off(interface).is_some()) {
+    let both = list.iter().zip(roles);
+    let never = |wan: bool| {
+        let mut its = both.clone().filter(move |(_, role)| (**role == Role::Wan) == wan);
+        let first = its.clone().find_map(|(interface, _)| off(interface));
+        first.filter(|_| its.all(|(interface, _)| off(interface).is_some()))
+    };
+    let inside = never(false);
+    if let Some(at) = inside {
         let hint = "the member could never have the role; leave `watch` out for one of them";
         report.add(at, "no interface inside is watched", hint);
     }
+    // One arm is both.
+    if let Some(at) = never(true).filter(|at| inside != Some(*at)) {
+        let hint = "the member could never be fit; leave `watch` out for one of them";
+        report.add(at, "no WAN is watched", hint);
+    }
 }
 
-fn side(raw: &Raw, roles: &[Role]) -> Side {
+/// What else than its own addresses the router answers for, by the names of the WANs.
+fn claimed(raw: &Raw) -> Vec<(String, At<Range>)> {
+    let pools = raw.wans.list.iter().flat_map(|wan| {
+        let answered = wan.pool.iter().filter(|pool| pool.is_answered());
+        answered.flat_map(|pool| &pool.ranges).map(|range| (wan.name.clone(), range.clone()))
+    });
+    let single = raw.one_to_one.iter().filter_map(|given| {
+        let (wan, outside) = (given.wan.as_ref()?, given.outside.as_ref()?);
+        Some((wan.value.clone(), At { value: (outside.value, outside.value), at: outside.at }))
+    });
+    pools.chain(single).collect()
+}
+
+fn side(raw: &Raw, roles: &[Role], outside: Vec<(String, At<Range>)>) -> Side {
     let port = |(interface, role): (&RawInterface, &Role)| {
         let is_virtual = |at: &Position| interface.virtuals.contains(at);
         let (moving, own): (Vec<_>, Vec<_>) = interface.addresses.iter().partition(|net| is_virtual(&net.at));
@@ -135,7 +159,13 @@ fn side(raw: &Raw, roles: &[Role]) -> Side {
             device: interface.port.as_ref().map(|port| sharing::device(&port.value)),
             dhcp: interface.dhcp.wanted.is_some(),
             sure: interface.addresses_known,
-            own: own.into_iter().map(|net| net.value).collect(),
+            own: own.into_iter().cloned().collect(),
+            mac: interface.mac.clone(),
+            outside: outside
+                .iter()
+                .filter(|(wan, _)| *wan == interface.name)
+                .map(|(_, range)| range.clone())
+                .collect(),
             virtuals: moving.into_iter().map(|net| net.at).collect(),
         }
     };
@@ -144,6 +174,7 @@ fn side(raw: &Raw, roles: &[Role]) -> Side {
         known: raw.interfaces.known,
         wans: raw.wans.known.then(|| raw.wans.list.iter().map(|wan| wan.name.clone()).collect()),
         groups: raw.groups.list.iter().map(|group| group.name.clone()).collect(),
+        workers: raw.engine.workers.as_ref().map(Vec::len),
     }
 }
 

@@ -45,6 +45,13 @@ pub struct Cluster {
     pub active: bool,
 }
 
+impl Cluster {
+    /// The virtual address of an interface, by its index.
+    pub fn floating(&self, interface: usize) -> Option<&VirtualAddress> {
+        self.virtuals.iter().find(|floating| floating.interface == interface)
+    }
+}
+
 /// A network over which the members hear each other.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct HeartbeatPath {

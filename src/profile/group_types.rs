@@ -8,6 +8,7 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
+pub use crate::base::Fate;
 use crate::base::Nanos;
 
 use super::rule_types::Match;
@@ -157,17 +158,6 @@ impl Default for OnFailback {
             udp: Fate::Rebind,
         }
     }
-}
-
-/// What becomes of a mapping whose WAN is left.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Fate {
-    /// Its next packet from inside leaves by another WAN.
-    #[default]
-    Rebind,
-    /// It ends.
-    Drop,
 }
 
 /// What becomes of TCP once the time to drain is over.

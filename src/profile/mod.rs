@@ -39,6 +39,7 @@ mod rule_types;
 mod rules;
 mod schema;
 mod settings;
+mod shared;
 mod sharing;
 mod targets;
 #[cfg(test)]

@@ -15,7 +15,9 @@ use super::cluster_types::{Cluster, HeartbeatPath, StatusEndpoint, VirtualAddres
 use super::mistake::{Report, closest, show};
 use super::names::did_you_mean;
 use super::networks::{MAX_ADDRESSES, whole};
+use super::pools::Range;
 use super::raw::At;
+use super::shared;
 use super::types::{MAX_INTERFACES, MAX_WANS, Position};
 
 /// A member, as far as the other one is concerned.
@@ -27,6 +29,8 @@ pub(super) struct Side {
     pub(super) wans: Option<Vec<String>>,
     /// The groups by their names.
     pub(super) groups: Vec<String>,
+    /// How many cores are given.
+    pub(super) workers: Option<usize>,
 }
 
 /// An interface of a member.
@@ -38,7 +42,10 @@ pub(super) struct Port {
     pub(super) dhcp: bool,
     /// All of `own` could be read.
     pub(super) sure: bool,
-    pub(super) own: Vec<Ipv4Net>,
+    pub(super) own: Vec<At<Ipv4Net>>,
+    pub(super) mac: Option<At<Mac>>,
+    /// What its pools and one-to-one addresses are, but for those for which ARP is not answered.
+    pub(super) outside: Vec<At<Range>>,
     /// The virtual ones, by their places in the text.
     pub(super) virtuals: Vec<Position>,
 }
@@ -78,6 +85,7 @@ pub(super) fn judge(
     let virtuals = both.virtuals(&raw.virtuals, report);
     let status = raw.status.as_ref().map(|status| both.status(status, raw, report));
     both.same_numbers(second.at, report);
+    shared::judge(sides, &raw.paths, report);
     let one = |own: usize| {
         Some(Cluster {
             member: both.names[own].to_owned(),
@@ -163,7 +171,8 @@ impl Both<'_> {
         [(a, here), (b, there)]: [(usize, &Port); 2],
         report: &mut Report,
     ) -> Option<[HeartbeatPath; 2]> {
-        let pairs = here.own.iter().flat_map(|own| there.own.iter().map(move |other| (*own, *other)));
+        let pairs =
+            here.own.iter().flat_map(|own| there.own.iter().map(move |other| (own.value, other.value)));
         let mut joined = pairs.filter(|(own, other)| whole(*own) == whole(*other));
         let first = joined.clone().next();
         if let Some((own, other)) = joined.find(|(own, other)| own.addr != other.addr) {
@@ -174,11 +183,8 @@ impl Both<'_> {
             };
             return Some([of(a, own, other), of(b, other, own)]);
         }
-        if let Some((own, _)) = first {
-            let message = format!("both members have the address {} on {}", own.addr, show(&name.value));
-            let hint = "give each its own in `members`; one that moves between them goes into `virtual`";
-            report.add(name.at, message, hint);
-        } else if here.sure && there.sure {
+        // One address for both is said where it stands (`shared`).
+        if first.is_none() && here.sure && there.sure {
             let message = format!("the members have no addresses in one network on {}", show(&name.value));
             let hint = "give each an address of its own there, in `members`; a virtual one is not enough";
             report.add(name.at, message, hint);
@@ -192,7 +198,7 @@ impl Both<'_> {
         here.iter().filter(|name| there.contains(name)).any(|name| {
             let [Some((_, a)), Some((_, b))] = self.sides.map(|side| side.find(name)) else { return false };
             !a.virtuals.is_empty()
-                || a.own.iter().any(|own| b.own.iter().any(|other| whole(*own) == whole(*other)))
+                || a.own.iter().any(|own| b.own.iter().any(|other| whole(own.value) == whole(other.value)))
         })
     }
 
@@ -210,6 +216,12 @@ impl Both<'_> {
         if self.sides[0].groups != self.sides[1].groups {
             let message = format!("the groups of {b} are others than those of {a}, or in another order");
             report.add(at, message, "give both the same groups; what is in them may differ");
+        }
+        if let [Some(here), Some(there)] = self.sides.map(|side| side.workers)
+            && here != there
+        {
+            let message = format!("{b} has {there} cores in `workers`, {a} has {here}");
+            report.add(at, message, "give both as many: sessions are copied by worker");
         }
     }
 
@@ -259,7 +271,7 @@ impl Both<'_> {
 
     /// Judges that no member has the address for its own.
     fn is_free(&self, address: &At<Ipv4Net>, report: &mut Report) -> bool {
-        let has = |port: &&Port| port.own.iter().any(|own| own.addr == address.value.addr);
+        let has = |port: &&Port| port.own.iter().any(|own| own.value.addr == address.value.addr);
         for (side, name) in self.sides.iter().zip(self.names) {
             let Some(port) = side.interfaces.iter().find(has) else { continue };
             let message = format!(
@@ -279,10 +291,10 @@ impl Both<'_> {
     fn fits(&self, member: usize, interface: usize, address: &At<Ipv4Net>, report: &mut Report) {
         let Some(port) = self.sides[member].interfaces.get(interface) else { return };
         let Some(first) = port.own.first() else { return };
-        if !port.sure || port.own.iter().any(|own| whole(*own) == whole(address.value)) {
+        if !port.sure || port.own.iter().any(|own| whole(own.value) == whole(address.value)) {
             return;
         }
-        let near = port.own.iter().find(|own| own.contains(address.value.addr));
+        let near = port.own.iter().find(|own| own.value.contains(address.value.addr));
         let message = format!(
             "the virtual address {} is in no network of {} of member {}",
             address.value,
@@ -290,8 +302,8 @@ impl Both<'_> {
             show(self.names[member])
         );
         let hint = match near {
-            Some(own) => format!("write `{}/{}`", address.value.addr, own.len),
-            None => format!("choose it from {}", whole(*first)),
+            Some(own) => format!("write `{}/{}`", address.value.addr, own.value.len),
+            None => format!("choose it from {}", whole(first.value)),
         };
         report.add(address.at, message, hint);
     }
@@ -310,8 +322,8 @@ impl Both<'_> {
         }
         let of = |member: usize| -> Option<(StatusEndpoint, Ipv4Addr)> {
             let (interface, port) = found[member];
-            let own = port.own.first()?;
-            let from = given.from.unwrap_or(whole(*own));
+            let own = port.own.first()?.value;
+            let from = given.from.unwrap_or(whole(own));
             Some((StatusEndpoint { interface, port: given.port.value, from }, own.addr))
         };
         if let (Some((a, _)), Some((b, _))) = (of(0), of(1)) {

@@ -33,6 +33,11 @@ impl RawPool {
         self.ranges.iter().any(|range| contains(range.value, ip))
     }
 
+    /// Whether ARP is answered for its addresses.
+    pub(super) fn is_answered(&self) -> bool {
+        self.arp != PoolArp::Never
+    }
+
     pub(super) fn pool(&self) -> Pool {
         let mut addresses: Vec<Range> = self.ranges.iter().map(|range| range.value).collect();
         addresses.sort_unstable();

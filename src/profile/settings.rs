@@ -72,7 +72,9 @@ fn workers(node: &Node, lines: &mut HashMap<u64, u32>, report: &mut Report) -> O
         report.add(extra.at, format!("more than {MAX_WORKERS} workers"), "remove cores from here on");
         return None;
     }
-    Some(list.iter().filter_map(|item| core(item, "a core in `workers`", lines, report)).collect())
+    let cores: Vec<usize> =
+        list.iter().filter_map(|item| core(item, "a core in `workers`", lines, report)).collect();
+    (cores.len() == list.len()).then_some(cores)
 }
 
 fn core(node: &Node, what: &str, lines: &mut HashMap<u64, u32>, report: &mut Report) -> Option<usize> {

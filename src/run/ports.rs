@@ -92,9 +92,8 @@ pub(super) fn open(
 /// Whether one of a port's interfaces has a virtual MAC while this member of a pair is active.
 fn floats(profile: &Profile, interfaces: &[(usize, &Interface)]) -> bool {
     let cluster = profile.cluster.as_ref();
-    let mut virtuals = cluster.iter().flat_map(|cluster| &cluster.virtuals);
-    virtuals
-        .any(|floating| floating.mac.is_some() && interfaces.iter().any(|(at, _)| *at == floating.interface))
+    let floating = |at: usize| cluster.and_then(|cluster| cluster.floating(at));
+    interfaces.iter().any(|(at, _)| floating(*at).is_some_and(|floating| floating.mac.is_some()))
 }
 
 fn named(interface: &Interface) -> String {

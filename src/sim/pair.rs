@@ -180,7 +180,8 @@ impl Pairs {
         let member = &mut self.members[at];
         // The time of day is anybody's guess, hence only what was kept counts.
         let boot = Kept::next_boot(member.disk.as_ref(), 1);
-        let who = Identity { name: name(at), partner: name(1 - at), software: Name::cut("1"), boot };
+        let who =
+            Identity { name: name(at), partner: name(1 - at), software: Name::cut("1"), boot, workers: 1 };
         let now = self.now + member.offset;
         let (kept, first, mut effects) = (member.disk, member.health.at_first(), Vec::new());
         member.ear = Hearing::new(key(), name(1 - at));

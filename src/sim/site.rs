@@ -117,8 +117,8 @@ impl Site {
         for (w, hand_over) in hand_overs(workers).into_iter().enumerate() {
             let (manager_end, lcore_end) = connect(count, profile.wans.len(), 8);
             let id = WorkerId(w as u8);
-            let nat =
-                Nat::new(&views::nat_config(profile, workers, 42 + w as u64), &|p: u16| steer.port(p) == id);
+            let seed = 42 + w as u64 + (u64::from(member) << 32);
+            let nat = Nat::new(&views::nat_config(profile, workers, seed), &|p: u16| steer.port(p) == id);
             let key = HashKey::draw(&mut <rand::rngs::StdRng as rand::SeedableRng>::seed_from_u64(7));
             let neighbors = Neighbors::new(NEIGHBORS as u32, key);
             let router = Router::new(nat, neighbors, count, &view.icmp);
@@ -132,6 +132,7 @@ impl Site {
         let log = log::connect(profile, lcores.iter_mut().map(|l: &mut Lcore<_>| &mut l.router.nat));
         let mut manager = Manager::new(profile, &infos, view, lanes, now);
         manager.set_probes(views::probes(profile), None, 4711);
+        manager.keep_outcomes();
         let (base, faults) = (Counters::default(), Vec::new());
         let mut site = Site {
             now,
@@ -162,6 +163,12 @@ impl Site {
 
     pub(super) fn iface(&self, name: &str) -> IfaceId {
         IfaceId(self.names.iter().position(|n| n == name).unwrap_or(0) as u8)
+    }
+
+    /// The link is there, and whoever is on it hears the router.
+    pub(super) fn is_on(&self, link: &str) -> bool {
+        let at = self.names.iter().position(|name| name == link);
+        at.is_some_and(|at| self.wires.borrow().get(at).is_some_and(|wire| !wire.down && !wire.silent))
     }
 
     /// What the workers read now.

@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use super::site::Site;
 use crate::base::{IfaceId, Nanos};
+use crate::manage::hooks::Hooks;
 use crate::manage::log::Lines;
 use crate::manage::protocol::Request;
 use crate::manage::status_http::Endpoint;
@@ -144,6 +145,27 @@ impl Site {
         let (journal, pages) = journal::connect(wans);
         self.manager.keep_journal(journal);
         pages.start(folder)
+    }
+
+    /// These hear of events from now on: real programs, in real time.
+    pub fn call_hooks(&mut self, hooks: Hooks) {
+        self.manager.call_hooks(hooks);
+    }
+
+    /// The router is to end: whether it waits for nobody.
+    pub fn leave(&mut self) -> bool {
+        self.manager.leave(self.now)
+    }
+
+    /// Whether it needs to wait no more.
+    pub fn left(&self) -> bool {
+        self.manager.left()
+    }
+
+    /// Its last word as a member of a pair, sent.
+    pub fn farewell(&mut self) {
+        self.manager.farewell(self.now);
+        self.turn();
     }
 
     /// Lets time pass in one step.

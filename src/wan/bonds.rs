@@ -131,3 +131,137 @@ impl Tie {
 fn next(epoch: u8) -> u8 {
     epoch.checked_add(1).unwrap_or(1)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::config::Fate;
+    use super::*;
+
+    const NOW: Nanos = Nanos::from_s(100);
+
+    /// How a tie can stand before a step.
+    #[derive(Clone, Copy, Debug, PartialEq)]
+    enum Place {
+        Carries,
+        Kept,
+        /// Its drain ends later, or now.
+        Drains,
+        Drained,
+        /// Left for an outage that goes on: TCP went with the rest, waits yet, or waits no more.
+        Left,
+        Waits,
+        Due,
+        /// Left at the end of a drain.
+        Emptied,
+    }
+
+    const PLACES: [Place; 8] = [
+        Place::Carries,
+        Place::Kept,
+        Place::Drains,
+        Place::Drained,
+        Place::Left,
+        Place::Waits,
+        Place::Due,
+        Place::Emptied,
+    ];
+
+    fn placed(place: Place) -> Tie {
+        let later = NOW + Nanos::from_s(1);
+        let (standing, tcp_due) = match place {
+            Place::Carries => (Standing::Carrying, None),
+            Place::Kept => (Standing::Kept, None),
+            Place::Drains => (Standing::Draining { until: later }, None),
+            Place::Drained => (Standing::Draining { until: NOW }, None),
+            Place::Left | Place::Emptied => (Standing::Left, None),
+            Place::Waits => (Standing::Left, Some(later)),
+            Place::Due => (Standing::Left, Some(NOW)),
+        };
+        let left = matches!(place, Place::Left | Place::Waits | Place::Due);
+        Tie { standing, tcp_due, left, drained: place == Place::Emptied, ..Tie::default() }
+    }
+
+    /// What is to become of it: how it stands, whether it is left now, and TCP.
+    fn wanted(
+        place: Place,
+        wan: Seen,
+        (returned, somewhere): (bool, bool),
+        keeps: bool,
+    ) -> (Standing, u8, u8) {
+        let Tie { standing, left: outage, .. } = placed(place);
+        let fresh = Standing::Draining { until: NOW + Nanos::from_s(if wan.metered { 7 } else { 50 }) };
+        let stays = match place {
+            Place::Carries if returned => fresh,
+            Place::Carries => Standing::Kept,
+            Place::Left | Place::Waits | Place::Due if !wan.gone => Standing::Kept,
+            _ => standing,
+        };
+        match (wan.carries, wan.gone, somewhere) {
+            (true, ..) => (Standing::Carrying, 0, 0),
+            // With nowhere to go nobody is left.
+            (_, _, false) => (stays, 0, 0),
+            (_, true, _) if outage => (Standing::Left, 0, u8::from(place == Place::Due && !wan.answers)),
+            // TCP waits, from now on.
+            (_, true, _) => (Standing::Left, 1, 0),
+            _ if place == Place::Drained => (Standing::Left, 1, u8::from(!keeps)),
+            _ => (stays, 0, 0),
+        }
+    }
+
+    #[test]
+    fn every_standing_of_a_tie_against_everything_that_it_can_see() {
+        let failover = OnFailover { udp: Fate::Drop, ..OnFailover::default() };
+        let bit = |bits: u32, n: u32| bits >> n & 1 == 1;
+        for (place, bits) in PLACES.into_iter().flat_map(|place| (0..128).map(move |bits| (place, bits))) {
+            let wan = Seen {
+                carries: bit(bits, 0),
+                gone: bit(bits, 1),
+                answers: bit(bits, 2),
+                metered: bit(bits, 3),
+            };
+            let (group, keeps) = ((bit(bits, 4), bit(bits, 5)), bit(bits, 6));
+            let failback = OnFailback {
+                drain: Nanos::from_s(50),
+                metered: Nanos::from_s(7),
+                tcp: if keeps { TcpFate::Keep } else { TcpFate::Reset },
+                udp: Fate::Rebind,
+            };
+            let at = format!("{place:?} {wan:?} {group:?} {keeps}");
+            let mut tie = placed(place);
+            let was = tie;
+            tie.settle(NOW, wan, group, (&failover, &failback));
+            let (standing, left, cut) = wanted(place, wan, group, keeps);
+            let bond = (tie.bond.epoch - was.bond.epoch, tie.bond.tcp - was.bond.tcp);
+            assert_eq!((tie.standing, bond), (standing, (left, cut)), "{at}");
+            // UDP goes by what the WAN was left for.
+            let fate = if left == 1 && wan.gone { Fate::Drop } else { Fate::Rebind };
+            assert_eq!(tie.bond.udp, fate, "{at}");
+            let waits = match (wan.gone && !wan.carries, left == 1, place) {
+                (false, ..) => None,
+                (_, true, _) => Some(NOW + failover.tcp_reset_after),
+                _ => was.tcp_due.filter(|_| cut == 0),
+            };
+            assert_eq!(tie.tcp_due, waits, "{at}");
+            // Nothing more comes of the same: a step is taken once.
+            let once = tie;
+            tie.settle(NOW, wan, (false, group.1), (&failover, &failback));
+            assert_eq!(
+                (tie.standing, tie.bond, tie.tcp_due),
+                (once.standing, once.bond, once.tcp_due),
+                "{at}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_wan_that_has_lost_its_address_is_left_whatever_is_seen_of_it() {
+        for (place, somewhere) in PLACES.into_iter().flat_map(|place| [(place, false), (place, true)]) {
+            let mut tie = placed(place);
+            tie.disown();
+            let seen = Seen { carries: false, gone: true, answers: false, metered: false };
+            tie.settle(NOW, seen, (false, somewhere), (&OnFailover::default(), &OnFailback::default()));
+            let left = (tie.standing, tie.bond.epoch, tie.bond.tcp, tie.holds());
+            assert_eq!(left, (Standing::Left, 2, 2, false), "{place:?} {somewhere}");
+        }
+    }
+}

@@ -1,17 +1,19 @@
-//! Another configuration of the same WANs, and assumptions: what is not an input.
+//! Another configuration of the same WANs, which a journal has beside the inputs, and assumptions, which are not for it.
 
 use super::book::Book;
 use super::config::{Config, GroupConfig, Health};
 use super::groups::Group;
 use super::state::Wan;
 use super::status::State;
-use super::types::{Admin, Effect};
+use super::types::{Admin, Effect, Reconfigured};
 use super::{Nanos, WanId, Wans};
 
 impl Wans {
-    /// Another `config` from now on, of the same WANs; groups are those of the same number, and there may be more of them. States, standings
-    /// and bonds stay; a WAN whose probes are others begins to ask anew, and is judged by what comes of it.
-    pub fn reconfigure(&mut self, now: Nanos, config: Config, out: &mut impl FnMut(Effect)) {
+    /// Another configuration from now on, of the same WANs; groups are those of the same number, and there may be more of them. States,
+    /// standings and bonds stay; a WAN whose probes are others begins to ask anew, and is judged by what comes of it. WANs that have
+    /// another address with it are left in the same step, TCP at once, as with `Input::Address`.
+    pub fn reconfigure(&mut self, now: Nanos, change: &Reconfigured, out: &mut impl FnMut(Effect)) {
+        let Reconfigured { config, addresses } = change.clone();
         self.now = self.now.max(now);
         let now = self.now;
         for (wan, health) in self.wans.iter_mut().zip(config.wans) {
@@ -26,6 +28,10 @@ impl Wans {
                 Some(group) => group.reconfigure(config),
                 None => self.groups.push(Group::new(id, config, self.wans.len())),
             }
+        }
+        for wan in addresses {
+            self.groups.iter_mut().for_each(|group| group.readdress(wan, out));
+            self.outside.readdress(wan, out);
         }
         self.conclude(now, false, out);
     }

@@ -5,6 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
+pub use crate::base::Fate;
 use crate::base::{Nanos, WanId};
 
 /// All that is fixed while the machinery runs.
@@ -205,17 +206,6 @@ pub enum NoneFit {
     Best,
     /// Nobody does.
     Unreachable,
-}
-
-/// What becomes of a session whose WAN is left, with its next packet from inside.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Fate {
-    /// It goes on by another WAN.
-    #[default]
-    Rebind,
-    /// It is over.
-    Drop,
 }
 
 /// What becomes of the sessions on a WAN that has died.

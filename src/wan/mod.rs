@@ -46,6 +46,8 @@ mod tests_groups;
 #[cfg(test)]
 mod tests_lease;
 #[cfg(test)]
+mod tests_lines;
+#[cfg(test)]
 mod tests_referee;
 #[cfg(test)]
 mod tests_rig;
@@ -55,6 +57,8 @@ mod tests_select;
 mod tests_sim;
 #[cfg(test)]
 mod tests_targets;
+#[cfg(test)]
+mod tests_witness;
 
 pub use bfd::{Bfd, BfdConfig, BfdOut};
 pub use config::{
@@ -65,8 +69,8 @@ pub use outside::NO_GROUP;
 pub use sensor::Sensor;
 pub use status::{Bond, GroupStatus, Standing, State, TargetStatus, WanStatus};
 pub use types::{
-    Admin, BfdSays, Cause, Effect, Evidence, Input, Kind, Probe, Reason, Refused, Selection, StandingChange,
-    StateChange,
+    Admin, BfdSays, Cause, Effect, Evidence, Input, Kind, Probe, Reason, Reconfigured, Refused, Selection,
+    StandingChange, StateChange,
 };
 
 use serde::{Deserialize, Serialize};

@@ -9,9 +9,11 @@ fn touchy() -> Health {
     Health { bfd: true, passive: true, degraded: Some(degraded), ..Health::default() }
 }
 
-/// One WAN (a second one holds the fort) in `state` with `admin`, just at a tick, one miss before the threshold.
-fn placed(state: State, admin: Admin) -> Rig {
-    let mut rig = Rig::of(Config::plain(vec![touchy(); 2]));
+/// One WAN (a second one holds the fort) in `state` with `admin`, just at a tick, one miss before the threshold. With `dhcp` it
+/// has a lease.
+fn placed(state: State, admin: Admin, dhcp: bool) -> Rig {
+    let mut rig = Rig::of(Config::plain(vec![Health { dhcp, ..touchy() }, touchy()]));
+    rig.step(Input::Lease { wan: A, held: true }).unwrap();
     rig.link(B, true);
     rig.run(T);
     rig.step(Input::Bfd { wan: A, says: BfdSays::Up }).unwrap();
@@ -74,18 +76,23 @@ fn every_state_and_override_against_every_input() {
             Input::Silence { wan: WanId(9) },
             Input::Address { wan: WanId(9) },
             Input::Bfd { wan: WanId(9), says: BfdSays::Lost },
+            Input::Lease { wan: A, held: true },
+            Input::Lease { wan: A, held: false },
+            Input::Lease { wan: WanId(9), held: false },
         ]
     };
     let mut walked = 0;
-    for state in [Probing, Up, Degraded, Down] {
+    for (state, dhcp) in [Probing, Up, Degraded, Down].into_iter().flat_map(|s| [(s, false), (s, true)]) {
         for admin in [Admin::Auto, Admin::Down, Admin::Drain] {
-            for (index, input) in inputs(placed(state, admin).now).into_iter().enumerate() {
-                let mut rig = placed(state, admin);
-                let epoch = rig.bond(A).0;
+            for (index, input) in inputs(placed(state, admin, dhcp).now).into_iter().enumerate() {
+                let mut rig = placed(state, admin, dhcp);
+                let (epoch, tcp) = rig.bond(A);
+                let disowned = dhcp && index == 22;
                 let left = rig.standing(A) == Standing::Left;
                 rig.step(input).unwrap();
                 let want = match (state, index) {
                     (_, 1 | 10) => Down,
+                    _ if disowned => Down,
                     (Probing | Up | Degraded, 5) => Down,
                     (Probing, 3) => Up,
                     (state, _) => state,
@@ -96,7 +103,7 @@ fn every_state_and_override_against_every_input() {
                     8 => Admin::Drain,
                     _ => admin,
                 };
-                let at = format!("{state:?} {admin:?} {input:?}");
+                let at = format!("{state:?} {admin:?} {dhcp} {input:?}");
                 assert_eq!((rig.state(A), rig.wans.get(A).admin), (want, admin), "{at}");
                 let standing = match (want, admin) {
                     (Up, Admin::Auto) => Standing::Carrying,
@@ -104,8 +111,9 @@ fn every_state_and_override_against_every_input() {
                     _ => Standing::Kept,
                 };
                 assert_eq!(rig.standing(A), standing, "{at}");
-                let grown = (standing == Standing::Left && !left) || index == 13;
-                assert_eq!(rig.bond(A).0, epoch + u8::from(grown), "{at}");
+                let cut = disowned || index == 13;
+                let grown = (standing == Standing::Left && !left) || cut;
+                assert_eq!(rig.bond(A), (epoch + u8::from(grown), tcp + u8::from(cut)), "{at}");
                 let other = rig.standing(B);
                 if standing == Standing::Carrying {
                     assert!(matches!(other, Standing::Draining { .. }), "{at}");
@@ -124,7 +132,45 @@ fn every_state_and_override_against_every_input() {
             }
         }
     }
-    assert_eq!(walked, 4 * 3 * 21);
+    assert_eq!(walked, 4 * 2 * 3 * 24);
+}
+
+#[test]
+fn without_a_lease_nothing_begins_but_by_a_lease() {
+    let at = ms(0);
+    let inputs = [
+        Input::Link { wan: A, up: true },
+        Input::ProbeSent { wan: A, probe: Probe::Gateway, round: 0, at },
+        Input::ProbeReply { wan: A, probe: Probe::Gateway, round: None, at },
+        Input::ProbeReply { wan: A, probe: Probe::Target(0), round: Some(0), at },
+        Input::Bfd { wan: A, says: BfdSays::Up },
+        Input::Bfd { wan: A, says: BfdSays::Lost },
+        Input::Silence { wan: A },
+        Input::Address { wan: A },
+        Input::Lease { wan: A, held: false },
+        Input::Tick,
+    ];
+    for (state, input) in
+        [State::Up, State::Degraded, State::Down].into_iter().flat_map(|s| inputs.map(|i| (s, i)))
+    {
+        let mut rig = placed(state, Admin::Auto, true);
+        rig.step(Input::Lease { wan: A, held: false }).unwrap();
+        rig.life(A, true);
+        rig.seen.clear();
+        rig.step(input).unwrap();
+        rig.run(20 * T);
+        let status = rig.wans.get(A);
+        assert_eq!((status.state, status.reason), (State::Down, Reason::NoLease), "{state:?} {input:?}");
+        let asked = |rig: &Rig| rig.seen.iter().any(|e| matches!(e, Effect::Probe { wan: A, .. }));
+        assert!(!asked(&rig), "{state:?} {input:?}");
+        rig.step(Input::Lease { wan: A, held: true }).unwrap();
+        // Whose session stays lost stays down for long.
+        rig.step(Input::Bfd { wan: A, says: BfdSays::Up }).unwrap();
+        rig.run(T);
+        assert!(asked(&rig), "{state:?} {input:?}");
+        rig.run(60_000);
+        assert!(rig.state(A).is_up(), "{state:?} {input:?}");
+    }
 }
 
 #[test]

@@ -107,7 +107,7 @@ fn another_configuration_keeps_what_is_known_of_the_lease() {
         let leased = Health { dhcp: true, failures: 5, ..Health::default() };
         let config = Config::plain(vec![leased, Health::default()]);
         let state = rig.state(A);
-        rig.wans.reconfigure(rig.now, config, &mut |_| ());
+        rig.wans.reconfigure(rig.now, &Reconfigured { config, addresses: vec![] }, &mut |_| ());
         rig.seen.clear();
         rig.run(T * 8);
         assert_eq!((rig.state(A), asked(&rig, A)), (state, held));

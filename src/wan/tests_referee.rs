@@ -1,30 +1,16 @@
 //! The referee of the simulation: what holds after every step, judged by inputs and effects alone.
 
-use std::collections::VecDeque;
+use std::collections::BTreeMap;
 
+use super::tests_witness::Witness;
 use super::*;
-
-/// What is remembered of a WAN.
-#[derive(Clone, Debug, Default)]
-struct Witness {
-    /// Gateway probes sent since its last reply.
-    unanswered: u32,
-    /// Answers since the last down, or lost link.
-    answers: u32,
-    /// Rounds of targets: number, when it left first, answers in time.
-    rounds: VecDeque<(u32, Nanos, Vec<u8>)>,
-    confirming: Option<Nanos>,
-    /// When the gateway was asked.
-    asked: VecDeque<Nanos>,
-    /// By group: when it was left last.
-    left: Vec<Nanos>,
-    down_since: Nanos,
-}
 
 pub(super) struct Referee {
     seed: u64,
     pub(super) config: Config,
     witness: Vec<Witness>,
+    /// Targets that count, by their number among all, and since when.
+    book: BTreeMap<usize, Nanos>,
 }
 
 /// How all stood before a step.
@@ -37,8 +23,8 @@ pub(super) struct Before {
 
 impl Referee {
     pub(super) fn new(seed: u64, config: Config) -> Referee {
-        let witness = Witness { left: vec![Nanos::ZERO; config.groups.len()], ..Witness::default() };
-        Referee { seed, witness: vec![witness; config.wans.len()], config }
+        let witness = config.wans.iter().map(|health| Witness::new(health, config.groups.len())).collect();
+        Referee { seed, witness, config, book: BTreeMap::new() }
     }
 
     /// The number of a WAN's target among all.
@@ -48,33 +34,31 @@ impl Referee {
 
     pub(super) fn before(&mut self, wans: &Wans, now: Nanos, input: Input) -> Before {
         match input {
-            Input::ProbeSent { wan, probe: Probe::Gateway, .. } => self.witness[wan.index()].unanswered += 1,
-            Input::ProbeSent { wan, round, at, .. } => {
-                let rounds = &mut self.witness[wan.index()].rounds;
-                if !rounds.iter().any(|(number, ..)| *number == round) {
-                    rounds.push_back((round, at, Vec::new()));
-                }
+            Input::ProbeSent { wan, probe, round, at } => self.witness[wan.index()].sent(probe, round, at),
+            Input::ProbeReply { wan, probe, round, at }
+                if wans.get(wan).link != Some(false) && self.witness[wan.index()].leased =>
+            {
+                self.answered(wan, probe, round, (now, at));
             }
-            Input::ProbeReply { wan, probe, round, .. } if wans.get(wan).link != Some(false) => {
-                let seen = &mut self.witness[wan.index()];
-                seen.answers += 1;
-                match probe {
-                    Probe::Gateway => seen.unanswered = 0,
-                    Probe::Target(n) => {
-                        if let Some(row) = seen.rounds.iter_mut().find(|row| Some(row.0) == round) {
-                            row.2.push(n);
-                        }
+            Input::Tick => {
+                let late = now.since(wans.next_deadline().min(now)) >= GAP;
+                for wan in 0..self.witness.len() {
+                    if late {
+                        self.witness[wan].void();
                     }
+                    self.judge(WanId(wan as u8), now, true);
                 }
             }
-            Input::Link { wan, up: false } => {
-                self.witness[wan.index()].answers = 0;
-                self.witness[wan.index()].rounds.clear();
+            Input::Link { wan, up } if wans.get(wan).link != Some(up) && wans.get(wan).link.is_some() => {
+                self.witness[wan.index()].anew(now);
             }
-            Input::Lease { wan, held: false } if self.config.wans[wan.index()].dhcp => {
-                self.witness[wan.index()].answers = 0;
-                self.witness[wan.index()].rounds.clear();
+            Input::Lease { wan, held }
+                if self.config.wans[wan.index()].dhcp && self.witness[wan.index()].leased != held =>
+            {
+                self.witness[wan.index()].leased = held;
+                self.witness[wan.index()].anew(now);
             }
+            Input::Bfd { wan, says } => self.witness[wan.index()].bfd(says, wans.get(wan).bfd),
             _ => {}
         }
         Before {
@@ -83,6 +67,38 @@ impl Referee {
             wans: wans.iter().map(|(_, status)| status.clone()).collect(),
             groups: wans.groups().cloned().collect(),
         }
+    }
+
+    fn answered(&mut self, wan: WanId, probe: Probe, round: Option<u32>, (now, at): (Nanos, Nanos)) {
+        self.witness[wan.index()].answered(probe, round, at);
+        let Probe::Target(n) = probe else { return };
+        let target = self.target(wan, n);
+        let fresh = self.book.insert(target, *self.book.get(&target).unwrap_or(&now)).is_none();
+        self.judge(wan, now, false);
+        if fresh {
+            self.acquit(target);
+        }
+    }
+
+    fn judge(&mut self, wan: WanId, now: Nanos, over: bool) {
+        let targets: Vec<usize> =
+            (0..self.config.wans[wan.index()].targets.len()).map(|n| self.target(wan, n as u8)).collect();
+        let book = &self.book;
+        self.witness[wan.index()].judge(now, over, &|n| book.get(&targets[usize::from(n)]).copied());
+    }
+
+    /// A target counts from now on, or no more: what was lost of it before is nobody's.
+    fn acquit(&mut self, target: usize) {
+        for wan in 0..self.witness.len() {
+            let its = self.config.wans[wan].targets.iter().any(|own| own.name == target.to_string());
+            self.witness[wan].targets.bad *= u32::from(!its);
+        }
+    }
+
+    /// One of its targets counts.
+    fn by_targets(&self, wan: WanId) -> bool {
+        (0..self.config.wans[wan.index()].targets.len())
+            .any(|n| self.book.contains_key(&self.target(wan, n as u8)))
     }
 
     pub(super) fn after(
@@ -97,12 +113,33 @@ impl Referee {
             assert!(effects.is_empty(), "seed {seed}: refused, yet {effects:?}");
             assert!(wans.iter().all(|(id, status)| *status == before.wans[id.index()]), "seed {seed}");
         }
+        // As they are in the middle of the step.
+        let mut fit: Vec<(State, Admin)> = before.wans.iter().map(|wan| (wan.state, wan.admin)).collect();
         for effect in effects {
             match effect {
-                Effect::Probe { wan, probe: Probe::Gateway, .. } => self.asked(*wan, before.now),
-                Effect::State(change) => self.changed(change, &before),
+                Effect::Probe { wan, probe, round } => {
+                    let seen = &mut self.witness[wan.index()];
+                    let can = seen.leased && before.wans[wan.index()].link != Some(false);
+                    assert!(can, "seed {seed}: {wan:?} asks without a link or an address");
+                    let confirms = before.wans[wan.index()].confirming || seen.confirming.is_some();
+                    seen.probed(before.now, *probe, *round, confirms);
+                    let (asked, most) = seen.pace();
+                    assert!(asked <= most, "seed {seed}: {asked} ARP requests a second");
+                }
+                Effect::State(change) => {
+                    let none_fit = !fit.iter().any(|(state, admin)| state.is_up() && *admin == Admin::Auto);
+                    self.changed(change, &before, none_fit);
+                    fit[change.wan.index()].0 = change.to;
+                }
+                Effect::Admin { wan, to, .. } => fit[wan.index()].1 = *to,
                 Effect::Confirming { wan } => self.witness[wan.index()].confirming = Some(before.now),
                 Effect::Cleared { wan } => self.witness[wan.index()].confirming = None,
+                Effect::Blamed { targets } => {
+                    for target in targets.iter().map(|target| target.parse().unwrap()) {
+                        self.book.remove(&target);
+                        self.acquit(target);
+                    }
+                }
                 _ => {}
             }
         }
@@ -111,34 +148,19 @@ impl Referee {
         }
     }
 
-    fn asked(&mut self, wan: WanId, now: Nanos) {
-        let every = self.config.wans[wan.index()].arp_every;
-        let asked = &mut self.witness[wan.index()].asked;
-        asked.retain(|at| now.since(*at) < Nanos::from_s(1));
-        asked.push_back(now);
-        let most = 8.max(1_000 / every.as_ms() + 2);
-        assert!(asked.len() as u64 <= most, "seed {}: {} ARP requests a second", self.seed, asked.len());
-    }
-
-    fn changed(&mut self, change: &StateChange, before: &Before) {
+    fn changed(&mut self, change: &StateChange, before: &Before, none_fit: bool) {
         let (seed, now) = (self.seed, before.now);
         let health = &self.config.wans[change.wan.index()];
         let was = &before.wans[change.wan.index()];
+        let by_targets = self.by_targets(change.wan);
         let seen = &mut self.witness[change.wan.index()];
         assert_eq!(change.from, was.state, "seed {seed}");
         assert_ne!(change.from, change.to, "seed {seed}");
+        let row = if by_targets { &seen.targets } else { &seen.gateway };
         match change.reason {
-            Reason::GatewaySilent => {
-                assert!(seen.unanswered >= health.failures, "seed {seed}: {change:?}");
-            }
-            Reason::TargetsSilent => {
-                // rounds of one target that counts can be bad for want of it only
-                let need = health.need as usize;
-                let good = seen.rounds.iter().rposition(|row| row.2.len() >= need.min(health.targets.len()));
-                let bad = seen.rounds.iter().skip(good.map_or(0, |at| at + 1));
-                let over = bad.filter(|row| now >= row.1 + health.timeout).count();
-                let late = seen.rounds.iter().any(|row| !row.2.is_empty());
-                assert!(over >= health.failures as usize || late, "seed {seed}: {change:?}");
+            Reason::GatewaySilent | Reason::TargetsSilent => {
+                assert_eq!(by_targets, change.reason == Reason::TargetsSilent, "seed {seed}: {change:?}");
+                assert!(row.bad >= health.failures, "seed {seed}: {change:?} {row:?}");
             }
             Reason::Silent => {
                 let since = seen.confirming.unwrap();
@@ -147,21 +169,15 @@ impl Referee {
             }
             Reason::Bfd => assert!(health.bfd, "seed {seed}"),
             Reason::Recovered => {
-                assert!(seen.answers >= health.successes, "seed {seed}: {change:?}");
-                let none_fit = !before.wans.iter().any(WanStatus::fit);
-                // with the last fit one it may have died in this very step
-                let died = !matches!(before.input, Input::ProbeReply { .. });
-                let held = now.since(seen.down_since) >= health.stable;
-                assert!(none_fit || died || held, "seed {seed}: {change:?}");
+                assert!(row.good >= health.successes, "seed {seed}: {change:?} {row:?}");
+                let held = now.since(row.since) >= seen.hold();
+                assert!(none_fit || held, "seed {seed}: {change:?} {row:?} {:?}", seen.hold());
             }
             _ => {}
         }
-        if change.to == State::Down {
-            // rounds that are not over are judged yet, with the answers they have
-            let open = seen.rounds.iter().filter(|row| now < row.1 + health.timeout);
-            (seen.answers, seen.down_since) = (open.map(|row| row.2.len() as u32).sum(), now);
-            seen.confirming = None;
-        }
+        seen.turned(now, change.from, change.to, change.reason == Reason::Recovered && !none_fit);
+        let ups = seen.too_many_ups();
+        assert_eq!(ups, None, "seed {seed}: so many ups, in so long, and there may be");
         if change.to == State::Degraded {
             assert!(change.evidence.iter().all(|e| e.value > e.threshold), "seed {seed}: {change:?}");
         }

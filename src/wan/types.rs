@@ -8,6 +8,7 @@ use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
 
+use super::config::Config;
 pub use super::reasons::{Cause, Kind, Reason};
 use super::status::{Bond, Standing, State};
 use crate::base::{Nanos, WanId};
@@ -115,6 +116,15 @@ pub enum Input {
     },
     /// Time has passed. The only input that judges probes: hand in what has arrived before it.
     Tick,
+}
+
+/// Another configuration, and what came with it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reconfigured {
+    /// Of the same WANs; as large as the head of a journal, so no `Input`
+    pub config: Config,
+    /// WANs that have another address with it
+    pub addresses: Vec<WanId>,
 }
 
 /// What is to be done, or told.

@@ -1,11 +1,16 @@
-//! Two members with the same profile, of which one copies the other's flows: the test plays both management threads' part.
+//! Two members with the same profile, of which one copies the other's flows: the test plays both management threads' part, or lets their own code
+//! (`manage::copying`) speak over a line that loses, doubles and reorders.
 
 use std::collections::{BTreeMap, VecDeque};
 
+use rand::{RngExt, SeedableRng, rngs::SmallRng};
 use rtrb::RingBuffer;
 use turnout::base::{Nanos, WorkerId};
+use turnout::cluster;
+use turnout::cluster::sync::SyncState;
 use turnout::engine::copies::{Change, CopyEnd, CopyRings, Order};
 use turnout::engine::steer::Steer;
+use turnout::manage::copying::Copying;
 use turnout::manage::views;
 use turnout::nat::session::{Kind, Origin};
 use turnout::nat::tcp::TcpState;
@@ -43,6 +48,53 @@ fn member(text: &str, workers: usize, room: usize) -> (Site, Vec<CopyRings>) {
     (site, rings)
 }
 
+/// Both ends of the log, and a bad line between them.
+struct Line {
+    ends: [Copying; 2],
+    /// When it arrives, for whom
+    frames: Vec<(Nanos, usize, Vec<u8>)>,
+    dice: SmallRng,
+    /// Lost frames of a thousand
+    loss: u32,
+}
+
+impl Line {
+    fn new(workers: usize, seed: u64, now: Nanos) -> Line {
+        let key = cluster::Key::new(b"the key of both members").unwrap();
+        let mut ends = [1, 2].map(|boot| Copying::new(key.clone(), boot, workers));
+        ends[0].take(now);
+        let mut dice = SmallRng::seed_from_u64(seed);
+        let loss = dice.random_range(20..400);
+        Line { ends, frames: Vec::new(), dice, loss }
+    }
+
+    fn step(&mut self, now: Nanos, rings: [&mut Vec<CopyRings>; 2], steer: &Steer) {
+        for (at, rings) in rings.into_iter().enumerate() {
+            let mut rings: Vec<&mut CopyRings> = rings.iter_mut().collect();
+            let mut sent = Vec::new();
+            let owner = |key: &turnout::wire::record::Key| steer.record(key);
+            self.ends[at].step(now, &mut rings, &owner, &mut |frame| sent.push(frame));
+            for frame in sent {
+                for _ in 0..1 + u32::from(self.loss > 0 && self.dice.random_range(0..8) == 0) {
+                    if self.dice.random_range(0..1000) >= self.loss {
+                        let due = now + Nanos(self.dice.random_range(0..20_000_000));
+                        self.frames.push((due, 1 - at, frame.clone()));
+                    }
+                }
+            }
+        }
+        while let Some(at) = self.frames.iter().position(|(due, ..)| *due <= now) {
+            let (_, to, frame) = self.frames.swap_remove(at);
+            self.ends[to].hear(&frame);
+        }
+    }
+
+    fn is_over(&self) -> bool {
+        let [log, copy] = self.ends.each_ref().map(Copying::status);
+        (log.state, copy.state) == (SyncState::Following, SyncState::Whole) && log.behind + copy.behind == 0
+    }
+}
+
 /// The pair: `a` has the role, `b` copies.
 pub struct Pair {
     pub a: Bulk,
@@ -51,6 +103,7 @@ pub struct Pair {
     to: Vec<CopyRings>,
     queues: Vec<VecDeque<Order>>,
     steer: Steer,
+    line: Option<Line>,
     /// Runs that were begun.
     pub runs: u32,
     walked: usize,
@@ -60,21 +113,34 @@ pub struct Pair {
 
 impl Pair {
     pub fn new(text: &str, workers: usize, room: usize) -> Pair {
+        let mut pair = Pair::silent(text, workers, room);
+        pair.begin();
+        pair
+    }
+
+    /// Their logs speak, over a line of which the seed decides.
+    pub fn over_a_bad_line(text: &str, workers: usize, room: usize, seed: u64) -> Pair {
+        let mut pair = Pair::silent(text, workers, room);
+        let now = pair.a.site().now();
+        pair.line = Some(Line::new(workers, seed, now));
+        pair
+    }
+
+    fn silent(text: &str, workers: usize, room: usize) -> Pair {
         let ((a, from), (mut b, to)) = (member(text, workers, room), member(text, workers, 64));
         b.edit_view(|view| view.standby = true);
-        let mut pair = Pair {
+        Pair {
             a: Bulk::new(a, Every::SOME),
             b: Bulk::new(b, Every::SOME),
             from,
             to,
             queues: vec![VecDeque::new(); workers],
             steer: Steer::new(workers),
+            line: None,
             runs: 0,
             walked: 0,
             told: Vec::new(),
-        };
-        pair.begin();
-        pair
+        }
     }
 
     /// The copy begins anew.
@@ -88,6 +154,10 @@ impl Pair {
 
     /// What `a` has told goes to `b`, and both have a turn.
     pub fn pump(&mut self) {
+        if let Some(line) = &mut self.line {
+            line.step(self.a.site().now(), [&mut self.from, &mut self.to], &self.steer);
+            return self.pass(Nanos::from_ms(1));
+        }
         let mut anew = false;
         for worker in 0..self.from.len() {
             while let Ok(change) = self.from[worker].changes.pop() {
@@ -150,13 +220,19 @@ impl Pair {
     /// Until nothing is under way, and what no run has named has ended, some at a time.
     pub fn settle(&mut self) {
         let mut quiet = 0;
-        for _ in 0..4000 {
+        let loss = self.line.as_mut().map(|line| std::mem::take(&mut line.loss));
+        for _ in 0..8000 {
             self.pump();
-            let over = self.walked == self.from.len()
+            let heard = self.line.as_ref().is_none_or(Line::is_over);
+            let over = heard
+                && (self.line.is_some() || self.walked == self.from.len())
                 && self.queues.iter().all(VecDeque::is_empty)
                 && self.from.iter().all(|worker| worker.changes.is_empty());
             quiet = if over { quiet + 1 } else { 0 };
             if quiet > 64 {
+                if let (Some(line), Some(loss)) = (&mut self.line, loss) {
+                    line.loss = loss;
+                }
                 return self.audit();
             }
         }

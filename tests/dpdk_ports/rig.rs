@@ -1,5 +1,8 @@
 //! Processes of their own, veth pairs and frames.
 
+#[path = "../common/skip.rs"]
+mod skip;
+
 use std::net::Ipv4Addr;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, Stdio};
@@ -9,6 +12,8 @@ use arrayvec::ArrayVec;
 use turnout::base::{Mac, PortId};
 use turnout::dpdk::*;
 use turnout::packet::{BufPool, PacketBuf};
+
+pub use skip::skipped;
 
 pub const CHILD: &str = "TURNOUT_TEST_CHILD";
 
@@ -50,12 +55,14 @@ pub fn alone(test: &str, place: Where, body: impl FnOnce()) {
     command.args(words);
     let works = Command::new("env").args(command.get_args()).arg("true").stderr(Stdio::null()).status();
     if !works.is_ok_and(|s| s.success()) {
-        println!("skipped: this kernel gives this user no network namespace");
+        skipped("this kernel gives this user no network namespace");
         return;
     }
     command.arg(me).args([test, "--exact", "--nocapture"]).env(CHILD, test);
     let out = command.output().unwrap();
-    print!("{}{}", String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr));
+    let told = String::from_utf8_lossy(&out.stderr);
+    print!("{}{told}", String::from_utf8_lossy(&out.stdout));
+    told.lines().filter_map(|line| line.strip_prefix("skipped: ")).for_each(skipped);
     assert!(out.status.success(), "{test}: {} (signal {:?})", out.status, out.status.signal());
 }
 

@@ -165,10 +165,13 @@ impl Session {
             self.span = span(self.protocol, self.remote);
         }
         let before = self.state;
-        if self.protocol == TCP {
+        // Whom inside has refused can but ask again.
+        if self.protocol == TCP && (out || self.spoken() || shot.opens()) {
             self.state = after(self.state, out, shot.flags);
         }
-        let alive = self.protocol != TCP || shot.flags & RST == 0 || self.state != before;
+        // A reset starts the timer of an end; a refusal by inside ends nothing that was there.
+        let ends = before != "syn_in" && self.state != before;
+        let alive = self.protocol != TCP || shot.flags & RST == 0 || ends;
         // Whom nobody has answered keeps nothing alive.
         if alive && (out || self.spoken()) {
             self.touched = now;

@@ -10,7 +10,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use turnout::demo::lab::Lab;
 
-use crate::netns::{eventually, output_within, stderr, stdout};
+use crate::netns::{eventually, output_within, skipped, stderr, stdout};
 
 const BFDD: &str = "/usr/lib/frr/bfdd";
 
@@ -18,7 +18,7 @@ const BFDD: &str = "/usr/lib/frr/bfdd";
 pub fn installed() -> bool {
     let there = Path::new(BFDD).exists();
     if !there {
-        println!("skipped: no {BFDD}; the package is frr");
+        skipped(format!("no {BFDD}; the package is frr"));
     }
     there
 }

@@ -6,6 +6,8 @@ pub mod pair;
 pub mod pulse;
 pub mod scene;
 pub mod servers;
+#[path = "../common/skip.rs"]
+mod skip;
 
 use std::fs::{File, OpenOptions};
 use std::net::{Ipv4Addr, SocketAddrV4, UdpSocket};
@@ -26,6 +28,8 @@ use nix::unistd::Pid;
 use serde_json::Value;
 use turnout::demo::lab::{Inside, Lab, Netns, Router, Shape, Stop, WAN1, WAN2, privileged};
 
+pub use skip::skipped;
+
 /// The program under test.
 pub const TURNOUT: &str = env!("CARGO_BIN_EXE_turnout");
 
@@ -40,7 +44,7 @@ pub struct Site {
     _turn: Turn,
 }
 
-/// Waits for this test's turn and builds a lab; `None`, and the reason printed, where there are no namespaces.
+/// Waits for this test's turn and builds a lab; `None`, and the reason told, where there are no namespaces.
 pub fn lab() -> Option<(Turn, Lab)> {
     lab_of(Shape::DualWan)
 }
@@ -48,7 +52,7 @@ pub fn lab() -> Option<(Turn, Lab)> {
 /// The same, of another shape.
 pub fn lab_of(shape: Shape) -> Option<(Turn, Lab)> {
     if let Err(e) = privileged() {
-        println!("skipped: {e}");
+        skipped(e);
         return None;
     }
     let path = std::env::temp_dir().join("turnout-netns-tests.lock");

@@ -5,13 +5,14 @@ use rand::RngExt;
 use super::rig::{Rig, owner};
 use super::*;
 use crate::cluster::sync::{CAPACITY, SyncState};
+use crate::sim::seeds::{seeds, whole};
 use crate::wire::protocol::UDP;
 use crate::wire::record::Entry;
 
 #[test]
 fn whatever_happens_the_standby_has_what_the_active_member_has_once_it_is_quiet() {
     let mut runs = 0;
-    for seed in 0..120 {
+    for seed in seeds(120) {
         let mut rig = Rig::new(seed, 256, 64);
         for _ in 0..6 {
             rig.loss = [0, 50, 300, 700][rig.rng.random_range(0..4)];
@@ -37,12 +38,12 @@ fn whatever_happens_the_standby_has_what_the_active_member_has_once_it_is_quiet(
             assert_eq!(member.copying.waste(), Waste::default(), "seed {seed}");
         }
     }
-    assert!(runs > 150, "{runs} runs");
+    assert!(!whole() || runs > 150, "{runs} runs");
 }
 
 #[test]
 fn a_planned_change_of_role_loses_no_session_that_was_told_late() {
-    for seed in 0..60 {
+    for seed in seeds(60) {
         let mut rig = Rig::new(seed, 1024, 256);
         rig.settle();
         for _ in 0..60 {

@@ -1,8 +1,8 @@
 //! The journal: everything that the WANs' state machines were told, and what they decided, in files that can be decided again.
 //!
 //! The decisions are a function of the inputs and their times (`wan`), so a journal explains every one of them. Lines of JSON: each file
-//! begins with a `Head`, the machines as they stood then, and goes on with inputs (`in`) and what came of them (`out`; that a probe is to
-//! be sent is left out). A file is full after `INPUTS`; the oldest of `FILES` goes: days of a site with two WANs. `writer`'s thread writes;
+//! begins with a `Head`, the machines as they stood then, and goes on with inputs (`in`), other configurations (`config`) and what came of
+//! them (`out`; that a probe is to be sent is left out). A file is full after `INPUTS`; the oldest of `FILES` goes: days of a site with two WANs. `writer`'s thread writes;
 //! what finds its channel full is lost, is counted, and a new file begins, since without it nothing could be decided again.
 
 pub mod replay;
@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use super::files::{Bounds, Files};
 use super::writer::{Source, Taken, Writer};
 use crate::base::Nanos;
-use crate::wan::{Effect, Input, Wans};
+use crate::wan::{Effect, Input, Reconfigured, Wans};
 
 /// The file that grows; older ones have `.1` (the newest) to `.47` behind.
 pub const NAME: &str = "decisions.jsonl";
@@ -29,7 +29,9 @@ const WAITING: usize = 16_384;
 /// Lines that are written at a time.
 const BATCH: usize = 4096;
 /// The format of the lines.
-pub const FORMAT: u32 = 2;
+pub const FORMAT: u32 = 3;
+/// The oldest format that is read: it has no `config`, a reload began a file.
+pub const OLDEST: u32 = 2;
 
 /// The first line of a file.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -56,6 +58,8 @@ pub struct Head {
 pub enum Line {
     /// What the machines were told
     In(Nanos, Input),
+    /// What they go by from now on
+    Config(Nanos, Box<Reconfigured>),
     /// What they decided upon that
     Out(Effect),
 }
@@ -93,7 +97,7 @@ pub fn connect(wans: Vec<String>) -> (Journal, Pages) {
 }
 
 impl Journal {
-    /// To be called before each step, with the machines as they stand.
+    /// To be called before each step and each other configuration, with the machines as they stand.
     pub fn before(&mut self, now: Nanos, state: &Wans) {
         if self.room > 0 && self.lost == Some(0) {
             return;
@@ -116,8 +120,17 @@ impl Journal {
 
     /// To be called after each step, with what it was told and what came of it.
     pub fn after(&mut self, now: Nanos, input: &Input, effects: &[Effect]) {
+        self.taken(Line::In(now, *input), effects);
+    }
+
+    /// The same for another configuration.
+    pub fn reconfigured(&mut self, now: Nanos, change: Reconfigured, effects: &[Effect]) {
+        self.taken(Line::Config(now, Box::new(change)), effects);
+    }
+
+    fn taken(&mut self, line: Line, effects: &[Effect]) {
         self.room = self.room.saturating_sub(1);
-        self.line(Line::In(now, *input));
+        self.line(line);
         for effect in effects.iter().filter(|effect| !matches!(effect, Effect::Probe { .. })) {
             self.line(Line::Out(effect.clone()));
         }
@@ -128,11 +141,6 @@ impl Journal {
         if self.lost != Some(0) || self.to.try_send(Entry::Line(line)).is_err() {
             self.lost = Some(self.lost.unwrap_or(0) + 1);
         }
-    }
-
-    /// From now on the machines are others: the next step begins a file.
-    pub fn anew(&mut self) {
-        (self.room, self.lost) = (0, None);
     }
 }
 

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
-use super::{FILES, FORMAT, Head, Line, NAME};
+use super::{FILES, FORMAT, Head, Line, NAME, OLDEST};
 use crate::wan::{Effect, Wans};
 
 /// The longest line that is read.
@@ -137,8 +137,8 @@ fn one(path: &Path, before: Option<Wans>, replay: &mut Replay) -> Result<Option<
         let bad = |e: serde_json::Error| ReplayError::Line(path.to_path_buf(), number, e.to_string());
         let Some(wans) = &mut machines else {
             let head: Head = serde_json::from_slice(&text).map_err(bad)?;
-            if head.journal != FORMAT {
-                let text = format!("format {}, not {FORMAT}", head.journal);
+            if !(OLDEST..=FORMAT).contains(&head.journal) {
+                let text = format!("format {}, not {OLDEST} to {FORMAT}", head.journal);
                 return Err(ReplayError::Line(path.to_path_buf(), number, text));
             }
             replay.lost += head.lost.unwrap_or(0);
@@ -151,18 +151,20 @@ fn one(path: &Path, before: Option<Wans>, replay: &mut Replay) -> Result<Option<
             machines = Some(head.state);
             continue;
         };
-        match serde_json::from_slice(&text).map_err(bad)? {
-            Line::In(now, input) => {
-                missed(path, number, &mut expected, replay);
-                replay.inputs += 1;
-                let mut note = |effect: Effect| {
-                    if !matches!(effect, Effect::Probe { .. }) {
-                        expected.push_back(effect);
-                    }
-                };
-                // What was refused then is refused now.
-                let _ = wans.step(now, input, &mut note);
+        let line: Line = serde_json::from_slice(&text).map_err(bad)?;
+        if !matches!(line, Line::Out(_)) {
+            missed(path, number, &mut expected, replay);
+            replay.inputs += 1;
+        }
+        let mut note = |effect: Effect| {
+            if !matches!(effect, Effect::Probe { .. }) {
+                expected.push_back(effect);
             }
+        };
+        match line {
+            // What was refused then is refused now.
+            Line::In(now, input) => drop(wans.step(now, input, &mut note)),
+            Line::Config(now, change) => wans.reconfigure(now, &change, &mut note),
             Line::Out(effect) => {
                 replay.decisions += 1;
                 match expected.pop_front() {

@@ -6,6 +6,7 @@
 
 mod cluster;
 mod cluster_rules;
+mod cluster_shared;
 
 mod dhcp;
 mod failover;

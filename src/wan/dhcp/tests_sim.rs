@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::tests_rig::*;
 use super::*;
 use crate::base::Nanos;
+use crate::sim::seeds::{seeds, whole};
 
 /// What the server remembers: until when it has promised an address.
 #[derive(Default)]
@@ -36,7 +37,7 @@ impl Server {
 #[test]
 fn rfc_2131_whatever_gets_lost_no_lease_is_used_beyond_what_its_server_has_promised() {
     let (mut leases, mut losses, mut renewed) = (0, 0, 0);
-    for seed in 0..300u64 {
+    for seed in seeds(300) {
         let mut lots = timing::Lots(seed ^ 0x5eed);
         let mut draw = |below: u64| lots.next() % below;
         let (loss, lease_s) = (draw(80), 10 + draw(600) as u32);
@@ -92,7 +93,7 @@ fn rfc_2131_whatever_gets_lost_no_lease_is_used_beyond_what_its_server_has_promi
             }
         }
     }
-    assert!(leases > 500 && losses > 300 && renewed > 1000, "{leases} {losses} {renewed}");
+    assert!(!whole() || leases > 500 && losses > 300 && renewed > 1000, "{leases} {losses} {renewed}");
 }
 
 #[test]
