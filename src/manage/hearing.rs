@@ -111,20 +111,26 @@ impl Manager {
         self.event(now, "neighbor", fields);
     }
 
-    /// Lets the book take something in, and does what follows. The second of what it is given is the leave to ask on an interface.
+    /// Lets the book take something in, and does what follows. The second of what it is given is the leave to ask.
     pub(super) fn neighbors(
         &mut self,
         now: Nanos,
         what: impl FnOnce(
             &mut neighbors::Neighbors,
-            &mut &mut dyn FnMut(IfaceId) -> bool,
+            &mut &mut dyn FnMut(IfaceId, Ipv4Addr) -> bool,
             &mut Vec<neighbors::Effect>,
         ),
     ) {
         let mut effects = Vec::new();
         let (paces, view, config) = (&mut self.paces, &self.view, &self.config);
-        let mut may: &mut dyn FnMut(IfaceId) -> bool =
-            &mut |iface| paces.leave(now, iface, Why::Question, view, config);
+        let paths = self.profile.cluster.as_ref().map_or(&[][..], |cluster| &cluster.paths);
+        let partner = |iface: IfaceId, ip| {
+            paths.iter().any(|path| (path.interface, path.partner) == (iface.index(), ip))
+        };
+        let mut may: &mut dyn FnMut(IfaceId, Ipv4Addr) -> bool = &mut |iface, ip| {
+            let why = if partner(iface, ip) { Why::Partner } else { Why::Question };
+            paces.leave(now, iface, why, view, config)
+        };
         what(&mut self.neighbors, &mut may, &mut effects);
         for effect in effects {
             match effect {

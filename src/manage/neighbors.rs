@@ -119,12 +119,12 @@ impl Neighbors {
         self.book.get(&(iface, ip))
     }
 
-    /// A worker needs a neighbour, or uses one that is stale. `may`: leave to ask on an interface now, taken by asking for it.
+    /// A worker needs a neighbour, or uses one that is stale. `may`: leave to ask on an interface for an address now, taken by asking.
     pub fn resolve(
         &mut self,
         now: Nanos,
         (iface, ip): (IfaceId, Ipv4Addr),
-        may: &mut impl FnMut(IfaceId) -> bool,
+        may: &mut impl FnMut(IfaceId, Ipv4Addr) -> bool,
         out: &mut impl FnMut(Effect),
     ) {
         let full = self.incomplete >= INCOMPLETE || self.book.len() >= CAPACITY;
@@ -132,7 +132,7 @@ impl Neighbors {
             Some(entry) => match (entry.state, entry.mac) {
                 (NeighborState::Stale, mac) => {
                     (entry.state, entry.tries, entry.due) = (NeighborState::Probe, 0, now);
-                    if may(iface) {
+                    if may(iface, ip) {
                         entry.ask(now);
                         out(Effect::Request(iface, ip, mac));
                     }
@@ -146,7 +146,7 @@ impl Neighbors {
                 let state = NeighborState::Incomplete;
                 self.incomplete += 1;
                 let mut entry = Entry { mac: None, state, since: now, tries: 0, due: now };
-                if may(iface) {
+                if may(iface, ip) {
                     entry.ask(now);
                     out(Effect::Request(iface, ip, None));
                 }
@@ -197,14 +197,14 @@ impl Neighbors {
         &mut self,
         now: Nanos,
         iface: IfaceId,
-        may: &mut impl FnMut(IfaceId) -> bool,
+        may: &mut impl FnMut(IfaceId, Ipv4Addr) -> bool,
         out: &mut impl FnMut(Effect),
     ) {
         let all = (iface, Ipv4Addr::UNSPECIFIED)..=(iface, Ipv4Addr::BROADCAST);
         let in_vain = self.book.range_mut(all).filter(|(_, entry)| entry.state == NeighborState::Incomplete);
         for ((iface, ip), entry) in in_vain.take(ASKED) {
             (entry.since, entry.tries, entry.due) = (now, 0, now);
-            if may(*iface) {
+            if may(*iface, *ip) {
                 entry.ask(now);
                 out(Effect::Request(*iface, *ip, None));
             }
@@ -212,13 +212,18 @@ impl Neighbors {
     }
 
     /// Time has passed. `may`: as in `resolve`.
-    pub fn tick(&mut self, now: Nanos, may: &mut impl FnMut(IfaceId) -> bool, out: &mut impl FnMut(Effect)) {
+    pub fn tick(
+        &mut self,
+        now: Nanos,
+        may: &mut impl FnMut(IfaceId, Ipv4Addr) -> bool,
+        out: &mut impl FnMut(Effect),
+    ) {
         let waits = self.book.iter_mut().filter(|(_, entry)| entry.asks(now) && !entry.hopeless(now));
         let mut waits: Vec<_> = waits.collect();
         // Who is in use comes first, then whoever has waited longest.
         waits.sort_by_key(|(_, entry)| (entry.mac.is_none(), entry.due));
         for ((iface, ip), entry) in waits {
-            if may(*iface) {
+            if may(*iface, *ip) {
                 entry.ask(now);
                 // The last try asks everybody: it may have another MAC by now.
                 out(Effect::Request(*iface, *ip, entry.mac.filter(|_| entry.tries < TRIES)));
@@ -256,7 +261,7 @@ mod tests {
     fn run(book: &mut Neighbors, from_ms: u64, to_ms: u64) -> Vec<(u64, Effect)> {
         let mut seen = Vec::new();
         for ms in (from_ms..to_ms).step_by(10) {
-            book.tick(Nanos::from_ms(ms), &mut |_| true, &mut |e| seen.push((ms, e)));
+            book.tick(Nanos::from_ms(ms), &mut |_, _| true, &mut |e| seen.push((ms, e)));
         }
         seen
     }
@@ -266,7 +271,7 @@ mod tests {
         let mut book = Neighbors::default();
         let mut asked = 0;
         for _ in 0..1000 {
-            book.resolve(Nanos::ZERO, (LAN, HOST), &mut |_| true, &mut |_| asked += 1);
+            book.resolve(Nanos::ZERO, (LAN, HOST), &mut |_, _| true, &mut |_| asked += 1);
         }
         assert_eq!(asked, 1);
         let ask = Effect::Request(LAN, HOST, None);
@@ -281,7 +286,7 @@ mod tests {
         book.heard(Nanos::ZERO, LAN, HOST, MAC, &mut |_| {});
         assert_eq!(run(&mut book, 0, 60_000), vec![(30_000, Effect::Stale(LAN, HOST))]);
         let mut out = Vec::new();
-        book.resolve(Nanos::from_s(60), (LAN, HOST), &mut |_| true, &mut |e| out.push(e));
+        book.resolve(Nanos::from_s(60), (LAN, HOST), &mut |_, _| true, &mut |e| out.push(e));
         assert_eq!(out, vec![Effect::Request(LAN, HOST, Some(MAC))]);
         book.heard(Nanos::from_s(60), LAN, HOST, MAC, &mut |e| out.push(e));
         assert_eq!(out.pop(), Some(Effect::Learn(LAN, HOST, MAC)));
@@ -293,10 +298,10 @@ mod tests {
     fn who_was_asked_for_in_vain_is_asked_for_at_once_when_the_link_is_back() {
         let mut book = Neighbors::default();
         let (at, other, mut out) = (Nanos::from_ms, IfaceId(1), Vec::new());
-        book.resolve(Nanos::ZERO, (LAN, HOST), &mut |_| true, &mut |_| {});
-        book.resolve(Nanos::ZERO, (other, HOST), &mut |_| true, &mut |_| {});
+        book.resolve(Nanos::ZERO, (LAN, HOST), &mut |_, _| true, &mut |_| {});
+        book.resolve(Nanos::ZERO, (other, HOST), &mut |_, _| true, &mut |_| {});
         book.heard(Nanos::ZERO, LAN, [192, 168, 10, 11].into(), MAC, &mut |_| {});
-        book.link_up(at(300), LAN, &mut |_| true, &mut |e| out.push(e));
+        book.link_up(at(300), LAN, &mut |_, _| true, &mut |e| out.push(e));
         assert_eq!(out, [Effect::Request(LAN, HOST, None)]);
         let ask = |iface| Effect::Request(iface, HOST, None);
         assert_eq!(run(&mut book, 300, 1_400), [(1000, ask(other)), (1300, ask(LAN))]);
@@ -320,7 +325,7 @@ mod tests {
             book.resolve(
                 Nanos::ZERO,
                 (LAN, Ipv4Addr::from_bits(0x0a00_0000 | n)),
-                &mut |_| true,
+                &mut |_, _| true,
                 &mut |_| {},
             );
         }
@@ -337,12 +342,12 @@ mod tests {
         run(&mut book, 0, 31_000);
         let now = Nanos::from_s(40);
         let strange = |n: u8| Ipv4Addr::new(192, 168, 10, n);
-        let never = &mut |_| false;
+        let never = &mut |_, _| false;
         (100..200).for_each(|n| book.resolve(now, (LAN, strange(n)), never, &mut |e| panic!("{e:?}")));
         book.resolve(now, (LAN, HOST), never, &mut |e| panic!("{e:?}"));
         let mut seen = Vec::new();
         let mut leave = 2;
-        let mut two = |_| {
+        let mut two = |_, _| {
             leave -= i32::from(leave > 0);
             leave > 0
         };

@@ -3,7 +3,8 @@
 //! The gateway's probes come first: the rounds of its `gateway.arp` always leave, and of what confirms a silence (`Confirm`) so much
 //! that it can be decided. What is left over, one a second at least, is the neighbours' book's, and that of the announcements after
 //! the first: these take turns where both have something. What an operator has asked for in so many words, an interval below
-//! 250 ms, comes on top. Pure, and bounded: what was sent in the last second. An inside interface has no such bound.
+//! 250 ms, comes on top. The partner of a pair never waits, as its beats do: the book asks for it once a second, and that one is kept
+//! free where it is on this link. Pure, and bounded: what was sent in the last second. An inside interface has no such bound.
 
 use std::collections::VecDeque;
 
@@ -26,6 +27,8 @@ pub(super) enum Why {
     Again,
     /// A neighbour is asked for.
     Question,
+    /// The partner of a pair is.
+    Partner,
     /// An address is announced, in its turn.
     Announcement,
     /// At once: its own address, or one that a lease has brought.
@@ -40,6 +43,8 @@ pub(super) struct Pace {
     round: Option<u32>,
     /// The last one that took its turn
     turn: Option<Why>,
+    /// The partner has been asked for here
+    partner: bool,
     /// How many of the addresses have been announced, as long as some have not
     pub(super) announced: Option<usize>,
 }
@@ -53,7 +58,7 @@ impl Pace {
         }
         self.forget(now);
         let again = self.count(Why::Again);
-        let may = again < CONFIRM || self.rounds(every) + again + self.others() < ALL;
+        let may = again < CONFIRM || self.rounds(every) + again + self.others() + self.free() < ALL;
         if may {
             self.note(now, Why::Again);
         }
@@ -66,10 +71,14 @@ impl Pace {
             return false;
         }
         self.forget(now);
-        let kept = self.rounds(every) + CONFIRM.max(self.count(Why::Again));
-        let may = self.others() == 0 || self.others() + kept < ALL;
+        self.partner |= why == Why::Partner;
+        let kept = self.rounds(every) + CONFIRM.max(self.count(Why::Again)) + self.free();
+        let none = self.others() == self.count(Why::Partner);
+        let may = why == Why::Partner || none || self.others() + kept < ALL;
         if may {
-            self.turn = Some(why);
+            if why != Why::Partner {
+                self.turn = Some(why);
+            }
             self.note(now, why);
         }
         may
@@ -78,6 +87,11 @@ impl Pace {
     /// Rounds of a second: those that were, or those that will be.
     fn rounds(&self, every: Nanos) -> usize {
         (SECOND.0.div_ceil(every.0.max(1)) as usize).max(self.count(Why::Round))
+    }
+
+    /// Kept for the partner, which may be asked for at any time.
+    fn free(&self) -> usize {
+        usize::from(self.partner && self.count(Why::Partner) == 0)
     }
 
     fn others(&self) -> usize {
@@ -109,7 +123,7 @@ mod tests {
     use super::*;
 
     /// Messages in the busiest second, and how many of each kind left, where everybody asks all the time.
-    fn busiest(every: u64, confirms: bool) -> (usize, [usize; 3]) {
+    fn busiest(every: u64, confirms: bool, pair: bool) -> (usize, [usize; 3]) {
         let (mut pace, mut sent, mut kinds) =
             (Pace { announced: Some(0), ..Pace::default() }, Vec::new(), [0; 3]);
         for ms in 0..20_000u64 {
@@ -123,6 +137,11 @@ mod tests {
             if confirms && ms % 1_500 < 60 && ms % 20 == 0 && pace.probe(now, round, Nanos::from_ms(every)) {
                 sent.push(ms);
                 kinds[0] += 1;
+            }
+            // Asked for in vain: at first, then later in each second than the others.
+            if pair && (ms == 0 || ms > 1_000 && ms % 1_000 == 900) {
+                assert!(pace.take(now, Why::Partner, Nanos::from_ms(every)));
+                sent.push(ms);
             }
             for (at, why) in [(1, Why::Question), (2, Why::Announcement)] {
                 if pace.take(now, why, Nanos::from_ms(every)) {
@@ -139,8 +158,8 @@ mod tests {
     #[test]
     fn all_together_send_eight_in_any_second_and_questions_and_announcements_take_turns() {
         for every in [250, 300, 500, 1_000, 5_000] {
-            for confirms in [false, true] {
-                let (most, [again, questions, announcements]) = busiest(every, confirms);
+            for (confirms, pair) in [(false, false), (true, false), (false, true), (true, true)] {
+                let (most, [again, questions, announcements]) = busiest(every, confirms, pair);
                 assert!(most <= ALL, "{every}: {most}");
                 assert!(questions.abs_diff(announcements) <= 1 && questions >= 10, "{every}: {questions}");
                 // Each time at least as many as decide.
@@ -151,7 +170,7 @@ mod tests {
 
     #[test]
     fn a_gateway_that_is_asked_more_often_by_the_profile_leaves_one_a_second_to_the_others() {
-        let (most, [_, questions, announcements]) = busiest(100, false);
+        let (most, [_, questions, announcements]) = busiest(100, false, false);
         assert!(most <= 11, "{most}");
         assert!((19..=20).contains(&(questions + announcements)), "{questions} {announcements}");
     }

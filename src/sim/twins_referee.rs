@@ -19,9 +19,8 @@ use super::weather::Plate;
 
 /// No frame is under way for longer, and no disk takes longer, unless the caller wants other bounds.
 pub const SLOWEST: Nanos = Nanos::from_ms(30);
-/// Members that have never heard each other since they started find each other by ARP, which asks once a second, and on a WAN whose gateway
-/// is asked so often as here a second later, where addresses have just been announced (`manage::pace`).
-const MEET: Nanos = Nanos::from_ms(2300);
+/// Members that have never heard each other since they started find each other by ARP, which asks once a second.
+const MEET: Nanos = Nanos::from_ms(1300);
 /// Who has let go takes in for so long what still comes to the virtual MAC.
 const FORMER: Nanos = Nanos::from_s(1);
 /// Faults that are kept.
