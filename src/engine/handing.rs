@@ -2,7 +2,7 @@
 
 use arrayvec::ArrayVec;
 
-use super::rings::Handed;
+use super::rings::{Handed, Outgoing};
 use super::{BURST, Lcore, Ports};
 use crate::base::{IfaceId, Nanos, WorkerId};
 use crate::packet::{DropReason, Frame, PacketBuf, Stat};
@@ -71,40 +71,57 @@ impl<B: PacketBuf> Lcore<B> {
         }
     }
 
+    /// To its owner, with what else goes there before the turn ends.
     pub(super) fn hand(&mut self, frame: Frame<B>, owner: WorkerId, turned: bool) {
-        let ring = self.hand_over.to.get_mut(owner.index()).and_then(Option::as_mut);
         let handed = Handed { buf: frame.buf, ingress: frame.ingress, turned };
-        match ring.map(|ring| ring.push(handed)) {
-            Some(Ok(())) => self.router.counters.add(Stat::HandedOut, 1),
-            _ => self.router.counters.drop(DropReason::HandOverFull),
+        let poured = match self.hand_over.to.get_mut(owner.index()).and_then(Option::as_mut) {
+            Some(to) => to.add(handed),
+            None => (0, 1),
+        };
+        self.hand_over.waiting = true;
+        self.count_handed(poured);
+    }
+
+    /// What waits for its owner goes into the rings.
+    #[inline]
+    pub(super) fn pour(&mut self) {
+        if std::mem::take(&mut self.hand_over.waiting) {
+            for at in 0..self.hand_over.to.len() {
+                let poured = self.hand_over.to.get_mut(at).and_then(Option::as_mut).map(Outgoing::pour);
+                self.count_handed(poured.unwrap_or_default());
+            }
         }
+    }
+
+    fn count_handed(&mut self, (into, lost): (u64, u64)) {
+        self.router.counters.add(Stat::HandedOut, into);
+        self.router.counters.drop_many(DropReason::HandOverFull, lost);
     }
 
     /// What others have handed over: bursts of what came in at one interface.
     pub(super) fn handed_in<P: Ports<Buf = B>>(&mut self, ports: &mut P, now: Nanos) -> usize {
         let mut came = 0;
-        for ring in 0..self.hand_over.from.len() {
-            let mut burst = ArrayVec::<B, BURST>::new();
-            let mut ingress = IfaceId(0);
-            for _ in 0..BURST {
-                let Some(ring) = self.hand_over.from.get_mut(ring) else { break };
-                let Ok(next) = ring.peek() else { break };
-                if !burst.is_empty() && (next.ingress != ingress || next.turned) {
-                    break;
+        for at in 0..self.hand_over.from.len() {
+            let mut handed = ArrayVec::<Handed<B>, BURST>::new();
+            let Some(ring) = self.hand_over.from.get_mut(at) else { break };
+            if let Ok(frames) = ring.read_chunk(ring.slots().min(BURST)) {
+                handed.extend(frames);
+            }
+            came += handed.len();
+            self.router.counters.add(Stat::HandedIn, handed.len() as u64);
+            let (mut burst, mut ingress) = (ArrayVec::<B, BURST>::new(), IfaceId(0));
+            for next in handed {
+                if (next.turned || next.ingress != ingress) && !burst.is_empty() {
+                    self.route(ports, ingress, &mut burst, now, false);
                 }
-                let Ok(next) = ring.pop() else { break };
                 if next.turned {
-                    came += 1;
-                    self.router.counters.add(Stat::HandedIn, 1);
                     self.come_in(next.ingress, next.buf, now);
-                    continue;
+                } else {
+                    ingress = next.ingress;
+                    burst.push(next.buf);
                 }
-                ingress = next.ingress;
-                burst.push(next.buf);
             }
             if !burst.is_empty() {
-                came += burst.len();
-                self.router.counters.add(Stat::HandedIn, burst.len() as u64);
                 self.route(ports, ingress, &mut burst, now, false);
             }
         }

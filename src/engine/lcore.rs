@@ -264,6 +264,7 @@ impl<B: PacketBuf> Lcore<B> {
     /// Sends what the path put out, and passes on what it noticed.
     fn flush<P: Ports<Buf = B>>(&mut self, ports: &mut P) {
         self.transmit(ports);
+        self.pour();
         if !self.router.answers.is_empty() {
             self.tell_answers();
         }

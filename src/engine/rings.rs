@@ -6,8 +6,11 @@
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
+use arrayvec::ArrayVec;
+use rtrb::chunks::ChunkError;
 use rtrb::{Consumer, Producer, RingBuffer};
 
+use super::BURST;
 use super::beats::Beats;
 use super::copies::{self, CopyEnd, CopyRings};
 use super::frames::{self, FrameRings, FramesEnd, Repeat};
@@ -192,34 +195,90 @@ pub fn connect(interfaces: usize, wans: usize, paths: usize) -> (ManagerEnd, Lco
 
 /// A frame on its way to its owner, and where it came in: as it came, or turned by the worker that had its first half (`hairpin`).
 #[derive(Debug)]
-pub struct Handed<B> {
+pub(super) struct Handed<B> {
     /// The frame
-    pub buf: B,
+    pub(super) buf: B,
     /// Where it came in
-    pub ingress: IfaceId,
+    pub(super) ingress: IfaceId,
     /// Was turned
-    pub turned: bool,
+    pub(super) turned: bool,
 }
 
 /// One worker's rings to and from all others, by `WorkerId`; none to itself.
 #[derive(Debug)]
 pub struct HandOver<B> {
     /// To the others
-    pub to: Vec<Option<Producer<Handed<B>>>>,
+    pub(super) to: Vec<Option<Outgoing<B>>>,
     /// From the others
-    pub from: Vec<Consumer<Handed<B>>>,
+    pub(super) from: Vec<Consumer<Handed<B>>>,
+    /// Any of `to` has frames that are not in its ring yet
+    pub(super) waiting: bool,
+}
+
+/// Frames to one other worker: they go into the ring together, since each time that ring's end is moved costs both cores a cache line.
+#[derive(Debug)]
+pub(super) struct Outgoing<B> {
+    ring: Producer<Handed<B>>,
+    waiting: ArrayVec<Handed<B>, BURST>,
+}
+
+impl<B> Outgoing<B> {
+    /// One more. Gives how many went into the ring, and how many found no room there.
+    #[inline]
+    pub(super) fn add(&mut self, handed: Handed<B>) -> (u64, u64) {
+        let poured = if self.waiting.is_full() { self.pour() } else { (0, 0) };
+        self.waiting.push(handed);
+        poured
+    }
+
+    /// All that wait go into the ring: so many did, so many found no room and are gone.
+    pub(super) fn pour(&mut self) -> (u64, u64) {
+        let all = self.waiting.len();
+        let into = match self.ring.write_chunk_uninit(all) {
+            Ok(room) => room.fill_from_iter(self.waiting.drain(..)),
+            Err(ChunkError::TooFewSlots(some)) => {
+                let room = self.ring.write_chunk_uninit(some);
+                room.map_or(0, |room| room.fill_from_iter(self.waiting.drain(..)))
+            }
+        };
+        self.waiting.clear();
+        (into as u64, (all - into) as u64)
+    }
 }
 
 /// The rings between so many workers.
 pub fn hand_overs<B>(workers: usize) -> Vec<HandOver<B>> {
-    let blank = || HandOver { to: (0..workers).map(|_| None).collect(), from: Vec::new() };
+    let blank = || HandOver { to: (0..workers).map(|_| None).collect(), from: Vec::new(), waiting: false };
     let mut all: Vec<HandOver<B>> = (0..workers).map(|_| blank()).collect();
     for a in 0..workers {
         for b in (0..workers).filter(|b| *b != a) {
             let (to, from) = RingBuffer::new(HAND_OVER);
-            all[a].to[b] = Some(to);
+            all[a].to[b] = Some(Outgoing { ring: to, waiting: ArrayVec::new() });
             all[b].from.push(from);
         }
     }
     all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_handed_over_comes_in_order_and_what_finds_no_room_is_told() {
+        let mut ends = hand_overs::<usize>(2);
+        let (mut two, mut one) = (ends.pop().unwrap(), ends.pop().unwrap());
+        let to = one.to[1].as_mut().unwrap();
+        let mut sum = (0, 0);
+        let mut count = |(into, lost): (u64, u64)| sum = (sum.0 + into, sum.1 + lost);
+        for buf in 0..HAND_OVER + 100 {
+            count(to.add(Handed { buf, ingress: IfaceId(0), turned: false }));
+        }
+        count(to.pour());
+        count(to.pour());
+        assert_eq!(sum, (HAND_OVER as u64, 100));
+        let from = &mut two.from[0];
+        let came: Vec<usize> = std::iter::from_fn(|| from.pop().ok()).map(|handed| handed.buf).collect();
+        assert!(came.iter().copied().eq(0..HAND_OVER));
+    }
 }
