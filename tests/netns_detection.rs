@@ -60,7 +60,11 @@ fn measure(case: &Case) -> Option<String> {
         assert!(stream.leaves_by(WAN2, SOON));
         std::thread::sleep(Duration::from_millis(500));
         let harm = stream.harm(at.since(Nanos::from_ms(5)), clock::now());
-        detected.push(Nanos(event["detected_ns"].as_u64().unwrap()).since(at).0);
+        let took = Nanos(event["detected_ns"].as_u64().unwrap()).since(at);
+        if took > case.goal {
+            println!("{} ms in one round: {event}", took.as_ms());
+        }
+        detected.push(took.0);
         outages.push(harm.outage.0);
         lost.push(harm.lost);
         cause = event["cause"].as_str().unwrap().to_owned();

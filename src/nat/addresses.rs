@@ -112,8 +112,19 @@ mod tests {
             assert_eq!(all.len(), n.min(65536) as usize);
             assert_eq!(all.get(all.len() - 1), Some(Ipv4Addr::from_bits(first + n.min(65536) - 1)));
         }
+        let two = [0x0a00_0000u32, 0x0a01_0000].map(Ipv4Addr::from_bits);
+        let most = Addresses::new(two.map(|first| (first, Ipv4Addr::from_bits(first.to_bits() + 39_999))));
+        assert_eq!((most.len(), most.get(40_000), most.get(65_536)), (65_536, Some(two[1]), None));
         assert!(Addresses::default().get(0).is_none() && Addresses::default().is_empty());
         let last = Addresses::one(Ipv4Addr::BROADCAST);
         assert_eq!((last.len(), last.get(0)), (1, Some(Ipv4Addr::BROADCAST)));
+    }
+
+    #[test]
+    fn the_same_addresses_are_the_same_wherever_they_are_listed() {
+        let one = || Addresses::one(Ipv4Addr::LOCALHOST);
+        let all = one();
+        assert!(all.same(&all.clone()) && all.same(&one()));
+        assert!(!all.same(&Addresses::one(Ipv4Addr::BROADCAST)) && !all.same(&Addresses::default()));
     }
 }

@@ -16,16 +16,16 @@ use crate::wire::tcp::{Flags, Tcp};
 const REMOTE: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 1);
 
 /// A NAT and its uplinks, with as many addresses as they have.
-struct World {
-    nat: Nat,
-    up: Uplinks,
+pub(super) struct World {
+    pub(super) nat: Nat,
+    pub(super) up: Uplinks,
     rules: Rules,
     counters: Counters,
     now: Nanos,
 }
 
 impl World {
-    fn new(wans: &[usize], sessions: u32, slice: impl Fn(u16) -> bool) -> World {
+    pub(super) fn new(wans: &[usize], sessions: u32, slice: impl Fn(u16) -> bool) -> World {
         World::with(&config(wans, sessions), slice)
     }
 
@@ -46,7 +46,16 @@ impl World {
     }
 
     fn send(&mut self, protocol: u8, host: u32, port: u16) -> Result<Translation, DropReason> {
-        let dst_port = if protocol == ICMP { port } else { 53 };
+        self.send_to(protocol, host, port, if protocol == ICMP { port } else { 53 })
+    }
+
+    pub(super) fn send_to(
+        &mut self,
+        protocol: u8,
+        host: u32,
+        port: u16,
+        dst_port: u16,
+    ) -> Result<Translation, DropReason> {
         let src = Ipv4Addr::from_bits(0x0a00_0000 + host);
         let tuple = Tuple { protocol, src, src_port: port, dst: REMOTE, dst_port };
         let flags = Flags(Flags::SYN);
