@@ -4,7 +4,7 @@
 //! port) is left open. It is for an operator who asks, never for a packet.
 
 use super::mapping::{Course, Mapping};
-use super::open::has_ports;
+use super::open::{ends, has_ports};
 use super::outbound::FromInside;
 use super::rules::{Action, Midstream};
 use super::session::{INSIDE, Key, Kind, NONE, OUTSIDE, Origin, Root, Session};
@@ -41,7 +41,7 @@ pub struct Explained {
     pub session: Option<(Session, Root)>,
     /// The session's WAN was left
     pub left: bool,
-    /// The mapping that a session is on, or a new one would be
+    /// The mapping that a session is on, or a new one would be, unless its place will be another one
     pub mapping: Option<Mapping>,
     /// The group of the flow: its session's, else by the policy
     pub group: u8,
@@ -82,7 +82,7 @@ impl Nat {
         let live = found.filter(|slot| !self.sessions.get(*slot).expired(&self.timeouts, tick(now)));
         match live.and_then(|slot| self.explain_known(slot, packet, up)) {
             Some(known) => known,
-            None => self.explain_new(packet, up, rules, now),
+            None => self.explain_new(packet, up, rules, (now, found)),
         }
     }
 
@@ -125,7 +125,12 @@ impl Nat {
                 (Kind::Masquerade, _, Some(m)) => {
                     let stays = self.standing(&m, up) == Standing::Firm;
                     let wan = if stays { Some(m.wan) } else { self.choose(m.host, m.inside, m.course(), up) };
-                    return Some(Explained { wan, fortune: moves(wan, up), ..known });
+                    return Some(Explained {
+                        wan,
+                        mapping: mapping.filter(|_| stays),
+                        fortune: moves(wan, up),
+                        ..known
+                    });
                 }
                 (Kind::Forward | Kind::OneToOne, Origin::Answered | Origin::Stranger, _) => {
                     Fortune::Drop(DropReason::WanLeft)
@@ -136,8 +141,20 @@ impl Nat {
         Some(Explained { fortune, ..known })
     }
 
-    fn explain_new(&self, packet: &FromInside<'_>, up: &Uplinks, rules: &Rules, now: Nanos) -> Explained {
+    /// `old`: a session that makes way.
+    fn explain_new(
+        &self,
+        packet: &FromInside<'_>,
+        up: &Uplinks,
+        rules: &Rules,
+        (now, old): (Nanos, Option<u32>),
+    ) -> Explained {
         let t = packet.tuple;
+        // A mapping goes with its last session.
+        let root = old.map(|slot| &self.roots[slot as usize]);
+        let gone = |slot: u32| {
+            root.is_some_and(|root| root.mapping == slot) && self.mappings.get(slot).sessions == 1
+        };
         let course = Course { group: rules.group(packet.ingress, t), pin: packet.pin };
         let host = self.hosts.find(&self.key, t.src);
         let chosen = self.choose(host, t.src, course, up);
@@ -159,31 +176,38 @@ impl Nat {
             Way::OneToOne(one) => (new.kind, new.wan) = (Kind::OneToOne, Some(one.wan)),
             Way::Nowhere => (new.kind, new.wan) = (Kind::OneToOne, None),
         }
+        let mut mapped = false;
         if new.kind == Kind::Masquerade {
             let key = Key::mapping(t.protocol, course, t.src, t.src_port);
-            let found = self.find_mapping(self.hash(key), key).map(|slot| *self.mappings.get(slot));
+            let found = self.find_mapping(self.hash(key), key).filter(|slot| !gone(*slot));
+            let found = found.map(|slot| *self.mappings.get(slot));
+            mapped = found.is_some();
             if let Some(m) = found {
-                let firm = self.standing(&m, up) == Standing::Firm;
+                let standing = self.standing(&m, up);
+                let firm = standing == Standing::Firm;
                 new.wan = if firm { Some(m.wan) } else { self.choose(m.host, m.inside, course, up) };
-                // In grace it is revived where it is, or has a successor.
-                let serves = firm || new.wan == Some(m.wan);
-                (new.mapping, new.fortune) = (Some(m), if serves { Fortune::Joins } else { Fortune::Begins });
+                // In grace it is revived where it is, or has a successor; one that was left has another place drawn for it.
+                let revived = standing == Standing::Grace && new.wan == Some(m.wan) && up.fit(m.wan);
+                new.mapping = Some(m).filter(|_| firm || revived);
+                if firm || revived || standing == Standing::Left {
+                    new.fortune = Fortune::Joins;
+                }
             }
         }
-        if let Some(end) = self.refusal(packet, &new, way, (host, up, rules), now) {
+        if let Some(end) = self.refusal(packet, &new, (way, mapped), (host, up, rules), (now, old)) {
             new.fortune = end;
         }
         new
     }
 
-    /// Why a session does not begin.
+    /// Why a session does not begin; `mapped`: there is a mapping, whose host has its share asked for first.
     fn refusal(
         &self,
         packet: &FromInside<'_>,
         new: &Explained,
-        way: Way,
+        (way, mapped): (Way, bool),
         (host, up, rules): (u32, &Uplinks, &Rules),
-        now: Nanos,
+        (now, old): (Nanos, Option<u32>),
     ) -> Option<Fortune> {
         let t = packet.tuple;
         if packet.reply {
@@ -198,7 +222,7 @@ impl Nat {
                 _ => return Some(Fortune::Drop(DropReason::NatTcpMidstream)),
             }
         }
-        if self.sessions.is_full() {
+        if self.sessions.is_full() && old.is_none() {
             return Some(Fortune::Drop(DropReason::NatTableFull));
         }
         if let Err(reason) = rules.firewall.judge(packet.ingress, t, false, Action::Accept) {
@@ -210,27 +234,71 @@ impl Nat {
             (_, Some(wan)) if !up.fit(wan) => Err(DropReason::WanDown),
             (_, Some(wan)) => Ok(wan),
         };
-        let wan = match fit {
-            Ok(wan) => wan,
-            Err(reason) => return Some(Fortune::Drop(reason)),
+        let begins = match new.kind {
+            Kind::Masquerade => self.may_masquerade(t, new, (fit, mapped), (host, up, rules), now),
+            _ => fit.and_then(|wan| self.may_have(t, (way, new.kind, wan), (host, up, rules), now)),
         };
-        let asked = self.fair_at(host, rules).and_then(|()| {
-            if new.fortune == Fortune::Joins {
-                return Ok(());
-            }
-            if new.kind == Kind::Masquerade {
-                let at = self.address(t.src, wan, up);
-                let pools = self.ports.get(wan.index()).map(|pools| &pools[class_of(t.protocol)]);
-                let short = pools.and_then(|pools| Some(pools.short(at)? * pools.len()));
-                if short.is_some() && t.protocol == protocol::TCP && rules.share_ports {
-                    return Ok(());
-                }
-                let fair = |hosts: usize| short.map(|all| (all / hosts) as u32);
-                self.hosts.may_map(host, class_of(t.protocol), rules, fair)?;
-            }
-            self.hosts.may_spend(host, rules.creation_rate, now).map(|_| ())
-        });
-        asked.err().map(Fortune::Drop)
+        begins.err().map(Fortune::Drop)
+    }
+
+    /// Whether a session may begin on a mapping. What is asked for first is told first.
+    fn may_masquerade(
+        &self,
+        t: &Tuple,
+        new: &Explained,
+        (fit, mapped): (Result<WanId, DropReason>, bool),
+        (host, up, rules): (u32, &Uplinks, &Rules),
+        now: Nanos,
+    ) -> Result<(), DropReason> {
+        let joins = new.fortune == Fortune::Joins;
+        let short = || {
+            let pools = &self.ports.get(new.wan?.index())?[class_of(t.protocol)];
+            Some(pools.short(self.address(t.src, new.wan?, up))? * pools.len())
+        };
+        let short = short().filter(|_| !joins);
+        let spends = || self.hosts.may_spend(host, rules.creation_rate, now).map(|_| ());
+        if mapped {
+            self.fair_at(host, rules)?;
+        }
+        if short.is_some() && t.protocol == protocol::TCP && rules.share_ports {
+            fit?;
+            self.fair_at(host, rules)?;
+            return spends();
+        }
+        self.fair_at(host, rules)?;
+        if !joins {
+            let fair = |hosts: usize| short.map(|all| (all / hosts) as u32);
+            self.hosts.may_map(host, class_of(t.protocol), rules, fair)?;
+            spends()?;
+        }
+        fit.map(|_| ())
+    }
+
+    /// Whether a session without a mapping may begin, by its place outside, which is given.
+    fn may_have(
+        &self,
+        t: &Tuple,
+        (way, kind, wan): (Way, Kind, WanId),
+        (host, up, rules): (u32, &Uplinks, &Rules),
+        now: Nanos,
+    ) -> Result<(), DropReason> {
+        self.fair_at(host, rules)?;
+        self.hosts.may_spend(host, rules.creation_rate, now)?;
+        let outside = match (way, kind) {
+            (Way::OneToOne(one), _) => (one.outside, t.src_port),
+            (_, Kind::Plain) => (t.src, t.src_port),
+            _ => (up.address(wan, self.address(t.src, wan, up) as u16), 0),
+        };
+        let key = Session::new(&ends(t, outside, wan)).key(OUTSIDE);
+        if self.is_taken(key, up, now) { Err(DropReason::NatClash) } else { Ok(()) }
+    }
+
+    /// Another session has a place outside, and makes no way.
+    fn is_taken(&self, key: Key, up: &Uplinks, now: Nanos) -> bool {
+        self.find(key, OUTSIDE).is_some_and(|slot| {
+            let (session, root) = (self.sessions.get(slot), &self.roots[slot as usize]);
+            !session.expired(&self.timeouts, tick(now)) && !self.left(session, root, up)
+        })
     }
 }
 

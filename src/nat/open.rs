@@ -33,6 +33,19 @@ pub(super) const fn has_ports(protocol: u8) -> bool {
     matches!(protocol, protocol::UDP | protocol::TCP | protocol::ICMP)
 }
 
+/// Those of a session that begins with a packet from inside.
+#[inline(always)]
+pub(super) fn ends(t: &Tuple, outside: (Ipv4Addr, u16), wan: WanId) -> Ends {
+    let icmp = t.protocol == protocol::ICMP;
+    Ends {
+        protocol: t.protocol,
+        inside: (t.src, t.src_port),
+        outside,
+        remote: (t.dst, if icmp { 0 } else { t.dst_port }),
+        wan,
+    }
+}
+
 impl Nat {
     /// What becomes of TCP that begins in its middle.
     pub(super) fn midstream(&mut self, tcp: Tcp, env: &Env<'_>) -> Result<(), Outbound> {
@@ -189,14 +202,7 @@ impl Nat {
     /// A session whose first packet comes from inside.
     #[inline(always)]
     pub(super) fn begun(&self, t: &Tuple, outside: (Ipv4Addr, u16), wan: WanId, env: &Env<'_>) -> Session {
-        let icmp = t.protocol == protocol::ICMP;
-        let mut session = Session::new(&Ends {
-            protocol: t.protocol,
-            inside: (t.src, t.src_port),
-            outside,
-            remote: (t.dst, if icmp { 0 } else { t.dst_port }),
-            wan,
-        });
+        let mut session = Session::new(&ends(t, outside, wan));
         session.state = self.timeouts.first_state(t.protocol, t.dst_port);
         session.refreshed = tick(env.now);
         // Until the answer; what is no TCP is not asked.
