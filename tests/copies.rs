@@ -295,6 +295,47 @@ fn copies_do_not_expire_on_standby_and_their_timers_start_at_the_take_over() {
 }
 
 #[test]
+fn what_a_member_on_standby_has_of_its_own_expires() {
+    let mut pair = Pair::new(DUAL_WAN, 1, 4096);
+    udp_out(pair.a.site(), (H1, 5000), (E1, 4000)).unwrap();
+    pair.settle();
+    // As its role was just taken, by a packet that was still on its way.
+    udp_out(pair.b.site(), (H2, 5000), (E1, 4000)).unwrap();
+    assert_eq!(flows(&mut pair.b).len(), 2);
+    for _ in 0..310 {
+        pair.b.pass(Nanos::from_s(1));
+    }
+    assert!(place_of(&mut pair.b, (H1, 5000), (E1, 4000)).is_some(), "the partner's");
+    assert_eq!(pair.b.site().lcores()[0].router.nat.live(), 1, "its own is cleared away");
+}
+
+#[test]
+fn a_record_has_the_last_ack_of_a_connection_that_is_open_and_of_nothing_else() {
+    let mut pair = Pair::new(DUAL_WAN, 1, 4096);
+    pair.settle();
+    let acks = |pair: &mut Pair| -> Vec<(u8, u32)> {
+        pair.settle();
+        let told = std::mem::take(&mut pair.told).into_iter();
+        let of =
+            |record| if let Record::Is(entry) = record { Some((entry.state, entry.last_ack)) } else { None };
+        told.filter_map(of).collect()
+    };
+    let (_, y) = udp_out(pair.a.site(), (H2, 5000), (E1, 53)).unwrap();
+    udp_in(pair.a.site(), "isp1", (E1, 53), y).unwrap();
+    assert!(acks(&mut pair).into_iter().all(|(_, ack)| ack == 0), "of UDP there is none");
+    connect(pair.a.site(), (H1, 6000), (E1, 80));
+    acks(&mut pair);
+    tcp_out(pair.a.site(), (H1, 6000), (E1, 80), ACK, 2, 70_007).unwrap();
+    tcp_out(pair.a.site(), (H1, 6000), (E1, 80), FIN_ACK, 2, 70_008).unwrap();
+    assert_eq!(acks(&mut pair), [(3, 70_008)]);
+    // Who gives up the role tells of what is not answered yet: there is nothing acknowledged.
+    tcp_out(pair.a.site(), (H1, 6001), (E1, 80), SYN, 1, 0).unwrap();
+    pair.give_up();
+    let begun = acks(&mut pair);
+    assert!(!begun.is_empty() && begun.iter().all(|(_, ack)| *ack == 0), "{begun:?}");
+}
+
+#[test]
 fn copies_go_by_the_wans_as_this_member_sees_them_when_it_takes_over() {
     for fit_again in [false, true] {
         let mut pair = Pair::new(DUAL_WAN, 1, 4096);
