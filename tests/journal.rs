@@ -56,15 +56,20 @@ fn every_decision_of_a_storm_is_the_same_when_it_is_decided_again() {
     }
 }
 
-#[test]
-fn a_decision_that_is_another_one_now_is_told_with_its_line() {
-    let dir = tempfile::tempdir().unwrap();
+/// The journal of a site that lost a link.
+fn of_a_lost_link(folder: &Path) -> Vec<String> {
     let mut site = site_of(TARGETS);
-    let writer = site.keep_journal(dir.path()).unwrap();
+    let writer = site.keep_journal(folder).unwrap();
     site.set_link("isp1", false);
     site.run_ms(50);
     drop(writer);
-    let mut all = lines(dir.path());
+    lines(folder)
+}
+
+#[test]
+fn a_decision_that_is_another_one_now_is_told_with_its_line() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut all = of_a_lost_link(dir.path());
     let at =
         all.iter().position(|line| line.contains("\"link_lost\"") && line.contains("\"state\"")).unwrap();
     all[at] = all[at].replace("\"to\":\"down\"", "\"to\":\"degraded\"");
@@ -125,13 +130,8 @@ fn what_a_reload_decides_is_a_decision_like_any_other() {
 #[test]
 fn a_journal_of_the_format_before_is_read_and_others_are_refused() {
     let dir = tempfile::tempdir().unwrap();
-    let mut site = site_of(TARGETS);
-    let writer = site.keep_journal(dir.path()).unwrap();
-    site.set_link("isp1", false);
-    site.run_ms(50);
-    drop(writer);
+    let all = of_a_lost_link(dir.path());
     let file = dir.path().join("decisions.jsonl");
-    let all = lines(dir.path());
     assert!(all[0].starts_with("{\"journal\":3,"), "{}", all[0]);
     for (format, read) in [(1, false), (2, true), (4, false)] {
         let mut all = all.clone();
