@@ -83,13 +83,19 @@ impl<B: PacketBuf> Lcore<B> {
     }
 
     /// What waits for its owner goes into the rings.
-    #[inline]
+    #[inline(always)]
     pub(super) fn pour(&mut self) {
-        if std::mem::take(&mut self.hand_over.waiting) {
-            for at in 0..self.hand_over.to.len() {
-                let poured = self.hand_over.to.get_mut(at).and_then(Option::as_mut).map(Outgoing::pour);
-                self.count_handed(poured.unwrap_or_default());
-            }
+        if self.hand_over.waiting {
+            self.pour_all();
+        }
+    }
+
+    #[inline(never)]
+    fn pour_all(&mut self) {
+        self.hand_over.waiting = false;
+        for at in 0..self.hand_over.to.len() {
+            let poured = self.hand_over.to.get_mut(at).and_then(Option::as_mut).map(Outgoing::pour);
+            self.count_handed(poured.unwrap_or_default());
         }
     }
 
@@ -98,8 +104,15 @@ impl<B: PacketBuf> Lcore<B> {
         self.router.counters.drop_many(DropReason::HandOverFull, lost);
     }
 
-    /// What others have handed over: bursts of what came in at one interface.
+    /// What others have handed over.
+    #[inline]
     pub(super) fn handed_in<P: Ports<Buf = B>>(&mut self, ports: &mut P, now: Nanos) -> usize {
+        if self.hand_over.from.is_empty() { 0 } else { self.take_handed(ports, now) }
+    }
+
+    /// Bursts of what came in at one interface.
+    #[inline(never)]
+    fn take_handed<P: Ports<Buf = B>>(&mut self, ports: &mut P, now: Nanos) -> usize {
         let mut came = 0;
         for at in 0..self.hand_over.from.len() {
             let mut handed = ArrayVec::<Handed<B>, BURST>::new();
