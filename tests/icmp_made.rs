@@ -54,14 +54,7 @@ fn rfc5508_10a3_echoes_to_the_router_are_answered_and_those_through_it_translate
     each_shape(|mut site| {
         meet(&mut site);
         let data = b"sixteen bytes...";
-        for (link, from, own) in [
-            ("lan", H1, LAN),
-            ("lan", H2, P1),
-            ("lan", H1, P2),
-            ("isp1", E1, P1),
-            ("isp1", G1, P1),
-            ("isp2", E2, P2),
-        ] {
+        for (link, from, own) in OWN {
             let (by, seen) = site.pass(link, &Packet::icmp(from, own, 8, 0, 7, 3, data)).unwrap();
             let icmp = seen.icmp().unwrap();
             assert_eq!((by.as_str(), seen.ip.src, seen.ip.dst), (link, own, from));

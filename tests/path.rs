@@ -62,15 +62,7 @@ fn rfc1812_4_2_2_9a_what_is_for_the_router_is_taken_at_any_ttl_and_rfc1812_4_3_3
  {
     each_shape(|mut site| {
         meet(&mut site);
-        let cases = [
-            ("lan", H1, LAN),
-            ("lan", H2, P1),
-            ("lan", H1, P2),
-            ("isp1", E1, P1),
-            ("isp1", G1, P1),
-            ("isp2", E2, P2),
-        ];
-        for (link, from, to) in cases {
+        for (link, from, to) in OWN {
             for ttl in [0, 1, 64] {
                 let ping = Packet::icmp(from, to, 8, 0, 77, 5, b"odd length data").ttl(ttl);
                 let (back, seen) = site.pass(link, &ping).unwrap();

@@ -9,7 +9,7 @@ use std::net::Ipv4Addr;
 
 use super::Manager;
 use super::pace::{Pace, Why};
-use crate::base::{IfaceId, Nanos};
+use crate::base::{IfaceId, Mac, Nanos};
 use crate::path::View;
 use crate::wan;
 use crate::wire::arp::Arp;
@@ -65,8 +65,7 @@ impl Manager {
         let mut own: Vec<Ipv4Addr> = port.addresses.iter().map(|address| address.addr).collect();
         own.sort_by_key(|ip| Some(*ip) != port.floating);
         for address in own {
-            self.send(iface, Arp::announcement(port.mac_of(address), address), None);
-            self.noted(now, iface);
+            self.call(now, iface, port.mac_of(address), address);
         }
         if let Some(pace) = self.paces.of(iface) {
             pace.announced = others(&view, iface).next().map(|_| 0);
@@ -91,8 +90,7 @@ impl Manager {
                 continue;
             }
             for address in others(&view, iface) {
-                self.send(iface, Arp::announcement(port.mac_of(address), address), None);
-                self.noted(now, iface);
+                self.call(now, iface, port.mac_of(address), address);
             }
             if let Some(pace) = self.paces.of(iface) {
                 pace.announced = None;
@@ -108,6 +106,12 @@ impl Manager {
                 self.announce_addresses(now, IfaceId(at as u8));
             }
         }
+    }
+
+    /// Tells a link where an address is, at once.
+    fn call(&mut self, now: Nanos, iface: IfaceId, mac: Mac, address: Ipv4Addr) {
+        self.send(iface, Arp::announcement(mac, address), None);
+        self.noted(now, iface);
     }
 
     /// The next of the other addresses, on each link that has not been told all.

@@ -251,21 +251,17 @@ impl Nat {
         now: Nanos,
     ) -> Result<(), DropReason> {
         let joins = new.fortune == Fortune::Joins;
-        let short = || {
-            let pools = &self.ports.get(new.wan?.index())?[class_of(t.protocol)];
-            Some(pools.short(self.address(t.src, new.wan?, up))? * pools.len())
-        };
-        let short = short().filter(|_| !joins);
+        let short = self.runs_short(t, new.wan, up).filter(|_| !joins);
         let spends = || self.hosts.may_spend(host, rules.creation_rate, now).map(|_| ());
-        if mapped {
-            self.fair_at(host, rules)?;
-        }
-        if short.is_some() && t.protocol == protocol::TCP && rules.share_ports {
+        let shares = short.is_some() && t.protocol == protocol::TCP && rules.share_ports;
+        if shares && !mapped {
             fit?;
-            self.fair_at(host, rules)?;
-            return spends();
         }
         self.fair_at(host, rules)?;
+        if shares {
+            fit?;
+            return spends();
+        }
         if !joins {
             let fair = |hosts: usize| short.map(|all| (all / hosts) as u32);
             self.hosts.may_map(host, class_of(t.protocol), rules, fair)?;

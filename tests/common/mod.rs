@@ -20,6 +20,16 @@ pub const G1: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 1);
 pub const E1: Ipv4Addr = Ipv4Addr::new(9, 9, 9, 9);
 pub const E2: Ipv4Addr = Ipv4Addr::new(8, 8, 4, 4);
 
+/// The router's own addresses: by which link who asks for each.
+pub const OWN: [(&str, Ipv4Addr, Ipv4Addr); 6] = [
+    ("lan", H1, LAN),
+    ("lan", H2, P1),
+    ("lan", H1, P2),
+    ("isp1", E1, P1),
+    ("isp1", G1, P1),
+    ("isp2", E2, P2),
+];
+
 pub const SYN: u8 = Flags::SYN;
 pub const ACK: u8 = Flags::ACK;
 pub const FIN_ACK: u8 = Flags::FIN | Flags::ACK;
