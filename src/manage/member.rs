@@ -86,6 +86,11 @@ impl Member {
     pub(super) fn is_active(&self) -> bool {
         self.active
     }
+
+    /// The partner is heard, and could serve.
+    pub(super) fn partner_serves(&self) -> bool {
+        self.pair.live().is_some_and(|partner| partner.fitness.fit())
+    }
 }
 
 impl Manager {

@@ -3,11 +3,11 @@
 use serde_json::{Value, json};
 
 use super::member::Member;
+use super::talk::copies_refused;
 use super::{Answer, Manager};
 use crate::base::{Nanos, WanId};
 use crate::cluster::sync::LogStatus;
 use crate::cluster::{ClusterView, Fitness, Input, Known, Name, Role};
-use crate::packet::Stat;
 use crate::wan::{Admin, Reason, State, WanStatus};
 
 /// A lease that is not there yet counts as unknown for so long after the start.
@@ -96,7 +96,7 @@ impl Manager {
         if let Some(object) = value.as_object_mut() {
             let mut sync = json!(sync);
             // Of what an active member tells only its partner knows.
-            let lacks = self.totals().counters.get(Stat::CopiesRefused).saturating_sub(member.refused_before);
+            let lacks = copies_refused(&self.lanes).saturating_sub(member.refused_before);
             sync["refused"] = if member.is_active() { Value::Null } else { lacks.into() };
             object.insert("sync".into(), sync);
             object.insert("refused".into(), refused(member));
@@ -154,9 +154,8 @@ impl Manager {
 
     /// Whether the role is somebody else's, or nobody can have it.
     pub fn left(&self) -> bool {
-        self.member.as_ref().is_none_or(|member| {
-            let can_serve = member.pair.live().is_some_and(|partner| partner.fitness.fit());
-            member.pair.role() != Role::Active || !can_serve
-        })
+        self.member
+            .as_ref()
+            .is_none_or(|member| member.pair.role() != Role::Active || !member.partner_serves())
     }
 }

@@ -101,7 +101,7 @@ impl Manager {
     /// Where the partner forwards what lives on its WANs: on a network inside on which both are heard, as long as it has a WAN.
     pub(super) fn partner_way(&self) -> Option<(IfaceId, Ipv4Addr)> {
         let (member, cluster) = (self.member.as_ref()?, self.profile.cluster.as_ref()?);
-        let serves = member.pair.live().is_some_and(|partner| partner.fitness.fit());
+        let serves = member.partner_serves();
         let inside = |path: &&HeartbeatPath| {
             self.view.ifaces.get(path.interface).is_some_and(|iface| iface.wan.is_none())
         };

@@ -6,11 +6,11 @@
 
 use std::net::Ipv4Addr;
 
-use super::Manager;
 use super::member::Member;
 use super::neighbors::NeighborState;
 use super::probes::Way;
 use super::probes::packets::{self, What};
+use super::{Lane, Manager};
 use crate::base::{IfaceId, Mac, Nanos};
 use crate::cluster::beat::LEN;
 use crate::cluster::{Heard, Input, Role};
@@ -61,6 +61,11 @@ impl Member {
         let fresh = |at: &Option<Nanos>| at.is_some_and(|at| now < at + timeout);
         self.heard.iter().position(fresh).unwrap_or(0)
     }
+}
+
+/// Copies that the workers have had no place for, so far.
+pub(super) fn copies_refused(lanes: &[Lane]) -> u64 {
+    lanes.iter().map(|lane| lane.end.shared.read().counters.get(Stat::CopiesRefused)).sum()
 }
 
 impl Manager {
@@ -183,8 +188,7 @@ impl Manager {
         let mut rings: Vec<_> = self.lanes.iter_mut().map(|lane| &mut lane.end.copies).collect();
         member.copying.step(now, &mut rings, &|key| steer.record(key), &mut |frame| frames.push(frame));
         if member.copying.begun() {
-            let totals = self.lanes.iter().map(|lane| lane.end.shared.read());
-            member.refused_before = totals.map(|sum| sum.counters.get(Stat::CopiesRefused)).sum();
+            member.refused_before = copies_refused(&self.lanes);
         }
         let (Some(path), Some(Some(mac))) = (cluster.paths.get(path), member.macs.get(path)) else { return };
         let Some(way) = way(&self.view, path) else { return };
