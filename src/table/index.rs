@@ -4,7 +4,8 @@
 //! from the first and the tag, so that entries can move without their key: partial-key cuckoo hashing). An insert takes
 //! the home bucket while that has room, so that most look-ups read one line; then the other one; if both are full it moves one
 //! entry, by a search of bounded breadth. So a look-up reads two lines at most, an
-//! insert a bounded number, and nothing is ever rehashed. Who does not know the key of the hash cannot aim at a bucket.
+//! insert a bounded number, and nothing is ever rehashed. A bucket counts the entries that are not in it though it is their home: while
+//! there are none, whoever is not found in it is nowhere, and a new key costs one line. Who does not know the key of the hash cannot aim at a bucket.
 
 use super::store::{Store, equal8};
 
@@ -17,15 +18,33 @@ const SEARCH: usize = 64;
 struct Bucket {
     tags: [u16; WAYS],
     slots: [u32; WAYS],
+    /// Entries whose home this is and that stand in their other bucket
+    away: u32,
+    /// One bit per way: this is not the home of what stands there
+    guests: u32,
 }
 
-const EMPTY: Bucket = Bucket { tags: [0; WAYS], slots: [0; WAYS] };
+const EMPTY: Bucket = Bucket { tags: [0; WAYS], slots: [0; WAYS], away: 0, guests: 0 };
 
 impl Bucket {
     /// One bit per way whose tag is `tag`.
     #[inline(always)]
     fn matches(&self, tag: u16) -> u32 {
         equal8(&self.tags, tag)
+    }
+
+    /// The slot with this tag for which `is_it` says yes.
+    #[inline(always)]
+    fn find(&self, tag: u16, is_it: &mut impl FnMut(u32) -> bool) -> Option<u32> {
+        let mut hits = self.matches(tag);
+        while hits != 0 {
+            let slot = self.slots[hits.trailing_zeros() as usize % WAYS];
+            if is_it(slot) {
+                return Some(slot);
+            }
+            hits &= hits - 1;
+        }
+        None
     }
 
     #[inline(always)]
@@ -102,11 +121,13 @@ impl Index {
         self.buckets.prefetch((hash as u32 & self.mask) as usize);
     }
 
-    /// Calls for the line that a look-up of this hash reads if the first one does not have it.
+    /// Calls for the line that a look-up of this hash reads if the first one does not have it, if it reads another one.
     #[inline(always)]
     pub fn prefetch_other(&self, hash: u64) {
         let (home, tag) = self.home(hash);
-        self.buckets.prefetch(self.other(home, tag));
+        if self.buckets.masked(home).away > 0 {
+            self.buckets.prefetch(self.other(home, tag));
+        }
     }
 
     /// A slot that may be the one of the key with this hash, from the first line alone: its tag is.
@@ -118,10 +139,13 @@ impl Index {
         (hits != 0).then(|| bucket.slots[hits.trailing_zeros() as usize % WAYS])
     }
 
-    /// As `guess`, from the second line.
+    /// As `guess`, from the second line, if there may be one.
     #[inline(always)]
     pub fn guess_other(&self, hash: u64) -> Option<u32> {
         let (home, tag) = self.home(hash);
+        if self.buckets.masked(home).away == 0 {
+            return None;
+        }
         let bucket = &self.buckets[self.other(home, tag)];
         let hits = bucket.matches(tag);
         (hits != 0).then(|| bucket.slots[hits.trailing_zeros() as usize % WAYS])
@@ -131,18 +155,16 @@ impl Index {
     #[inline(always)]
     pub fn find(&self, hash: u64, mut is_it: impl FnMut(u32) -> bool) -> Option<u32> {
         let (home, tag) = self.home(hash);
-        for bucket in [home, self.other(home, tag)] {
-            let bucket = &self.buckets[bucket];
-            let mut hits = bucket.matches(tag);
-            while hits != 0 {
-                let slot = bucket.slots[hits.trailing_zeros() as usize % WAYS];
-                if is_it(slot) {
-                    return Some(slot);
-                }
-                hits &= hits - 1;
-            }
+        let first = self.buckets.masked(home);
+        match first.find(tag, &mut is_it) {
+            None if first.away > 0 => self.find_away(home, tag, is_it),
+            found => found,
         }
-        None
+    }
+
+    #[inline(never)]
+    fn find_away(&self, home: usize, tag: u16, mut is_it: impl FnMut(u32) -> bool) -> Option<u32> {
+        self.buckets[self.other(home, tag)].find(tag, &mut is_it)
     }
 
     /// Adds an entry. The key must not be in yet.
@@ -152,7 +174,7 @@ impl Index {
     #[inline]
     pub fn insert(&mut self, hash: u64, slot: u32) -> Result<(), Full> {
         let (home, tag) = self.home(hash);
-        if self.put(home, tag, slot) || self.put_elsewhere(home, tag, slot) {
+        if self.put(home, tag, slot, false) || self.put_elsewhere(home, tag, slot) {
             self.len += 1;
             return Ok(());
         }
@@ -162,7 +184,9 @@ impl Index {
     #[inline(never)]
     fn put_elsewhere(&mut self, home: usize, tag: u16, slot: u32) -> bool {
         let other = self.other(home, tag);
-        self.put(other, tag, slot) || self.make_room(home, other).is_some_and(|b| self.put(b, tag, slot))
+        let room =
+            if self.buckets[other].free_way().is_some() { Some(other) } else { self.make_room(home, other) };
+        room.is_some_and(|bucket| self.put(bucket, tag, slot, bucket != home))
     }
 
     /// Adds two entries, or none.
@@ -176,17 +200,33 @@ impl Index {
         })
     }
 
+    /// False: the bucket is full. `guest`: it is not the entry's home.
     #[inline(always)]
-    fn put(&mut self, bucket: usize, tag: u16, slot: u32) -> bool {
-        let bucket = &mut self.buckets[bucket];
-        match bucket.free_way() {
-            Some(way) => {
-                bucket.tags[way] = tag;
-                bucket.slots[way] = slot;
-                true
-            }
-            None => false,
+    fn put(&mut self, at: usize, tag: u16, slot: u32, guest: bool) -> bool {
+        let bucket = &mut self.buckets[at];
+        let Some(way) = bucket.free_way() else { return false };
+        bucket.tags[way] = tag;
+        bucket.slots[way] = slot;
+        if guest {
+            bucket.guests |= 1 << way;
+            let home = self.other(at, tag);
+            self.buckets[home].away += 1;
         }
+        true
+    }
+
+    /// Frees a way of a bucket. True: a guest stood there.
+    #[inline(always)]
+    fn clear(&mut self, at: usize, way: usize) -> bool {
+        let bucket = &mut self.buckets[at];
+        let (tag, guest) = (bucket.tags[way], bucket.guests & 1 << way != 0);
+        bucket.tags[way] = 0;
+        if guest {
+            bucket.guests &= !(1 << way);
+            let home = self.other(at, tag);
+            self.buckets[home].away -= 1;
+        }
+        guest
     }
 
     /// Frees a way in one of two full buckets by moving entries on to their other buckets, breadth first.
@@ -227,8 +267,9 @@ impl Index {
             let from = from as usize;
             let (tag, slot) = (self.buckets[from].tags[way], self.buckets[from].slots[way]);
             // A bucket can be on the path twice; then the way may be taken again and the entry stays where it is.
-            if tag != 0 && self.put(to, tag, slot) {
-                self.buckets[from].tags[way] = 0;
+            if tag != 0 && self.buckets[to].free_way().is_some() {
+                let guest = self.clear(from, way);
+                self.put(to, tag, slot, !guest);
             }
             if at < 2 {
                 return from;
@@ -242,14 +283,12 @@ impl Index {
     /// Takes out the entry of `slot` under this hash. False if there is none.
     pub fn remove(&mut self, hash: u64, slot: u32) -> bool {
         let (home, tag) = self.home(hash);
-        for bucket in [home, self.other(home, tag)] {
-            let bucket = &mut self.buckets[bucket];
-            for way in 0..WAYS {
-                if bucket.tags[way] == tag && bucket.slots[way] == slot {
-                    bucket.tags[way] = 0;
-                    self.len -= 1;
-                    return true;
-                }
+        for at in [home, self.other(home, tag)] {
+            let bucket = &self.buckets[at];
+            if let Some(way) = (0..WAYS).find(|way| bucket.tags[*way] == tag && bucket.slots[*way] == slot) {
+                self.clear(at, way);
+                self.len -= 1;
+                return true;
             }
         }
         false
@@ -257,66 +296,4 @@ impl Index {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::table::hash::HashKey;
-    use proptest::prelude::*;
-    use rand::{SeedableRng, rngs::StdRng};
-    use std::collections::HashMap;
-
-    #[test]
-    fn holds_its_entries_at_the_promised_load_and_finds_each() {
-        let key = HashKey::draw(&mut StdRng::seed_from_u64(1));
-        let n = 7 * 8192; // a load of 7/8 exactly
-        let mut index = Index::new(n - 8, false);
-        assert_eq!(index.buckets.len(), 8192);
-        for i in 0..n as u32 {
-            assert_eq!(index.insert(key.hash(u64::from(i), 7), i), Ok(()), "entry {i}");
-        }
-        for i in 0..n as u32 {
-            assert_eq!(index.find(key.hash(u64::from(i), 7), |s| s == i), Some(i));
-        }
-        assert_eq!(index.find(key.hash(u64::MAX, 7), |s| s == n as u32), None);
-    }
-
-    #[test]
-    fn a_full_index_refuses_and_loses_nothing() {
-        let key = HashKey::draw(&mut StdRng::seed_from_u64(2));
-        let mut index = Index::new(100, false);
-        let mut kept = Vec::new();
-        for i in 0..1000 {
-            if index.insert(key.hash(i, 0), i as u32).is_ok() {
-                kept.push(i);
-            }
-        }
-        assert!(kept.len() >= 100 && kept.len() < 1000);
-        assert_eq!(index.len(), kept.len());
-        for i in kept {
-            assert_eq!(index.find(key.hash(i, 0), |s| s == i as u32), Some(i as u32));
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn behaves_as_a_map(ops in prop::collection::vec((any::<bool>(), 0u32..200), 0..2000)) {
-            let key = HashKey::draw(&mut StdRng::seed_from_u64(3));
-            let mut index = Index::new(160, false);
-            let mut model = HashMap::new();
-            for (insert, k) in ops {
-                let hash = key.hash(u64::from(k), 1);
-                if insert && !model.contains_key(&k) {
-                    if index.insert(hash, k).is_ok() {
-                        model.insert(k, ());
-                    }
-                } else if !insert {
-                    prop_assert_eq!(index.remove(hash, k), model.remove(&k).is_some());
-                }
-                prop_assert_eq!(index.len(), model.len());
-            }
-            for k in 0..200 {
-                let found = index.find(key.hash(u64::from(k), 1), |s| s == k);
-                prop_assert_eq!(found.is_some(), model.contains_key(&k));
-            }
-        }
-    }
-}
+mod tests;
