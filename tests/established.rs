@@ -105,7 +105,7 @@ fn a_known_flow_takes_the_established_path_both_ways_and_with_the_switch_it_does
             let frame = VecBuf::new(&site.frame_of(link, &packet));
             let router = &mut site.lcores()[0].router;
             let from = router.from(&view, IfaceId(at), now);
-            router.look_up(&view, &from, std::slice::from_ref(&frame));
+            router.look_up(&view, &from, 0, std::slice::from_ref(&frame));
             let back = router.established(&view, &from, frame, 0);
             assert_eq!(back.is_some(), long, "{link}");
             router.out.iter_mut().for_each(|out| _ = out.drain(|_| ()));

@@ -17,7 +17,7 @@ use super::{BURST, Ports};
 use crate::base::{IfaceId, Nanos, WorkerId};
 use crate::nat::kill::Kill;
 use crate::packet::{DropReason, PacketBuf, Stat};
-use crate::path::{Class, From, Router, View};
+use crate::path::{Class, From, PART, Router, View};
 use crate::table::neighbors::State;
 
 /// Messages taken in one turn.
@@ -29,7 +29,7 @@ pub const KILLS: usize = 4;
 /// Packets of a turn, at most: a burst of each interface and of each other worker.
 const STEPPED: usize = 2 * 128 * BURST;
 /// Of a burst whose sessions move to another WAN so many are sent at a time.
-const PART: u64 = 4;
+const MOVES: u64 = 4;
 /// The numbers are shown this often.
 const SHOW: Nanos = Nanos::from_ms(1);
 
@@ -207,15 +207,20 @@ impl<B: PacketBuf> Lcore<B> {
         hands: bool,
     ) -> u64 {
         let from = self.router.from(&self.view, ingress, now);
-        let bytes = self.router.look_up(&self.view, &from, burst);
         let mut moved = self.router.counters.get(Stat::SessionsMoved);
-        for (at, buf) in burst.drain(..).enumerate() {
-            if let Some(buf) = self.router.established(&self.view, &from, buf, at) {
-                self.route_anew(ingress, &from, buf, at, now, hands);
-                if self.router.counters.get(Stat::SessionsMoved) - moved >= PART {
-                    moved = self.router.counters.get(Stat::SessionsMoved);
-                    self.transmit(ports);
+        let mut frames = burst.take().into_iter();
+        let (mut bytes, mut at) = (0, 0);
+        for part in 0..=frames.len().div_ceil(PART) {
+            bytes += self.router.look_up(&self.view, &from, part, frames.as_slice());
+            for buf in frames.by_ref().take(if part > 0 { PART } else { 0 }) {
+                if let Some(buf) = self.router.established(&self.view, &from, buf, at) {
+                    self.route_anew(ingress, &from, buf, at, now, hands);
+                    if self.router.counters.get(Stat::SessionsMoved) - moved >= MOVES {
+                        moved = self.router.counters.get(Stat::SessionsMoved);
+                        self.transmit(ports);
+                    }
                 }
+                at += 1;
             }
         }
         bytes

@@ -1,11 +1,15 @@
-//! The established path: what a packet of a known flow goes through, in stages over the whole burst, so that the misses
-//! of all its packets are under way together. The same code serves both directions.
+//! The established path: what a packet of a known flow goes through, in stages over the burst, so that the misses
+//! of many packets are under way together. The same code serves both directions.
 //!
 //! 1. `parse` every frame of the common shape (untagged, no IP options, no fragment, UDP or TCP, whole, its checksum
 //!    right), hash its key, call for the line of the index;
-//! 2. compare the tags, call for the session;
+//! 2. `find`: compare the tags, call for the session;
 //! 3. in the order of arrival: `established` verifies the session and all that it stands for by one stamp, counts,
 //!    rewrites, puts the next hop before it and queues it.
+//!
+//! A burst takes stage 1 by halves, the others in parts of eight, and the next part is through stage 2 before the last one is in stage 3: its
+//! misses are under way while packets are rewritten, and never more of them than a core keeps account of. Beyond that (24 on Zen 4)
+//! it drops what is called for, and each miss costs its whole time.
 //!
 //! Whatever is not exactly so is given back at stage 3 and takes the long way (`receive`, `forward`), in its place in the
 //! order. A packet that went the whole long way leaves the stamp for those that follow it. Everything that the long way
@@ -38,6 +42,13 @@ const NONE: u32 = u32::MAX;
 
 /// Frames whose bytes are called for ahead of their turn.
 const AHEAD: usize = 4;
+
+/// Frames that stages 2 and 3 take together.
+pub const PART: usize = 8;
+const PARTS: usize = BURST / PART;
+/// Frames that stage 1 takes together.
+const HALF: usize = 16;
+const HALVES: usize = BURST / HALF;
 
 /// What stages 1 and 2 have found out about the frames of a burst, in its order.
 #[derive(Clone, Debug)]
@@ -142,53 +153,78 @@ impl<B: PacketBuf> Router<B> {
         }
     }
 
-    /// Stages 1 and 2. Gives how many bytes the burst has.
+    /// What stage 3 needs for the next part of a burst, of which `rest` is left: before part 0, 1 and so on, with one more call at the end
+    /// than there are parts, and stage 3 for part n - 1 after the call for part n. Gives the bytes of the frames that it has parsed.
     #[inline(always)]
-    pub fn look_up(&mut self, view: &View, from: &From, burst: &[B]) -> u64 {
-        let (own, scope) = (from.own, u64::from(from.scope));
-        let Marks { hashes, entries } = &mut self.marks;
+    pub fn look_up(&mut self, view: &View, from: &From, part: usize, rest: &[B]) -> u64 {
+        let gone = part.saturating_sub(1) * PART;
         let mut bytes = 0;
-        for (at, (buf, hash)) in burst.iter().zip(hashes.iter_mut()).enumerate() {
-            if let Some(next) = burst.get(at + AHEAD) {
+        if part < HALVES
+            && let Some(half @ [_, ..]) = rest.get(part * HALF - gone..)
+        {
+            bytes = self.parse(from, part, half);
+        }
+        if let Some(frames @ [_, ..]) = rest.get(part * PART - gone..) {
+            self.find(view, from, part, frames);
+        }
+        bytes
+    }
+
+    /// Stage 1, for a half of the burst: the first ones of `frames`.
+    #[inline(always)]
+    fn parse(&mut self, from: &From, half: usize, frames: &[B]) -> u64 {
+        let (own, scope) = (from.own, u64::from(from.scope));
+        let mut bytes = 0;
+        let hashes = &mut self.marks.hashes.as_chunks_mut::<HALF>().0[half % HALVES];
+        for (at, (buf, hash)) in frames.iter().zip(hashes.iter_mut()).enumerate() {
+            if let Some(next) = frames.get(at + AHEAD) {
                 next.prefetch();
             }
             let frame = buf.bytes();
             bytes += frame.len() as u64;
             *hash = parse(frame, own, scope).map_or(0, |key| self.nat.call_index(key));
         }
+        // Stage 2 takes whole parts.
+        hashes.iter_mut().skip(frames.len()).take(PART - 1).for_each(|hash| *hash = 0);
+        bytes
+    }
+
+    /// Stage 2, for a part of the burst: the first ones of `frames`.
+    #[inline(always)]
+    fn find(&mut self, view: &View, from: &From, part: usize, frames: &[B]) {
+        let hashes = &self.marks.hashes.as_chunks::<PART>().0[part % PARTS];
+        let entries = &mut self.marks.entries.as_chunks_mut::<PART>().0[part % PARTS];
         let mut missed = false;
-        for (_, (hash, entry)) in burst.iter().zip(hashes.iter().zip(entries)) {
+        for (hash, entry) in hashes.iter().zip(entries) {
             // A hash that is 0 by chance goes the long way, which is right for everything.
             *entry = if *hash == 0 { NONE } else { self.nat.call_session(*hash).unwrap_or(NONE) };
             missed |= *entry == NONE;
         }
         if missed {
-            self.look_further(view, burst, scope);
+            self.find_further(view, from, part, frames);
         }
-        bytes
     }
 
     /// Those that the first line did not have: another line, or a flow that is new.
     #[inline(never)]
-    fn look_further(&mut self, view: &View, burst: &[B], scope: u64) {
-        let Marks { hashes, entries } = &mut self.marks;
+    fn find_further(&mut self, view: &View, from: &From, part: usize, frames: &[B]) {
+        let hashes = &self.marks.hashes.as_chunks::<PART>().0[part % PARTS];
+        let entries = &mut self.marks.entries.as_chunks_mut::<PART>().0[part % PARTS];
         let missing = |hash: u64, entry: u32| entry == NONE && hash != 0;
-        for (hash, _) in
-            hashes.iter().zip(entries.iter()).take(burst.len()).filter(|(h, e)| missing(**h, **e))
-        {
+        for (hash, _) in hashes.iter().zip(entries.iter()).filter(|(h, e)| missing(**h, **e)) {
             self.nat.call_further(*hash);
         }
-        for (buf, (hash, entry)) in burst.iter().zip(hashes.iter().zip(entries)) {
+        for (buf, (hash, entry)) in frames.iter().zip(hashes.iter().zip(entries)) {
             if missing(*hash, *entry) {
                 *entry = self.nat.call_far_session(*hash).unwrap_or(NONE);
-                if let Some(h) = buf.bytes().first_chunk().filter(|_| *entry == NONE && scope == 0) {
+                if let Some(h) = buf.bytes().first_chunk().filter(|_| *entry == NONE && from.scope == 0) {
                     self.nat.call_opening(key_of(h, 0), &view.uplinks);
                 }
             }
         }
     }
 
-    /// Stage 3, for the frame at `at` of the burst that was looked up last: sends it translated, or gives it back untouched.
+    /// Stage 3, for the frame at `at` of the burst whose parts have been through the others: sends it translated, or gives it back untouched.
     #[inline(always)]
     pub fn established(&mut self, view: &View, from: &From, mut buf: B, at: usize) -> Option<B> {
         let entry = self.marks.entries[at % BURST];
