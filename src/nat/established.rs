@@ -45,7 +45,7 @@ impl Nat {
         let Some(pools) = self.ports.get_mut(wan.index()) else { return };
         let pools = &mut pools[class_of(key.protocol())];
         let at = address_of(&self.key, host, pools.len().min(uplink.addresses.len()));
-        let Some(port) = pools.peek(at, inside_port) else { return };
+        let Some(port) = pools.call(at, inside_port) else { return };
         let Some(outside) = uplink.addresses.get(at) else { return };
         self.index.prefetch(self.hash(key.reply(wan, (outside, port))));
     }

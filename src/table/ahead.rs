@@ -1,7 +1,7 @@
 //! Ports that were drawn some time before they are given out, so that the lines that they touch are in the cache by then.
 //!
 //! They are as random as any: the draw was made already, only nobody but `peek` has told it. A ring of at most `AHEAD`, in
-//! the order of the draws.
+//! the order of the draws. Beside each port it holds the place in the bag where the one stands that comes after it, chosen at random as well.
 
 /// Draws that are made ahead, at most: as many as a burst may need.
 pub const AHEAD: usize = 32;
@@ -10,6 +10,7 @@ pub const AHEAD: usize = 32;
 #[derive(Clone, Debug, Default)]
 pub struct Ring {
     ports: [u16; AHEAD],
+    places: [u16; AHEAD],
     first: usize,
     /// How many there are, 0 to `AHEAD`
     pub count: usize,
@@ -24,21 +25,22 @@ impl Ring {
         self.ports[(self.first + n) % AHEAD]
     }
 
-    /// Adds one, of which there is room for: `count` is below `AHEAD`.
+    /// Adds one, of which there is room for (`count` is below `AHEAD`), and the place of another one.
     #[inline(always)]
-    pub fn push(&mut self, port: u16) {
-        self.ports[(self.first + self.count) % AHEAD] = port;
+    pub fn push(&mut self, port: u16, place: u16) {
+        let at = (self.first + self.count) % AHEAD;
+        (self.ports[at], self.places[at]) = (port, place);
         self.count += 1;
     }
 
-    /// Takes the next one.
+    /// Takes the next one, and the place of another one.
     #[inline(always)]
-    pub fn pop(&mut self) -> Option<u16> {
-        let port = self.get(0);
+    pub fn pop(&mut self) -> Option<(u16, u16)> {
+        let both = (self.get(0), self.places[self.first % AHEAD]);
         self.count = self.count.checked_sub(1)?;
         self.peeked = self.peeked.saturating_sub(1);
         self.first = (self.first + 1) % AHEAD;
-        Some(port)
+        Some(both)
     }
 
     /// Takes the one that would be drawn last.
@@ -48,14 +50,15 @@ impl Ring {
         Some(self.get(self.count))
     }
 
-    /// Tells the next one that was not told yet, and once all were told, nothing for one call.
+    /// Tells the next one that was not told yet, with the place of another one, and once all were told, nothing for one call.
     #[inline(always)]
-    pub fn peek(&mut self) -> Option<u16> {
+    pub fn peek(&mut self) -> Option<(u16, u16)> {
         if self.peeked >= self.count {
             self.peeked = 0;
             return None;
         }
+        let at = (self.first + self.peeked) % AHEAD;
         self.peeked += 1;
-        Some(self.get(self.peeked - 1))
+        Some((self.ports[at], self.places[at]))
     }
 }

@@ -64,7 +64,7 @@ impl Bags {
     }
 
     #[inline(always)]
-    fn place(&self, bag: usize, at: u32) -> usize {
+    pub(super) fn place(&self, bag: usize, at: u32) -> usize {
         usize::from(self.places[bag].0.wrapping_add(at as u16))
     }
 
@@ -135,6 +135,22 @@ impl Free<'_> {
     pub fn draw(&mut self, rng: &mut impl Rng, bag: usize) -> Option<u16> {
         let count = self.counts[bag];
         (count > 0).then(|| self.take(bag, rng.random_range(0..count)))
+    }
+
+    /// A random place of a bag.
+    #[inline(always)]
+    pub fn choose(&self, rng: &mut impl Rng, bag: usize) -> u16 {
+        rng.random_range(0..self.counts[bag].max(1)) as u16
+    }
+
+    /// Takes out the port at a place that was chosen before, or a random one if the bag has no such place any more. `None` if it is empty.
+    #[inline(always)]
+    pub fn draw_at(&mut self, rng: &mut impl Rng, bag: usize, place: u16) -> Option<u16> {
+        if u32::from(place) < self.counts[bag] {
+            Some(self.take(bag, place.into()))
+        } else {
+            self.draw(rng, bag)
+        }
     }
 
     /// Takes out a random port that any source may get, of two the one that is `wanted`. `None` if there is none.

@@ -5,7 +5,7 @@
 //! another worker. One that comes back rests first: it is not given out again for a time (RFC 6888 REQ-8), so that what is
 //! still under way to its former user reaches nobody else. A port freed by a tracked close skips the rest.
 //! What is taken by its number (`taken`) goes on standing in its bag, and its cell says that it is not free.
-//! Draws are made some ahead of their use, so that the lines that they touch are there by then; `peek` tells them.
+//! Draws are made some ahead of their use, so that the lines that they touch are there by then; `call` calls for them.
 //! Eight bytes a port, taken at once or when a page of them is used first. All zeros means as at
 //! the beginning.
 
@@ -15,7 +15,7 @@ use rand::Rng;
 
 use super::ahead::{AHEAD, Ring};
 use super::bags::{ALL, BAGS, Bags, Free};
-use super::store::{Store, prefetch};
+use super::store::Store;
 use super::taken::PASSES;
 use crate::base::Nanos;
 
@@ -48,9 +48,8 @@ pub(super) const VALUE: u32 = STANDS - 1;
 /// The cell of a port that the pool has begun with and has no more.
 const AWAY: u32 = STANDS;
 
-/// If there are more addresses than `FEW`: they share the burst.
-const AHEAD_FEW: usize = 4;
-const FEW: usize = 4;
+/// So many more are drawn ahead with each draw, until there are enough: a burst that is the first one for many addresses need not wait for all.
+const GROWTH: usize = 2;
 /// With more addresses nothing is drawn ahead: it would hardly be what a burst needs.
 const MOST_AHEAD: usize = 1024;
 /// Tries to find a port that is in use.
@@ -77,7 +76,6 @@ pub struct PortPools {
     /// How long a port rests, in ms, up to the next whole one; 0: not at all
     rest: u32,
     most: u32,
-    ahead: usize,
     heads: Vec<Head>,
     /// By address, for even and odd ports; none if there are too many addresses
     rings: Vec<[Ring; 2]>,
@@ -112,7 +110,6 @@ impl PortPools {
             bags,
             rest: (rest + Nanos(999_999)).as_ms() as u32,
             most: quarantine.most.min(ALL as u32),
-            ahead: if addresses <= FEW { AHEAD } else { AHEAD_FEW },
             heads: vec![head; addresses],
             rings: if addresses <= MOST_AHEAD { vec![Default::default(); addresses] } else { Vec::new() },
             cells: if ready { Store::new(len, 0, reserve) } else { Store::zeroed(len) },
@@ -140,7 +137,6 @@ impl PortPools {
         Some(PortPool {
             rest: self.rest,
             most: self.most,
-            ahead: self.ahead,
             free: Free { bags: &self.bags, counts: &mut head.frees, ports },
             held: &mut head.held,
             rests: &mut head.rests,
@@ -159,10 +155,14 @@ impl PortPools {
     }
 
     /// The port that a draw for this inside port will probably give: the next one with each call, for as many draws as are to
-    /// come.
+    /// come. Calls for the lines that the draw touches.
     #[inline]
-    pub fn peek(&mut self, address: usize, inside: u16) -> Option<u16> {
-        self.rings.get_mut(address)?.get_mut(self.bags.of(inside))?.peek()
+    pub fn call(&mut self, address: usize, inside: u16) -> Option<u16> {
+        let bag = self.bags.of(inside);
+        let (port, place) = self.rings.get_mut(address)?.get_mut(bag)?.peek()?;
+        self.cells.prefetch(address * ALL + usize::from(port));
+        self.free.prefetch(address * ALL + self.bags.place(bag, place.into()));
+        Some(port)
     }
 
     /// If fewer than one in ten of an address's ports are free (as `PortPool::used_up`): how many it has.
@@ -199,7 +199,6 @@ fn user(cells: &[u32; ALL], port: u16) -> Option<u32> {
 pub struct PortPool<'a> {
     rest: u32,
     most: u32,
-    ahead: usize,
     pub(super) free: Free<'a>,
     held: &'a mut u32,
     pub(super) rests: &'a mut u32,
@@ -251,12 +250,15 @@ impl PortPool<'_> {
         let Some(ring) = self.rings.as_mut().and_then(|rings| rings.get_mut(bag)) else {
             return self.free.draw(rng, bag);
         };
-        while ring.count < self.ahead {
+        for _ in 0..GROWTH.min(AHEAD - ring.count.min(AHEAD)) {
             let Some(port) = self.free.draw(rng, bag) else { break };
-            prefetch(&raw const self.cells[usize::from(port)]);
-            ring.push(port);
+            ring.push(port, self.free.choose(rng, bag));
         }
-        ring.pop()
+        let (port, place) = ring.pop()?;
+        if let Some(next) = self.free.draw_at(rng, bag, place) {
+            ring.push(next, self.free.choose(rng, bag));
+        }
+        Some(port)
     }
 
     /// Whether the port that has rested longest has rested enough: the next draw frees it.
