@@ -15,7 +15,7 @@ use turnout::base::{Generation, IfaceId, Ipv4Net, Mac, Nanos, WanId, WorkerId};
 use turnout::engine::copies::CopyRings;
 use turnout::engine::steer::Steer;
 use turnout::engine::{BURST, Lcore, Ports, connect, copies, hand_overs};
-use turnout::nat::rules::FILTERING;
+use turnout::nat::rules::{FILTERING, Rate};
 use turnout::nat::{Addresses, Nat, NatConfig, Rules, Timeouts, Uplinks};
 use turnout::packet::{PacketBuf, VecBuf};
 use turnout::path::{Clamp, IcmpPolicy, Iface, Places, Router, View, WanLink};
@@ -84,7 +84,7 @@ fn view() -> Option<Arc<View>> {
         uplinks: Uplinks::well([Addresses::one(OUTSIDE)], Some(WanId(0))),
         routes: Routes::new(vec![Route { net, iface: LAN, via: None }]),
         // One host opens all flows at one moment.
-        rules: Arc::new(Rules { creation_rate: u32::MAX, ..Rules::default() }),
+        rules: Arc::new(Rules { creation_rate: Rate::per_second(u32::MAX), ..Rules::default() }),
         internal: false,
         clamp: Clamp::default(),
         clamping: false,

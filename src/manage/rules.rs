@@ -2,7 +2,7 @@
 
 use super::groups::Groups;
 use crate::base::{IfaceId, WanId};
-use crate::nat::rules::{self, Firewall, Rules};
+use crate::nat::rules::{self, Firewall, Rate, Rules};
 use crate::nat::statics::{Forward, OneToOne, Statics};
 use crate::nat::{Addresses, Reserved, Timeouts};
 use crate::path::Clamp;
@@ -23,7 +23,7 @@ pub fn rules(profile: &Profile, groups: &Groups) -> Rules {
         share_ports: nat.when_full.tcp == profile::Full::Share,
         ports_per_host: share(nat.ports_per_host),
         sessions_per_host: share(nat.sessions_per_host),
-        creation_rate: nat.creation_rate,
+        creation_rate: Rate::per_second(nat.creation_rate),
         hairpin: nat.hairpin,
         midstream: match nat.midstream {
             profile::Midstream::Reset => rules::Midstream::Reset,

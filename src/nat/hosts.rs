@@ -10,7 +10,7 @@ use std::net::Ipv4Addr;
 
 use super::Uplinks;
 use super::mapping::Mapping;
-use super::rules::{Rules, Share};
+use super::rules::{Rate, Rules, Share};
 use super::session::NONE;
 use crate::base::{Nanos, WanId};
 use crate::packet::DropReason;
@@ -301,8 +301,8 @@ impl Hosts {
     /// # Errors
     /// It does not.
     #[inline(always)]
-    pub(super) fn may_spend(&self, slot: u32, per_second: u32, now: Nanos) -> Result<Nanos, DropReason> {
-        let cost = 1_000_000_000 / u64::from(per_second.max(1));
+    pub(super) fn may_spend(&self, slot: u32, rate: Rate, now: Nanos) -> Result<Nanos, DropReason> {
+        let cost = rate.gap().0;
         if slot == NONE {
             return Ok(Nanos((now.0 + cost).saturating_sub(DEPTH.max(cost))));
         }
@@ -331,7 +331,7 @@ mod tests {
         let (a, b) = (hosts.enter(&key, [10, 0, 0, 1].into()), hosts.enter(&key, [10, 0, 0, 2].into()));
         assert_ne!(a, b);
         let mut make = |host, rate, now| {
-            let spent = hosts.may_spend(host, rate, now);
+            let spent = hosts.may_spend(host, Rate::per_second(rate), now);
             spent.map(|spent| hosts.spend(host, spent)).is_ok()
         };
         let second = |n: u64| Nanos(5_000_000_000 + n * 10_000);
@@ -355,7 +355,8 @@ mod tests {
         assert_eq!(none, NONE);
         let rules = Rules { ports_per_host: Share::Limit(1), ..Rules::default() };
         assert!(
-            hosts.may_map(none, 0, &rules, |_| None).is_ok() && hosts.may_spend(none, 1, Nanos::ZERO).is_ok()
+            hosts.may_map(none, 0, &rules, |_| None).is_ok()
+                && hosts.may_spend(none, Rate::per_second(1), Nanos::ZERO).is_ok()
         );
         hosts.ports(a, 1, true);
         assert_eq!(hosts.may_map(a, 1, &rules, |_| None), Err(DropReason::NatHostPorts));

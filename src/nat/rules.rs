@@ -4,7 +4,7 @@
 //! One vocabulary of matches serves all rules: where a packet comes in, from, to, protocol, destination port. Addresses are those of
 //! the inside: what comes from outside is matched by where it goes after translation. The first rule that matches decides.
 
-use crate::base::{IfaceId, Ipv4Net};
+use crate::base::{IfaceId, Ipv4Net, Nanos};
 use crate::packet::{DropReason, Tuple};
 use crate::table::lent::CLASSES;
 
@@ -151,6 +151,24 @@ pub enum Midstream {
     Drop,
 }
 
+/// So many a second, held as the time of one: a new flow divides nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rate(Nanos);
+
+impl Rate {
+    /// At least one a second; over 10^9 is as many as anybody wants.
+    pub const fn per_second(n: u32) -> Rate {
+        let n = if n == 0 { 1 } else { n };
+        Rate(Nanos(1_000_000_000 / n as u64))
+    }
+
+    /// What one of them takes.
+    #[inline(always)]
+    pub const fn gap(self) -> Nanos {
+        self.0
+    }
+}
+
 /// All rules.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rules {
@@ -160,8 +178,8 @@ pub struct Rules {
     pub ports_per_host: Share,
     /// Sessions that a host may have
     pub sessions_per_host: Share,
-    /// Mappings a second that a host may make
-    pub creation_rate: u32,
+    /// How fast a host may make mappings
+    pub creation_rate: Rate,
     /// From inside to inside by way of an outside address
     pub hairpin: bool,
     /// TCP without a session
@@ -198,7 +216,7 @@ impl Default for Rules {
             share_ports: true,
             ports_per_host: Share::Auto,
             sessions_per_host: Share::Auto,
-            creation_rate: 10_000,
+            creation_rate: Rate::per_second(10_000),
             hairpin: true,
             midstream: Midstream::Reset,
             stealth: true,

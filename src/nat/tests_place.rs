@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 use std::time::Instant;
 
 use super::outbound::FromInside;
-use super::rules::{FILTERING, Rules, Share};
+use super::rules::{FILTERING, Rate, Rules, Share};
 use super::{Addresses, Choice, Env, Nat, NatConfig, Outbound, Timeouts, Translation, Uplinks};
 use crate::base::{IfaceId, Nanos, WanId};
 use crate::packet::{Counters, DropReason, Tuple};
@@ -77,7 +77,7 @@ fn unlimited() -> Rules {
     Rules {
         ports_per_host: share,
         sessions_per_host: share,
-        creation_rate: most,
+        creation_rate: Rate::per_second(most),
         share_ports: false,
         ..Rules::default()
     }
