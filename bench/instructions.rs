@@ -159,7 +159,7 @@ impl Bed {
         };
         let nat = Nat::new(&config, &|_: u16| true);
         let key = HashKey::draw(&mut <rand::rngs::StdRng as rand::SeedableRng>::seed_from_u64(7));
-        let router = Router::new(nat, Neighbors::new(16, key), 2, &view.icmp);
+        let router = Router::new(nat, Neighbors::new(16, key), &view);
         let (_, end) = connect(2, 1, 0);
         let hand_over = hand_overs(1).pop()?;
         let mut lcore = Lcore::new(WorkerId(0), Steer::new(1), view.clone(), router, end, hand_over);

@@ -255,7 +255,7 @@ fn routers(
         let config = views::nat_config(profile, cores.workers.len(), rand::random());
         let nat = Nat::new(&config, &|port: u16| steer.port(port) == id);
         let neighbors = Neighbors::new(NEIGHBORS as u32, HashKey::draw(&mut rand::rng()));
-        Router::new(nat, neighbors, profile.interfaces.len(), &view.icmp)
+        Router::new(nat, neighbors, view)
     };
     std::thread::scope(|scope| {
         let start = |(w, core): (usize, &usize)| {

@@ -108,7 +108,7 @@ impl<P: Bed> Lane<P> {
         };
         let nat = Nat::new(&config, &|port: u16| steer.port(port) == id);
         let neighbors = Neighbors::new(16, HashKey::draw(&mut rand::rng()));
-        let router = Router::new(nat, neighbors, view.ifaces.len(), &view.icmp);
+        let router = Router::new(nat, neighbors, &view);
         let (manager, end) = connect(view.ifaces.len(), place.wans, 0);
         let mut lcore = Lcore::new(id, steer, view.clone(), router, end, hand_over);
         for (wan, gateway) in GATEWAY.iter().enumerate().take(place.wans) {

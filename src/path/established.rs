@@ -34,6 +34,8 @@ const HEADERS: usize = 54;
 const MAC: u64 = (1 << 48) - 1;
 /// No frame is for it.
 const NOBODY: u64 = u64::MAX;
+/// Of a frame's second eight bytes, read little-endian: the bit of the source that says that it is a group, and the ethertype.
+const GROUP_AND_TYPE: u64 = 0xffff_0000_0000_0001;
 /// IPv4 in the place of an ethertype, read little-endian.
 const IPV4: u64 = 0x0008;
 
@@ -89,13 +91,11 @@ fn parse(frame: &[u8], own: u64, scope: u64) -> Option<Key> {
     let sum = (ip & 0xffff_ffff) + (ip >> 32) + (ttl & 0xffff_ffff) + (ttl >> 32) + u64::from(to);
     let sum = (sum & 0xffff) + (sum >> 16 & 0xffff) + (sum >> 32);
     let sum = (sum & 0xffff) + (sum >> 16);
-    let whole = (dst == own)
-        & (src >> 48 == IPV4)
-        & (src & 1 == 0)
+    // To us; from one station, of IPv4; version 4, header of 20 bytes, no fragment. Whatever is not so leaves a bit.
+    let not = (dst ^ own) | (src & GROUP_AND_TYPE ^ IPV4 << 48) | (ip & 0xff3f_0000_0000_00ff ^ 0x45);
+    let whole = (not == 0)
         & (src & MAC != 0)
         & (src & MAC != own)
-        // version 4, header of 20 bytes; no fragment
-        & (ip & 0xff3f_0000_0000_00ff == 0x45)
         // the last carry included
         & ((sum == 0xffff) | (sum == 0x1_fffe))
         & (ttl & 0xff > 1)
@@ -247,9 +247,9 @@ impl<B: PacketBuf> Router<B> {
             return Some(buf);
         }
         let hop = self.neighbors.get(session.hops[side]);
-        let egress = &view.ifaces[hop.iface().index()];
+        let out = &mut self.out[hop.iface().index()];
         let total_len = le16(h, 16).swap_bytes();
-        if !hop.is_fresh() | (total_len > egress.mtu) {
+        if !hop.is_fresh() | (total_len > out.mtu) {
             return Some(buf);
         }
         // The way back adds the complement.
@@ -278,9 +278,8 @@ impl<B: PacketBuf> Router<B> {
             put_le16(h, 40, sum);
         }
         session.count(side, u32::from(total_len));
-        let src = egress.mac.bits();
-        put_le64(h, 0, hop.mac_bits() & MAC | src << 48);
-        put_le32(h, 8, (src >> 16) as u32);
+        put_le64(h, 0, hop.mac_bits() & MAC | out.from_low);
+        put_le32(h, 8, out.from_high);
         h[22] = h[22].wrapping_sub(1);
         let sum = session.deltas[0].flipped(flip).apply_aged(le16(h, 24));
         put_le16(h, 24, sum);
@@ -297,7 +296,7 @@ impl<B: PacketBuf> Router<B> {
             // Padding is not part of the packet. Cutting never fails.
             let _ = buf.resize(whole);
         }
-        self.out[hop.iface().index()].push(buf, whole);
+        out.push(buf, whole);
         None
     }
 

@@ -136,8 +136,9 @@ const CHATTER: u32 = 2000;
 const GATEWAY_REPLIES: u32 = 200;
 
 impl<B: PacketBuf> Router<B> {
-    /// A router with nothing in it.
-    pub fn new(nat: Nat, neighbors: Neighbors, interfaces: usize, icmp: &IcmpPolicy) -> Router<B> {
+    /// A router with nothing in it, that reads this view at first.
+    pub fn new(nat: Nat, neighbors: Neighbors, view: &View) -> Router<B> {
+        let interfaces = view.ifaces.len();
         let fragments = Box::new(Fragments::new(neighbors.secret()));
         Router {
             nat,
@@ -145,7 +146,7 @@ impl<B: PacketBuf> Router<B> {
             hold: Hold::new(),
             counters: Counters::default(),
             traffic: vec![Traffic::default(); interfaces],
-            out: (0..interfaces).map(|_| Out::new()).collect(),
+            out: view.ifaces.iter().map(Out::new).collect(),
             turned: None,
             notices: Vec::with_capacity(BURST * 4),
             answers: Vec::with_capacity(BURST * 4),
@@ -154,7 +155,7 @@ impl<B: PacketBuf> Router<B> {
             last_hop: ((0, IfaceId(0), Ipv4Addr::UNSPECIFIED), 0),
             stamp: 1,
             long_way: false,
-            errors: Limit::new(icmp.errors_per_second),
+            errors: Limit::new(view.icmp.errors_per_second),
             chatter: Limit::new(CHATTER),
             questions: Limit::new(CHATTER),
             refusals: Limit::new(REFUSALS),
@@ -185,6 +186,7 @@ impl<B: PacketBuf> Router<B> {
     /// Another view is read from now on.
     pub fn take(&mut self, old: &View, new: &View, now: Nanos) {
         self.renew();
+        self.out.iter_mut().zip(&new.ifaces).for_each(|(out, iface)| out.face(iface));
         self.nat.renewed(&old.uplinks, &new.uplinks, now);
         if !Arc::ptr_eq(&old.rules, &new.rules) {
             self.nat.retime(&new.rules);

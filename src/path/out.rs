@@ -1,6 +1,6 @@
-//! Frames on their way out of one interface, in order, and how many bytes they have.
+//! Frames on their way out of one interface, in order, how many bytes they have, and what each frame there has in common.
 
-use super::BURST;
+use super::{BURST, Iface};
 use crate::packet::PacketBuf;
 
 /// Frames of a burst, with what it cuts and what it releases: the gate's, the spare buffers, what waited for a next hop.
@@ -11,11 +11,25 @@ const ROOM: usize = BURST * 16;
 pub struct Out<B> {
     frames: Vec<B>,
     bytes: u64,
+    /// The interface's MAC as a frame's seventh and eighth byte, read little-endian from its first one on
+    pub(super) from_low: u64,
+    /// And its ninth to twelfth
+    pub(super) from_high: u32,
+    /// The longest IP packet
+    pub(super) mtu: u16,
 }
 
 impl<B: PacketBuf> Out<B> {
-    pub(super) fn new() -> Out<B> {
-        Out { frames: Vec::with_capacity(ROOM), bytes: 0 }
+    pub(super) fn new(iface: &Iface) -> Out<B> {
+        let mut out = Out { frames: Vec::with_capacity(ROOM), bytes: 0, from_low: 0, from_high: 0, mtu: 0 };
+        out.face(iface);
+        out
+    }
+
+    /// What the interface is, in another view.
+    pub(super) fn face(&mut self, iface: &Iface) {
+        let mac = iface.mac.bits();
+        (self.from_low, self.from_high, self.mtu) = (mac << 48, (mac >> 16) as u32, iface.mtu);
     }
 
     /// Puts a frame of `len` bytes at the end.

@@ -121,7 +121,7 @@ impl Site {
             let nat = Nat::new(&views::nat_config(profile, workers, seed), &|p: u16| steer.port(p) == id);
             let key = HashKey::draw(&mut <rand::rngs::StdRng as rand::SeedableRng>::seed_from_u64(7));
             let neighbors = Neighbors::new(NEIGHBORS as u32, key);
-            let router = Router::new(nat, neighbors, count, &view.icmp);
+            let router = Router::new(nat, neighbors, &view);
             lcores.push(Lcore::new(id, steer, view.clone(), router, lcore_end, hand_over));
             let queues =
                 SimPorts { queue: w, plugs: plugs.clone(), wires: wires.clone(), clock: clock.clone() };
