@@ -176,10 +176,13 @@ impl PortInner {
         self.caps.tx_fast_free =
             info.tx_fast_free != 0 && self.vdev.is_none() && lock(&self.eal.census).rely();
         let fast_free = u8::from(self.caps.tx_fast_free);
+        self.caps.rx_vlan_strip = config.strip_vlan && info.rx_vlan != 0;
+        let vlan = u8::from(self.caps.rx_vlan_strip);
         // SAFETY: an open, stopped port. Every mbuf that is sent is of the one pool (`Census`) and has reference count 1
         // (invariant of `Mbuf`), as MBUF_FAST_FREE wants it.
-        let result =
-            unsafe { ffi::turnout_port_configure(self.port, config.queues, info.rx_ip, fast_free, info.rss) };
+        let result = unsafe {
+            ffi::turnout_port_configure(self.port, config.queues, info.rx_ip, vlan, fast_free, info.rss)
+        };
         self.check("rte_eth_dev_configure", result)?;
         self.ask_for_mtu(config)?;
         let (mut rx_desc, mut tx_desc) = (config.rx_desc, config.tx_desc);
@@ -302,6 +305,7 @@ fn caps_of(info: &ffi::turnout_port_info) -> Caps {
         steering: Steering::Unasked,
         link_interrupt: info.link_interrupt != 0,
         rx_checksum_ip: info.rx_ip != 0,
+        rx_vlan_strip: false,
         tx_fast_free: false,
     }
 }

@@ -69,11 +69,11 @@ impl Mbuf {
         unsafe { buffer.add(usize::from(self.data_off())) }
     }
 
-    /// Takes back what a NIC said of the IPv4 header: a ring passes on the flags of where the mbuf came in before.
+    /// Takes back what a NIC said: a ring passes on the flags of where the mbuf came in before.
     #[inline]
-    pub(super) fn forget_ip_checksum(&mut self) {
+    pub(super) fn forget(&mut self, what: u64) {
         let flags: u64 = self.get(ffi::TURNOUT_MBUF_OL_FLAGS);
-        self.set(ffi::TURNOUT_MBUF_OL_FLAGS, flags & !ffi::TURNOUT_MBUF_IP_MASK);
+        self.set(ffi::TURNOUT_MBUF_OL_FLAGS, flags & !what);
     }
 
     /// Bytes that `prepend` may still take.
@@ -134,6 +134,12 @@ impl PacketBuf for Mbuf {
             }
             _ => false,
         }
+    }
+
+    #[inline]
+    fn tag_taken(&self) -> Option<u16> {
+        let taken = self.get::<u64>(ffi::TURNOUT_MBUF_OL_FLAGS) & ffi::TURNOUT_MBUF_TAG_TAKEN != 0;
+        taken.then(|| self.get::<u16>(ffi::TURNOUT_MBUF_VLAN_TCI) & 0xfff)
     }
 
     #[inline]

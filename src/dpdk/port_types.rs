@@ -44,6 +44,8 @@ pub struct PortConfig {
     pub mac: Option<Mac>,
     /// Frames to other addresses than its own are received as well.
     pub promiscuous: bool,
+    /// VLAN tags are taken off what is received, if it can: `PacketBuf::tag_taken` says so of a frame.
+    pub strip_vlan: bool,
 }
 
 impl PortConfig {
@@ -58,6 +60,7 @@ impl PortConfig {
             mtu: None,
             mac: None,
             promiscuous: false,
+            strip_vlan: false,
         }
     }
 }
@@ -67,9 +70,9 @@ impl PortConfig {
 /// Transmit checksum offload is not asked for: updates by RFC 1624 cost less, and keep a wrong checksum wrong (RFC 5382
 /// 7.3) where a NIC would make it right.
 ///
-/// No other offload is asked for either, which keeps Intel's drivers on their vector paths. On transmit i40e and ice allow
-/// `MBUF_FAST_FREE` there and nothing else; ixgbe allows nothing, and does not offer that one. On receive all three verify
-/// checksums by vector, and leave it for split or doubly tagged frames (i40e), flow director (ixgbe), frames of several
+/// No other offload is asked for on transmit either, which keeps Intel's drivers on their vector paths: there i40e and ice allow
+/// `MBUF_FAST_FREE` and nothing else; ixgbe allows nothing, and does not offer that one. So tags are put in by software. On receive all
+/// three verify checksums and take tags off by vector, and leave it for split or doubly tagged frames (i40e), flow director (ixgbe), frames of several
 /// segments (a slower vector path) and rings that are no power of two: descriptors are 1024, thresholds the drivers' own.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Caps {
@@ -91,6 +94,8 @@ pub struct Caps {
     pub link_interrupt: bool,
     /// Verifies the IPv4 header checksums of what it receives: `PacketBuf::ip_checksum` says so of a packet.
     pub rx_checksum_ip: bool,
+    /// Takes VLAN tags off what it receives, and was asked to.
+    pub rx_vlan_strip: bool,
     /// Frees sent mbufs in bulk, without a look at each: asked for while there is one pool, as all are its then.
     pub tx_fast_free: bool,
 }
@@ -108,6 +113,9 @@ impl std::fmt::Display for Caps {
         }
         if self.rx_checksum_ip {
             f.write_str(", rx ip checksum")?;
+        }
+        if self.rx_vlan_strip {
+            f.write_str(", vlan strip")?;
         }
         if self.tx_fast_free {
             f.write_str(", fast free")?;
@@ -163,11 +171,12 @@ mod tests {
             hash_key_size: 40,
             link_interrupt: true,
             rx_checksum_ip: true,
+            rx_vlan_strip: true,
             tx_fast_free: true,
             rss_ports: true,
             steering: Steering::Nic,
         };
-        let line = "net_ixgbe: 64 queues, RSS (reta 128, key 40), link interrupt, rx ip checksum, fast free";
+        let line = "net_ixgbe: 64 queues, RSS (reta 128, key 40), link interrupt, rx ip checksum, vlan strip, fast free";
         assert_eq!(nic.to_string(), format!("{line}, steered by the NIC"));
         let unasked = Caps { steering: Steering::Unasked, ..nic.clone() };
         assert_eq!(unasked.to_string(), line);

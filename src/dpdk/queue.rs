@@ -40,8 +40,8 @@ pub struct Queue {
     queue: u16,
     /// The port's, at hand.
     cut: usize,
-    /// Its word on IPv4 header checksums counts.
-    verifies: bool,
+    /// Flags of an mbuf that are not its word.
+    void: u64,
     stats: QueueStats,
     _one_thread: PhantomData<Cell<()>>,
 }
@@ -49,8 +49,11 @@ pub struct Queue {
 impl Queue {
     /// `port` has started and has this queue, and no other `Queue` of that number exists (`Port::take_queues`).
     pub(super) fn new(port: Arc<PortInner>, queue: u16) -> Queue {
-        let (cut, verifies) = (port.cut, port.caps.rx_checksum_ip);
-        Queue { port, queue, cut, verifies, stats: QueueStats::default(), _one_thread: PhantomData }
+        let (cut, caps) = (port.cut, &port.caps);
+        let ip = if caps.rx_checksum_ip { 0 } else { ffi::TURNOUT_MBUF_IP_MASK };
+        let tag = if caps.rx_vlan_strip { 0 } else { ffi::TURNOUT_MBUF_TAG_TAKEN };
+        let void = ip | tag;
+        Queue { port, queue, cut, void, stats: QueueStats::default(), _one_thread: PhantomData }
     }
 
     /// The port it belongs to.
@@ -80,8 +83,8 @@ impl Queue {
         for mbuf in raw.iter().take(usize::from(n)).filter_map(|&m| NonNull::new(m)) {
             // SAFETY: rte_eth_rx_burst hands over mbufs that are whole and the caller's alone.
             if let Some(mut mbuf) = unsafe { self.adopt(mbuf) } {
-                if !self.verifies {
-                    mbuf.forget_ip_checksum();
+                if self.void != 0 {
+                    mbuf.forget(self.void);
                 }
                 into.push(mbuf);
             }

@@ -19,6 +19,7 @@
 static const size_t TURNOUT_MBUF_BUF_ADDR = offsetof(struct rte_mbuf, buf_addr);
 static const size_t TURNOUT_MBUF_DATA_OFF = offsetof(struct rte_mbuf, data_off);
 static const size_t TURNOUT_MBUF_OL_FLAGS = offsetof(struct rte_mbuf, ol_flags);
+static const size_t TURNOUT_MBUF_VLAN_TCI = offsetof(struct rte_mbuf, vlan_tci);
 static const size_t TURNOUT_MBUF_PACKET_TYPE = offsetof(struct rte_mbuf, packet_type);
 static const size_t TURNOUT_MBUF_NB_SEGS = offsetof(struct rte_mbuf, nb_segs);
 static const size_t TURNOUT_MBUF_PKT_LEN = offsetof(struct rte_mbuf, pkt_len);
@@ -29,6 +30,7 @@ static const size_t TURNOUT_MBUF_BUF_LEN = offsetof(struct rte_mbuf, buf_len);
 static const uint64_t TURNOUT_MBUF_IP_GOOD = RTE_MBUF_F_RX_IP_CKSUM_GOOD;
 static const uint64_t TURNOUT_MBUF_IP_BAD = RTE_MBUF_F_RX_IP_CKSUM_BAD;
 static const uint64_t TURNOUT_MBUF_IP_MASK = RTE_MBUF_F_RX_IP_CKSUM_MASK;
+static const uint64_t TURNOUT_MBUF_TAG_TAKEN = RTE_MBUF_F_RX_VLAN_STRIPPED;
 static const uint32_t TURNOUT_MBUF_TUNNEL_MASK = RTE_PTYPE_TUNNEL_MASK;
 
 static const uint16_t TURNOUT_HEADROOM = RTE_PKTMBUF_HEADROOM;
@@ -45,7 +47,7 @@ struct turnout_port_info {
 	uint16_t max_rx_queues, max_tx_queues, reta_size;
 	uint8_t hash_key_size;
 	uint8_t link_interrupt;
-	uint8_t rx_ip, tx_fast_free, rss_ports;
+	uint8_t rx_ip, rx_vlan, tx_fast_free, rss_ports;
 	uint64_t rss;
 	char driver[32];
 };
@@ -83,6 +85,7 @@ static inline int turnout_port_info(uint16_t port, struct turnout_port_info *out
 	out->hash_key_size = info.hash_key_size;
 	out->link_interrupt = info.dev_flags != NULL && (*info.dev_flags & RTE_ETH_DEV_INTR_LSC) != 0;
 	out->rx_ip = (info.rx_offload_capa & RTE_ETH_RX_OFFLOAD_IPV4_CKSUM) != 0;
+	out->rx_vlan = (info.rx_offload_capa & RTE_ETH_RX_OFFLOAD_VLAN_STRIP) != 0;
 	out->tx_fast_free = (info.tx_offload_capa & RTE_ETH_TX_OFFLOAD_MBUF_FAST_FREE) != 0;
 	out->rss = info.flow_type_rss_offloads & TURNOUT_RSS;
 	out->rss_ports = (info.flow_type_rss_offloads & TURNOUT_RSS_PORTS) == TURNOUT_RSS_PORTS;
@@ -91,14 +94,17 @@ static inline int turnout_port_info(uint16_t port, struct turnout_port_info *out
 	return 0;
 }
 
-/* For the whole port, whose queues inherit it: `rx_ip` has IPv4 header checksums verified, `fast_free` sent mbufs freed in
- * bulk. With a non-zero `rss` received packets are spread by what of these hash types the NIC has. */
-static inline int turnout_port_configure(uint16_t port, uint16_t queues, uint8_t rx_ip, uint8_t fast_free, uint64_t rss)
+/* For the whole port, whose queues inherit it: `rx_ip` has IPv4 header checksums verified, `rx_vlan` VLAN tags taken off,
+ * `fast_free` sent mbufs freed in bulk. With a non-zero `rss` received packets are spread by what of these hash types the NIC has. */
+static inline int turnout_port_configure(uint16_t port, uint16_t queues, uint8_t rx_ip, uint8_t rx_vlan,
+					 uint8_t fast_free, uint64_t rss)
 {
 	struct rte_eth_conf conf;
 	memset(&conf, 0, sizeof(conf));
 	if (rx_ip)
 		conf.rxmode.offloads = RTE_ETH_RX_OFFLOAD_IPV4_CKSUM;
+	if (rx_vlan)
+		conf.rxmode.offloads |= RTE_ETH_RX_OFFLOAD_VLAN_STRIP;
 	if (fast_free)
 		conf.txmode.offloads = RTE_ETH_TX_OFFLOAD_MBUF_FAST_FREE;
 	if (rss != 0 && queues > 1) {

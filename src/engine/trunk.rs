@@ -1,7 +1,7 @@
 //! Several interfaces on one port: between the ports and the lcore, frames are sorted to the interface that they are for,
 //! and tagged on their way out (IEEE 802.1Q). The packet path never sees a tag.
 //!
-//! A tag is popped on receive and pushed on send; VLAN 0 only tells a priority and counts as no tag. An interface that is
+//! A tag is popped on receive, if the NIC has not done so, and pushed on send; VLAN 0 only tells a priority and counts as no tag. An interface that is
 //! one arm of two gets of its VLAN what comes from an inside network, its other half the rest. What is for no interface
 //! (an unknown VLAN, a second tag, no tag where all have one) ends here, as one of the `strays` that the lcore counts.
 //!
@@ -115,17 +115,15 @@ impl Layout {
     /// Takes the tag off a frame of a port, and gives whose it is.
     #[inline]
     fn sort<B: PacketBuf>(&self, port: usize, buf: &mut B) -> Option<IfaceId> {
-        let mut vlan = PRIORITY;
-        match Eth::parse(buf.bytes())?.ethertype {
-            ethertype::VLAN => {
-                vlan = tag::pop(buf)?;
-                if matches!(Eth::parse(buf.bytes())?.ethertype, ethertype::VLAN | ethertype::QINQ) {
-                    return None;
-                }
-            }
-            ethertype::QINQ => return None,
-            _ => {}
+        let mut taken = buf.tag_taken();
+        if taken.is_none() && Eth::parse(buf.bytes())?.ethertype == ethertype::VLAN {
+            taken = Some(tag::pop(buf)?);
         }
+        // A second tag, or one of a provider's.
+        if matches!(Eth::parse(buf.bytes())?.ethertype, ethertype::VLAN | ethertype::QINQ) {
+            return None;
+        }
+        let vlan = taken.unwrap_or(PRIORITY);
         let lanes = &self.ports.get(port)?.lanes;
         let lane = lanes.get(lanes.binary_search_by_key(&vlan, |lane| lane.vlan).ok()?)?;
         match lane.arm {

@@ -23,6 +23,11 @@ pub trait PacketBuf {
     /// the buffer ends before.
     #[must_use]
     fn resize(&mut self, len: usize) -> bool;
+    /// The VLAN of the tag that the NIC has taken off the frame, if it had one there.
+    #[inline]
+    fn tag_taken(&self) -> Option<u16> {
+        None
+    }
     /// What the NIC that received the frame says of its IPv4 header checksum. True of the bytes as they came: not to be
     /// asked once they were changed.
     #[inline]
@@ -45,6 +50,8 @@ pub struct VecBuf {
     room: Vec<u8>,
     start: usize,
     len: usize,
+    /// As a NIC would say
+    tag_taken: Option<u16>,
 }
 
 impl VecBuf {
@@ -57,7 +64,13 @@ impl VecBuf {
     pub fn new(frame: &[u8]) -> VecBuf {
         let mut room = vec![0; Self::HEADROOM + frame.len().max(Self::DATAROOM)];
         room[Self::HEADROOM..Self::HEADROOM + frame.len()].copy_from_slice(frame);
-        VecBuf { room, start: Self::HEADROOM, len: frame.len() }
+        VecBuf { room, start: Self::HEADROOM, len: frame.len(), tag_taken: None }
+    }
+
+    /// As a NIC gives it that has taken off the tag of this VLAN.
+    #[must_use]
+    pub fn taken_off(self, vlan: u16) -> VecBuf {
+        VecBuf { tag_taken: Some(vlan), ..self }
     }
 }
 
@@ -68,6 +81,10 @@ impl PacketBuf for VecBuf {
 
     fn bytes_mut(&mut self) -> &mut [u8] {
         &mut self.room[self.start..self.start + self.len]
+    }
+
+    fn tag_taken(&self) -> Option<u16> {
+        self.tag_taken
     }
 
     fn prepend(&mut self, n: usize) -> bool {

@@ -63,6 +63,8 @@ pub(super) fn open(
             mtu: interfaces.iter().map(|(_, interface)| interface.mtu.unwrap_or(MTU)).max(),
             mac: one,
             promiscuous: (one.is_none() && own.iter().any(Option::is_some)) || floats(profile, interfaces),
+            // Only where every frame is sorted by its tag: elsewhere a tagged one would pass for one without.
+            strip_vlan: interfaces.iter().any(|(_, interface)| interface.vlan.is_some()),
             ..PortConfig::new(pool.clone())
         };
         let mut port = Port::open(eal, &source(&first.port), PortId(number as u16), &config)?;

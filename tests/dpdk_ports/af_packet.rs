@@ -240,3 +240,48 @@ fn without_capabilities_it_says_so() {
         assert!(text.to_string().contains("CAP_NET_ADMIN"), "{text}");
     });
 }
+
+#[test]
+fn a_tag_that_the_driver_takes_off_is_told_of_its_frame_until_the_mbuf_moves_on() {
+    let name = "af_packet::a_tag_that_the_driver_takes_off_is_told_of_its_frame_until_the_mbuf_moves_on";
+    alone(name, Where::Netns, || {
+        wire();
+        let dir = tempfile::tempdir().unwrap();
+        let eal = start();
+        let mut pool = Pool::new(&eal, "p", 8191, 2048).unwrap();
+        let (_peer, mut peer_queues) = open(&eal, &pool, "b0", 1, 1);
+        let _claim = LinuxPort::claim_in("a0", dir.path()).unwrap();
+        let config = PortConfig { strip_vlan: true, ..PortConfig::new(pool.clone()) };
+        let mut own = Port::open(&eal, &PortSource::Linux("a0".into()), PortId(0), &config).unwrap();
+        println!("{}", own.caps());
+        assert!(own.caps().rx_vlan_strip);
+        own.start().unwrap();
+        let mut queue = own.take_queues().unwrap().remove(0);
+        let ring = PortSource::Vdev("net_ring0".into());
+        let mut ring = Port::open(&eal, &ring, PortId(2), &config).unwrap();
+        assert!(!ring.caps().rx_vlan_strip);
+        ring.start().unwrap();
+        let mut loop_back = ring.take_queues().unwrap().remove(0);
+
+        let mut plain = numbered(a0(), Mac::BROADCAST, 7);
+        plain.resize(100, 7);
+        let mut tagged = plain.clone();
+        tagged.splice(12..12, [0x81, 0x00, 0x60, 0x2a]);
+        let mut out: Vec<Mbuf> = [&plain, &tagged].map(|f| frame(&mut pool, f)).into();
+        assert_eq!(peer_queues[0].tx(&mut out), 2);
+        let (mut seen, mut burst) = (Vec::new(), ArrayVec::<Mbuf, BURST>::new());
+        let end = Instant::now() + Duration::from_secs(5);
+        while seen.len() < 2 && Instant::now() < end {
+            queue.rx(&mut burst);
+            for mbuf in burst.drain(..).filter(|mbuf| ours(mbuf.bytes())) {
+                assert_eq!(mbuf.bytes(), plain, "without its tag");
+                seen.push(mbuf.tag_taken());
+                assert_eq!(loop_back.tx(&mut vec![mbuf]), 1);
+            }
+        }
+        seen.sort_unstable();
+        assert_eq!(seen, [None, Some(42)]);
+        loop_back.rx(&mut burst);
+        assert_eq!(burst.iter().map(|mbuf| mbuf.tag_taken()).collect::<Vec<_>>(), [None, None]);
+    });
+}
