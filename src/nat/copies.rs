@@ -264,3 +264,24 @@ impl Nat {
         up.get(wan).is_some_and(|uplink| uplink.fit && (!ours || uplink.addresses.contains(outside)))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests_place::{World, config};
+    use crate::wire::protocol::UDP;
+
+    #[test]
+    fn room_is_looked_for_a_part_of_the_table_at_a_time_and_the_next_time_behind_that() {
+        let mut config = config(&[1], 70_000);
+        config.paired = true;
+        let mut world = World::with(&config, |_| true);
+        world.send(UDP, 1, 5000).unwrap();
+        let copies = world.nat.copies.as_mut().unwrap();
+        copies.marks.fill(copies.run);
+        (copies.marks[0], copies.sought) = (copies.run + 1, 1);
+        for left in [1, 0] {
+            world.nat.make_room(world.now, &mut world.counters);
+            assert_eq!(world.nat.live(), left);
+        }
+    }
+}

@@ -199,6 +199,7 @@ fn log_mapping(log: &mut Log, what: What, mapping: &Mapping, now: Nanos, counter
 
 #[cfg(test)]
 mod tests {
+    use super::super::tests_place::World;
     use super::*;
 
     fn log(room: usize) -> (Log, Consumer<Record>) {
@@ -241,5 +242,17 @@ mod tests {
         assert_eq!((all(&mut from), counters.get(Stat::LogLost)), (vec![made; 4], 5));
         tell(&mut log, Nanos::from_s(5), counters);
         assert_eq!(all(&mut from), [What::Lost(5), made]);
+    }
+    #[test]
+    fn what_is_missing_is_told_though_nothing_happens_any_more() {
+        for (lost, suppressed, said) in [(5, 0, What::Lost(5)), (0, 3, What::Suppressed(3))] {
+            let mut world = World::new(&[1], 64, |_| true);
+            let (to, mut from) = RingBuffer::new(4);
+            world.nat.log_to(to);
+            let log = world.nat.log.as_mut().unwrap();
+            (log.lost, log.suppressed) = (lost, suppressed);
+            world.nat.expire(world.now, 1, &world.up, &mut world.counters);
+            assert_eq!(all(&mut from), [said]);
+        }
     }
 }

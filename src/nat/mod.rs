@@ -46,9 +46,21 @@ pub mod uplinks;
 #[cfg(test)]
 mod tests_audit;
 #[cfg(test)]
+mod tests_copying;
+#[cfg(test)]
+mod tests_gauges;
+#[cfg(test)]
+mod tests_hosts;
+#[cfg(test)]
+mod tests_inbound;
+#[cfg(test)]
 mod tests_place;
 #[cfg(test)]
 mod tests_session;
+#[cfg(test)]
+mod tests_standing;
+#[cfg(test)]
+mod tests_tables;
 
 use std::net::Ipv4Addr;
 

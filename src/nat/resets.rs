@@ -187,3 +187,96 @@ impl Nat {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests_place::{REMOTE, World};
+    use super::*;
+
+    const NOW: Nanos = Nanos::from_s(1000);
+
+    fn later(ms: u64) -> Nanos {
+        NOW + Nanos::from_ms(ms)
+    }
+
+    #[test]
+    fn a_walk_is_even_over_its_span_and_some_slots_a_ms_at_least() {
+        let due = |total, done, ms| Walk { total, done, began: NOW, cursor: 0 }.due(later(ms), PACE[0]);
+        assert_eq!((due(1_000_000, 0, 250), due(1_000_000, 100_000, 250)), (500_000, 400_000));
+        assert_eq!((due(1_000_000, 100_000, 600), due(1_000_000, 1_000_000, 600)), (900_000, 0));
+        assert_eq!((due(1000, 0, 5), due(1000, 320, 5), due(1000, 0, 0)), (320, 0, 0));
+    }
+
+    #[test]
+    fn walks_that_begin_again_go_on_where_they_were_and_forget_no_wan() {
+        let mut resets = Resets::default();
+        resets.start(1, 10, NOW);
+        resets.walks[0].cursor = 7;
+        resets.start(2, 10, NOW);
+        assert_eq!((resets.wans, resets.walks[0].cursor), (3, 7));
+        resets.start(2, 7, NOW);
+        assert_eq!(resets.walks[0].cursor, 0);
+        resets.walks[1].done = 7;
+        resets.start(4, 7, NOW);
+        assert_eq!(resets.wans, 4, "all that was known is over");
+    }
+
+    /// Connections in slots of their own, each with an age in ms and a state; their group has just left the WAN.
+    fn world(of: &[(u32, TcpState)]) -> World {
+        let mut world = World::new(&[1, 1], 64, |_| true);
+        for (slot, (age, state)) in of.iter().enumerate() {
+            world.send(protocol::TCP, 1, 5000 + slot as u16).unwrap();
+            let session = world.nat.sessions.get_mut(slot as u32);
+            session.refreshed = tick(NOW).wrapping_sub(*age);
+            (session.state, session.last_ack) = (*state as u8, 100 + slot as u32);
+        }
+        let old = world.up.clone();
+        let bond = &mut world.up.groups[0].bonds[0];
+        (bond.epoch, bond.tcp) = (2, 2);
+        world.nat.renewed(&old, &world.up, NOW);
+        world
+    }
+
+    #[test]
+    fn who_was_active_is_told_before_who_was_idle_and_what_has_expired_is_not_told() {
+        let up = TcpState::Established;
+        let ages = [(10_000, up), (9_999, up), (0, TcpState::SynOut), (7_440_000, up), (0, up)];
+        let mut world = world(&ages);
+        let mut budget = 1000;
+        let mut next = |budget: &mut u32, ms| {
+            let reset = world.nat.next_reset(budget, &world.up, later(ms), &mut world.counters);
+            reset.map(|reset| {
+                assert_eq!((reset.from.0, reset.to.0), (REMOTE, [10, 0, 0, 1].into()));
+                (reset.to.1, reset.seq)
+            })
+        };
+        assert_eq!(next(&mut budget, 0), None);
+        assert_eq!((next(&mut budget, 1), budget), (Some((5001, 101)), 1000 - 2 - END));
+        assert_eq!(
+            (next(&mut budget, 1), budget),
+            (Some((5004, 104)), 1000 - 5 - 3 * END),
+            "a SYN starts afresh"
+        );
+        // The rest begins where that was over.
+        assert_eq!(next(&mut budget, 1), None);
+        assert_eq!((next(&mut budget, 2), budget), (Some((5000, 100)), 1000 - 6 - 4 * END));
+        assert_eq!((next(&mut budget, 2), budget), (None, 1000 - 10 - 4 * END));
+        assert!(world.nat.resets_are_over());
+        assert_eq!(world.counters.get(Stat::SessionsReset), 4);
+        assert_eq!(world.nat.live(), 1);
+    }
+
+    #[test]
+    fn a_walk_comes_by_everywhere_wherever_it_begins() {
+        let mut world = world(&[(0, TcpState::Established); 5]);
+        let slots = |world: &mut World| -> Vec<u32> { (0..5).map(|_| world.nat.step_walk(0, NOW)).collect() };
+        for first in [0, 2, 4] {
+            world.nat.resets.walks[0].cursor = first;
+            world.nat.resets.start(1, 5, NOW);
+            let mut seen = slots(&mut world);
+            assert_eq!((seen[0], world.nat.resets.walks[0].is_over()), (first, true));
+            seen.sort_unstable();
+            assert_eq!(seen, [0, 1, 2, 3, 4]);
+        }
+    }
+}

@@ -235,11 +235,6 @@ impl Session {
     pub fn state_name(&self) -> &'static str {
         if self.protocol() == protocol::TCP { TcpState::from_u8(self.state).name() } else { "active" }
     }
-
-    /// Outside it is what it is inside.
-    pub fn is_plain(&self) -> bool {
-        self.inside() == self.outside()
-    }
 }
 
 /// The scope of keys from inside to inside. No other scope is it: WANs' are from 128 on, inside's is 0.

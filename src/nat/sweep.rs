@@ -156,3 +156,78 @@ impl Nat {
         (mapping.epoch, mapping.tcp) = (LEFT, tcp);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests_place::World;
+    use super::*;
+    use crate::base::WanId;
+    use crate::nat::Addresses;
+    use crate::wire::protocol::UDP;
+
+    fn world(flows: u16) -> World {
+        let mut world = World::new(&[1, 1], 1024, |_| true);
+        (0..flows).for_each(|n| assert!(world.send(UDP, u32::from(n / 256), 5000 + n).is_ok()));
+        // So far it has looked at nothing.
+        turn(&mut world, Nanos::ZERO);
+        world
+    }
+
+    /// A turn, so much later.
+    fn turn(world: &mut World, later: Nanos) {
+        world.now = world.now + later;
+        world.nat.expire(world.now, 7, &world.up, &mut world.counters);
+    }
+
+    #[test]
+    fn a_stamp_that_counts_stays_and_every_other_goes_before_it_comes_round() {
+        let mut world = world(3);
+        for slot in 0..3 {
+            world.nat.sessions.get_mut(slot).stamps = [5, 7];
+        }
+        (0..9).for_each(|_| turn(&mut world, Nanos::from_s(1)));
+        for slot in 0..3 {
+            assert_eq!(world.nat.sessions.get(slot).stamps, [0, 7]);
+        }
+    }
+
+    #[test]
+    fn what_a_long_turn_has_left_undone_is_not_made_up_for() {
+        let mut world = world(1000);
+        assert_eq!(world.nat.sweep.cursor, MOST as u32);
+        turn(&mut world, Nanos::from_ms(1));
+        assert_eq!(world.nat.sweep.cursor, MOST as u32, "none is due yet");
+        turn(&mut world, Nanos::from_ms(8));
+        assert_eq!(world.nat.sweep.cursor, MOST as u32 + 1);
+    }
+
+    /// What a change of the view is to the sweep: rounds in which it marks, and whether addresses have moved.
+    fn marks(world: &mut World, change: impl Fn(&mut Uplinks)) -> (u8, bool) {
+        let old = world.up.clone();
+        change(&mut world.up);
+        world.nat.renewed(&old, &world.up, world.now);
+        (world.nat.sweep.marking, world.nat.sweep.moved())
+    }
+
+    #[test]
+    fn what_is_stale_is_marked_within_the_rest_of_a_round_and_a_whole_one_and_then_no_more() {
+        let mut world = world(3);
+        assert_eq!(marks(&mut world, |_| {}), (0, false), "nothing has changed");
+        let address = Addresses::one([100, 65, 0, 9].into());
+        turn(&mut world, Nanos(PERIOD.0 / 3 + 1));
+        assert_eq!(world.nat.sweep.cursor, 1);
+        assert_eq!(marks(&mut world, |up| up.wans[1].addresses = address.clone()), (2, true));
+        for (marking, moved) in [(2, true), (1, true), (1, true), (1, true), (0, false), (0, false)] {
+            turn(&mut world, Nanos(PERIOD.0 / 3 + 1));
+            assert_eq!((world.nat.sweep.marking, world.nat.sweep.moved()), (marking, moved));
+        }
+        assert!((0..3).all(|slot| world.nat.roots[slot].epoch != LEFT), "theirs is another WAN");
+        assert_eq!(marks(&mut world, |up| up.groups[0].bonds[0].epoch = 2), (2, false));
+        for _ in 0..6 {
+            turn(&mut world, Nanos(PERIOD.0 / 3 + 1));
+        }
+        assert!((0..3).all(|slot| world.nat.roots[slot].epoch == LEFT));
+        assert_eq!(world.nat.mappings.get(0).epoch, LEFT);
+        assert_eq!(world.nat.sessions.get(0).wan(), WanId(0));
+    }
+}

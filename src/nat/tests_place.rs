@@ -13,15 +13,15 @@ use crate::table::lent::PoolId;
 use crate::wire::protocol::{ICMP, TCP, UDP};
 use crate::wire::tcp::{Flags, Tcp};
 
-const REMOTE: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 1);
+pub(super) const REMOTE: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 1);
 
 /// A NAT and its uplinks, with as many addresses as they have.
 pub(super) struct World {
     pub(super) nat: Nat,
     pub(super) up: Uplinks,
-    rules: Rules,
-    counters: Counters,
-    now: Nanos,
+    pub(super) rules: Rules,
+    pub(super) counters: Counters,
+    pub(super) now: Nanos,
 }
 
 impl World {
@@ -29,7 +29,7 @@ impl World {
         World::with(&config(wans, sessions), slice)
     }
 
-    fn with(config: &NatConfig, slice: impl Fn(u16) -> bool) -> World {
+    pub(super) fn with(config: &NatConfig, slice: impl Fn(u16) -> bool) -> World {
         let uplink = |(wan, n): (usize, &usize)| {
             let first = u32::from_be_bytes([100, 64 + wan as u8, 0, 0]);
             let addresses = (0..*n as u32).map(|at| Ipv4Addr::from_bits(first + at)).map(|ip| (ip, ip));
@@ -45,7 +45,7 @@ impl World {
         }
     }
 
-    fn send(&mut self, protocol: u8, host: u32, port: u16) -> Result<Translation, DropReason> {
+    pub(super) fn send(&mut self, protocol: u8, host: u32, port: u16) -> Result<Translation, DropReason> {
         self.send_to(protocol, host, port, if protocol == ICMP { port } else { 53 })
     }
 
@@ -83,7 +83,7 @@ fn unlimited() -> Rules {
     }
 }
 
-fn config(wans: &[usize], sessions: u32) -> NatConfig {
+pub(super) fn config(wans: &[usize], sessions: u32) -> NatConfig {
     let s = Nanos::from_s;
     let timeouts = Timeouts::new(s(7440), s(240), s(300), &[], s(60), s(600));
     NatConfig {
@@ -137,6 +137,8 @@ fn rfc7857_5_and_rfc4787_2_a_host_whose_address_is_full_is_refused_and_not_put_o
     let address = world.up.wans[0].addresses.position(mine).unwrap();
     let pool = PoolId { wan: WanId(0), address, protocol: UDP };
     assert_eq!(world.nat.wants_ports(), Some((pool, 0)), "more ports were asked for");
+    world.nat.told();
+    assert_eq!(world.nat.wants_ports(), None, "once");
     // Those of other addresses, and its own of another protocol, are not touched.
     let other = (2..100).find_map(|host| world.send(UDP, host, 5000).ok()).unwrap();
     assert_ne!(other.addr, mine);

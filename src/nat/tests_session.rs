@@ -4,7 +4,7 @@ use std::net::Ipv4Addr;
 
 use super::mapping::Course;
 use super::rules::FILTERING;
-use super::session::{Ends, INSIDE, Key, OUTSIDE, Session};
+use super::session::{Ends, INSIDE, Key, NOWHERE, OUTSIDE, Session};
 use super::tcp::TcpState;
 use super::timeouts::{ICMP, Timeouts, UDP, UDP_PORTS};
 use super::{Nat, NatConfig};
@@ -88,6 +88,39 @@ fn the_keys_of_a_session_are_those_of_its_packets() {
         assert_ne!(Key::inbound(WanId(0), &back), session.key(OUTSIDE));
         assert_eq!(Key::outbound(&out).of_mapping(), Key::mapping(protocol, Course::default(), a(1), 5));
         assert_eq!(Key::outbound(&out).reply(WanId(1), (a(2), 6)), Key::inbound(WanId(1), &back));
+        assert_eq!((Key::outbound(&out).source(), Key::outbound(&out).destination().0), ((a(1), 5), a(3)));
+    }
+}
+
+#[test]
+fn the_keys_of_a_session_from_inside_to_inside_are_those_of_its_packets() {
+    let a = |n| Ipv4Addr::new(10, 0, 0, n);
+    for protocol in [protocol::UDP, protocol::TCP, protocol::ICMP] {
+        let icmp = protocol == protocol::ICMP;
+        let (inside, remote) = ((a(1), 5), (a(3), if icmp { 0 } else { 7 }));
+        let session =
+            Session::new(&Ends { protocol, inside, outside: inside, remote, wan: NOWHERE }).internal();
+        let there = Tuple { protocol, src: a(1), src_port: 5, dst: a(3), dst_port: if icmp { 5 } else { 7 } };
+        let back =
+            Tuple { protocol, src: a(3), src_port: there.dst_port, dst: a(1), dst_port: there.src_port };
+        assert_eq!(Key::internal(&there, INSIDE), session.key(INSIDE));
+        assert_eq!(Key::internal(&back, OUTSIDE), session.key(OUTSIDE));
+        assert_ne!(Key::outbound(&there), session.key(INSIDE));
+    }
+}
+
+#[test]
+fn a_packet_is_a_sessions_only_if_every_word_of_its_header_says_so() {
+    let session = session(protocol::UDP);
+    for side in [INSIDE, OUTSIDE] {
+        let key = session.key(side);
+        let (ports, kind) = (key.rest as u32, (key.rest >> 32) as u16);
+        assert!(session.is_of(side, key.addresses, ports, kind));
+        for bit in [0, 31, 32, 63] {
+            assert!(!session.is_of(side, key.addresses ^ 1 << bit, ports, kind));
+            assert!(!session.is_of(side, key.addresses, ports ^ 1 << (bit / 2), kind));
+            assert!(!session.is_of(side, key.addresses, ports, kind ^ 1 << (bit / 4)));
+        }
     }
 }
 
