@@ -48,6 +48,8 @@ mod tests_audit;
 #[cfg(test)]
 mod tests_copying;
 #[cfg(test)]
+mod tests_explain;
+#[cfg(test)]
 mod tests_gauges;
 #[cfg(test)]
 mod tests_hosts;

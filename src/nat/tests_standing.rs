@@ -9,7 +9,7 @@ use super::statics::Statics;
 use super::tests_place::{REMOTE, World};
 use super::uplinks::LEFT;
 use super::{Addresses, Choice, Env, Outbound, Translation};
-use crate::base::{IfaceId, WanId};
+use crate::base::{IfaceId, Nanos, WanId};
 use crate::packet::{DropReason, Stat, Tuple};
 use crate::wire::protocol::{TCP, UDP};
 use crate::wire::tcp::{Flags, Tcp};
@@ -182,5 +182,32 @@ fn what_goes_as_it_is_moves_with_its_group_and_tcp_is_counted() {
     assert_eq!((wan(before), wan(after)), (Some(WanId(0)), Some(WanId(1))));
     let moved = [Stat::SessionsMoved, Stat::SessionsMovedTcp, Stat::SessionsMovedIcmp];
     assert_eq!(moved.map(|stat| world.counters.get(stat)), [1, 1, 0]);
+    world.nat.audit().unwrap();
+}
+
+#[test]
+fn a_flow_whose_place_another_one_has_by_now_is_not_lost() {
+    // One port for each parity.
+    let mut world = World::new(&[1, 1], 64, |port| port / 2 == 1000);
+    for remote in [1, 53] {
+        world.send_to(UDP, 1, 5000, remote).unwrap();
+    }
+    let away = |world: &mut World, to| {
+        renew(world, |up| {
+            up.groups[0].choice = Choice::One(WanId(to));
+            let bond = &mut up.groups[0].bonds[usize::from(1 - to)];
+            (bond.epoch, bond.tcp) = (bond.epoch + 1, bond.tcp + 1);
+        })
+    };
+    away(&mut world, 1);
+    assert_eq!(world.send_to(UDP, 1, 5000, 1).unwrap().wan, WanId(1));
+    world.now = world.now + Nanos::from_s(130);
+    renew(&mut world, |up| up.groups[0].choice = Choice::One(WanId(0)));
+    let other = world.send_to(UDP, 2, 5000, 53).unwrap();
+    assert_eq!((other.wan, other.port), (WanId(0), 2000));
+    assert_eq!((world.nat.live(), world.counters.get(Stat::SessionsExpired)), (3, 0));
+    let moved = world.send_to(UDP, 1, 5000, 53).unwrap();
+    assert_eq!((moved.wan, world.nat.sessions.get(moved.slot).packets(INSIDE)), (WanId(1), 2));
+    assert_eq!(world.send_to(UDP, 2, 5000, 53).unwrap().slot, other.slot);
     world.nat.audit().unwrap();
 }
