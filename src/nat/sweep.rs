@@ -175,7 +175,7 @@ mod tests {
 
     /// A turn, so much later.
     fn turn(world: &mut World, later: Nanos) {
-        world.now = world.now + later;
+        world.now += later;
         world.nat.expire(world.now, 7, &world.up, &mut world.counters);
     }
 

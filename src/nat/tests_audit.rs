@@ -72,6 +72,12 @@ fn rings_that_let_in_whom_they_must_not_are_seen() {
     says("is in a broken ring", |nat| nat.roots[0].ring = [1, 2]);
     says("is in a broken ring", |nat| nat.roots[0].ring = [1, 60]);
     says("is in a broken ring", |nat| nat.roots[1].ring[0] = 1);
+    // Whole, but of two mappings.
+    says("is in a broken ring", |nat| {
+        for (slot, ring) in [(0, [1, 2]), (2, [0, 1]), (1, [2, 0])] {
+            nat.roots[slot].ring = ring;
+        }
+    });
 }
 
 #[test]

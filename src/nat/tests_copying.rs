@@ -1,6 +1,5 @@
 //! Copies of a partner's flows, one record at a time: where they go, what they displace, and what becomes of them at a take-over.
 
-use super::copies::Copies;
 use super::inbound::FromOutside;
 use super::mapping::Mapping;
 use super::session::{AWAY, INSIDE, Kind, NONE};
@@ -95,7 +94,7 @@ fn four_places_a_ms_are_taken_from_older_copies_and_who_has_lost_one_may_get_it_
     assert_eq!(taken, [true, true, true, true, false, false]);
     assert_eq!(counts(&world), [10, 2, 0, 0], "what has lost its place ends with the sweep");
     assert!(old[..4].iter().all(|entry| !mapping(&world, entry).has_place()));
-    world.now = world.now + Nanos::from_ms(1);
+    world.now += Nanos::from_ms(1);
     assert!(tell(&mut world, &new[4]) && tell(&mut world, &old[0]));
     let [first, last] = [&old[0], &new[0]].map(|entry| mapping(&world, entry));
     assert!(first.has_place() && !last.has_place() && last.is_orphan());
@@ -222,8 +221,8 @@ fn a_copy_goes_on_after_the_take_over_though_the_sweep_has_not_been_there_and_no
     fail_over(&mut world);
     assert_eq!(speak(&mut world, 1), Outbound::Drop(DropReason::WanLeft), "the partner has the role");
     let slot = slot(&world, &copy).unwrap();
-    assert!(world.nat.copies.as_ref().is_some_and(|copies: &Box<Copies>| copies.is_copy(slot)));
-    world.now = world.now + Nanos::from_s(100);
+    assert!(world.nat.copies.as_ref().is_some_and(|copies| copies.is_copy(slot)));
+    world.now += Nanos::from_s(100);
     world.nat.stand_by(false, world.now);
     assert!(matches!(speak(&mut world, 1), Outbound::Translate(to) if (to.addr, to.port) == place(4000)));
     assert!(!world.nat.copies.as_ref().unwrap().is_copy(slot), "it is this member's own now");
@@ -245,7 +244,7 @@ fn a_member_that_has_had_the_role_all_the_time_knows_its_flows() {
     world.nat.stand_by(false, world.now);
     assert!(world.nat.may_not_know(world.now) && !world.nat.resets_are_over());
     assert_eq!(speak(&mut world, 1), Outbound::Drop(DropReason::NatTcpMidstream));
-    world.now = world.now + Nanos::from_s(1);
+    world.now += Nanos::from_s(1);
     world.nat.stand_by(false, world.now);
     assert!(!world.nat.may_not_know(world.now));
 }

@@ -144,12 +144,12 @@ fn a_host_that_has_enough_is_refused_another_port_and_not_another_flow() {
     let mut world = world();
     says(&mut world, UDP, (1, 5000), 53, 0);
     world.rules.creation_rate = Rate::per_second(1);
-    world.now = world.now + Nanos::from_s(1);
+    world.now += Nanos::from_s(1);
     assert_eq!(says(&mut world, UDP, (1, 5001), 53, 0).0, Fortune::Begins);
     let rate = Fortune::Drop(DropReason::NatCreationRate);
     assert_eq!(says(&mut world, UDP, (1, 5002), 53, 0).0, rate);
     assert_eq!(says(&mut world, UDP, (1, 5001), 54, 0).0, Fortune::Joins);
-    world.now = world.now + Nanos::from_s(1);
+    world.now += Nanos::from_s(1);
     assert_eq!(says(&mut world, UDP, (1, 5002), 53, 0).0, Fortune::Begins);
 }
 

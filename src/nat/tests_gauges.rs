@@ -50,7 +50,7 @@ fn back(world: &mut World, to: Translation, flags: u8) -> Result<Translation, Dr
 }
 
 fn later(world: &mut World, ms: u64) {
-    world.now = world.now + Nanos::from_ms(ms);
+    world.now += Nanos::from_ms(ms);
 }
 
 fn gauge(world: &World) -> TcpGauge {

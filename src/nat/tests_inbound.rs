@@ -37,7 +37,7 @@ fn knock(
 }
 
 fn later(world: &mut World, s: u64) {
-    world.now = world.now + Nanos::from_s(s);
+    world.now += Nanos::from_s(s);
 }
 
 #[test]

@@ -201,7 +201,7 @@ fn a_flow_whose_place_another_one_has_by_now_is_not_lost() {
     };
     away(&mut world, 1);
     assert_eq!(world.send_to(UDP, 1, 5000, 1).unwrap().wan, WanId(1));
-    world.now = world.now + Nanos::from_s(130);
+    world.now += Nanos::from_s(130);
     renew(&mut world, |up| up.groups[0].choice = Choice::One(WanId(0)));
     let other = world.send_to(UDP, 2, 5000, 53).unwrap();
     assert_eq!((other.wan, other.port), (WanId(0), 2000));

@@ -54,7 +54,7 @@ fn a_digest_is_another_one_after_every_change_and_no_other_after_traffic() {
     let before = world.nat.digest();
     world.send_to(UDP, 1, 5000, 53).unwrap();
     assert_eq!(world.nat.digest(), before);
-    world.now = world.now + Nanos::from_ms(1);
+    world.now += Nanos::from_ms(1);
     world.send_to(UDP, 1, 5000, 53).unwrap();
     changed(&world);
     world.nat.sessions.get_mut(3).state = TcpState::Established as u8;
