@@ -44,6 +44,8 @@ pub mod timeouts;
 pub mod uplinks;
 
 #[cfg(test)]
+mod tests_alike;
+#[cfg(test)]
 mod tests_audit;
 #[cfg(test)]
 mod tests_copying;
