@@ -66,6 +66,22 @@ fn missing(from: &BTreeMap<Flow, Place>, copy: &BTreeMap<Flow, Place>) -> Vec<St
         .collect()
 }
 
+/// Without the flows whose place another mapping was given since: their WAN was left, and until they move by their next packet they stand
+/// in the table beside whoever has their port now. Of a copy there is one at a place.
+fn stale_apart(flows: &BTreeMap<Flow, Place>, copy: &BTreeMap<Flow, Place>) -> BTreeMap<Flow, Place> {
+    let masqueraded = Kind::Masquerade as u8;
+    let given = |flow: &Flow, place: &Place| {
+        let at = (place.0, place.1);
+        let anothers = |(f, p): (&Flow, &Place)| {
+            (f.0, f.3, p.0, p.1) == (flow.0, masqueraded, at.0, at.1)
+                && f.1 != flow.1
+                && copy.get(f) == Some(p)
+        };
+        flow.3 == masqueraded && flows.iter().any(anothers)
+    };
+    flows.iter().filter(|(flow, place)| !given(flow, place)).map(|(flow, place)| (*flow, *place)).collect()
+}
+
 #[test]
 fn x_17_and_x_18_whatever_the_traffic_the_copy_is_the_same_and_goes_on_when_it_takes_over() {
     let (mut runs, mut compared, mut passed) = (0, 0, 0);
@@ -86,7 +102,7 @@ fn x_17_and_x_18_whatever_the_traffic_the_copy_is_the_same_and_goes_on_when_it_t
             let refused = pair.counted(Stat::CopiesRefused)[1];
             let lives = [live(pair.a.site()), live(pair.b.site())];
             assert_eq!(
-                missing(&before, &copy),
+                missing(&stale_apart(&before, &copy), &copy),
                 [] as [String; 0],
                 "seed {seed}: {refused} refused, {lives:?} live"
             );
@@ -97,7 +113,7 @@ fn x_17_and_x_18_whatever_the_traffic_the_copy_is_the_same_and_goes_on_when_it_t
             assert_eq!(missing(&flows(&mut pair.b), &before), [] as [String; 0], "seed {seed}");
             compared += before.len();
         }
-        let flows = flows(&mut pair.a);
+        let flows = stale_apart(&flows(&mut pair.a), &flows(&mut pair.b));
         runs += pair.runs;
         pair.take_over();
         passed += go_on(&mut pair, &flows, seed);

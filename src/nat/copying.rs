@@ -84,7 +84,7 @@ impl Nat {
             let place = |s: &Session| (s.wan(), s.outside());
             let placed = root.mapping == NONE || self.mappings.get(root.mapping).has_place();
             if place(old) == place(&session) && (root.kind, root.group) == (kind, group) && placed {
-                self.update(slot, entry, env);
+                self.update(slot, entry, origin, env);
                 return Ok(slot);
             }
             self.remove_session(slot, env.now, env.counters);
@@ -92,10 +92,13 @@ impl Nat {
         self.add_copy(session, entry, (kind, origin, group), there, env)
     }
 
-    /// The flow is here, and where the record says: its state.
-    fn update(&mut self, slot: u32, entry: &Entry, env: &Env<'_>) {
+    /// The flow is here, and where the record says: its state. One that has ended and begun again may have been begun by the other side.
+    fn update(&mut self, slot: u32, entry: &Entry, origin: Origin, env: &Env<'_>) {
         if self.roots[slot as usize].origin == Origin::Stranger {
             self.answered(slot);
+        }
+        if origin != Origin::Stranger {
+            self.roots[slot as usize].origin = origin;
         }
         self.set_state(slot, entry, env.now);
         let mapping = self.roots[slot as usize].mapping;

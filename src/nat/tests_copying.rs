@@ -2,7 +2,7 @@
 
 use super::inbound::FromOutside;
 use super::mapping::Mapping;
-use super::session::{AWAY, INSIDE, Kind, NONE};
+use super::session::{AWAY, INSIDE, Kind, NONE, Origin};
 use super::statics::{OneToOne, Statics, Target};
 use super::tcp::TcpState;
 use super::tests_place::{REMOTE, World, config};
@@ -80,6 +80,18 @@ fn a_flow_that_is_told_twice_is_one_and_its_group_and_its_mapping_are_as_told_la
     tell(&mut world, &Entry { pin: 255, ..flow });
     assert!(mapping(&world, &flow).is_orphan(), "new flows have another one");
     world.nat.audit().unwrap();
+}
+
+#[test]
+fn a_flow_that_has_begun_again_is_by_whom_it_was_begun_last() {
+    let mut world = member(64);
+    let flow = entry(UDP, 1, 4000, 53);
+    for origin in [Origin::Inside, Origin::Answered, Origin::Inside] {
+        tell(&mut world, &Entry { origin: origin as u8, ..flow });
+        assert_eq!(world.nat.roots[slot(&world, &flow).unwrap() as usize].origin, origin);
+        assert_eq!(counts(&world), [1, 0, 0, 0]);
+        world.nat.audit().unwrap();
+    }
 }
 
 #[test]
