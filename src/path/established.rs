@@ -343,12 +343,11 @@ impl<B: PacketBuf> Router<B> {
             // What is on no WAN's link goes by the gateway, if the lease has no routes.
             let far = to.pin.is_none() && link.hops.is_empty();
             let next_hop = if far { link.gateway } else { view.next_hop(link, dst) };
-            let Some(hop) = self.recall_hop(INSIDE, link.iface, next_hop) else { return false };
+            let Some(hop) = self.recall_hop(link.iface, next_hop) else { return false };
             self.nat.establish(slot, INSIDE, (hop, ingress), self.stamp, &view.uplinks);
             // The answer's way is known as well; TCP's first one is looked at more closely.
             if protocol == protocol::UDP
-                && let Some((egress, next_hop)) = view.inward(src)
-                && let Some(hop) = self.recall_hop(OUTSIDE, egress, next_hop)
+                && let Some(hop) = self.recall_inward(view, src)
             {
                 self.nat.establish(slot, OUTSIDE, (hop, link.iface), self.stamp, &view.uplinks);
             }
@@ -356,15 +355,28 @@ impl<B: PacketBuf> Router<B> {
         true
     }
 
-    /// The number of the neighbour that packets of a side go to, which new flows by one gateway, or of one host, need again and again.
+    /// The neighbour's number, which new flows to one gateway need again and again.
     #[inline]
-    fn recall_hop(&mut self, side: usize, iface: IfaceId, ip: Ipv4Addr) -> Option<u16> {
-        let (last, hop) = self.last_hops[side & 1];
+    fn recall_hop(&mut self, iface: IfaceId, ip: Ipv4Addr) -> Option<u16> {
+        let (last, hop) = self.last_hop;
         if last == (self.stamp, iface, ip) {
             return Some(hop);
         }
         let hop = self.neighbors.hop(iface, ip)?;
-        self.last_hops[side & 1] = ((self.stamp, iface, ip), hop);
+        self.last_hop = ((self.stamp, iface, ip), hop);
+        Some(hop)
+    }
+
+    /// The number of the neighbour by which a host inside is reached: hosts open several flows at a time.
+    #[inline]
+    fn recall_inward(&mut self, view: &View, host: Ipv4Addr) -> Option<u16> {
+        let (last, hop) = self.last_inward;
+        if last == (self.stamp, host) {
+            return Some(hop);
+        }
+        let (egress, next_hop) = view.inward(host)?;
+        let hop = self.neighbors.hop(egress, next_hop)?;
+        self.last_inward = ((self.stamp, host), hop);
         Some(hop)
     }
 }

@@ -104,8 +104,10 @@ pub struct Router<B> {
     pub stepped: Vec<u32>,
     /// Of the burst that was looked up last
     marks: Marks,
-    /// By side the hop that was looked for last: its number means the same neighbour as long as the stamp stands
-    last_hops: [((u16, IfaceId, Ipv4Addr), u16); 2],
+    /// The hop that was looked for last: its number means the same neighbour as long as the stamp stands
+    last_hop: ((u16, IfaceId, Ipv4Addr), u16),
+    /// The same of a host inside
+    last_inward: ((u16, Ipv4Addr), u16),
     /// Changes with all that the verdict on a flow rests on: what bears another one must be judged anew. Never 0.
     stamp: u16,
     /// Nothing is looked up ahead, so that every frame takes the long way
@@ -152,7 +154,8 @@ impl<B: PacketBuf> Router<B> {
             answers: Vec::with_capacity(BURST * 4),
             stepped: Vec::new(),
             marks: Marks::default(),
-            last_hops: [((0, IfaceId(0), Ipv4Addr::UNSPECIFIED), 0); 2],
+            last_hop: ((0, IfaceId(0), Ipv4Addr::UNSPECIFIED), 0),
+            last_inward: ((0, Ipv4Addr::UNSPECIFIED), 0),
             stamp: 1,
             long_way: false,
             errors: Limit::new(view.icmp.errors_per_second),
