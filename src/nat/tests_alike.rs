@@ -3,14 +3,13 @@
 use std::collections::HashMap;
 use std::net::Ipv4Addr;
 
-use super::inbound::FromOutside;
 use super::outbound::FromInside;
+use super::tests_inbound::{knock, syn};
 use super::tests_place::{REMOTE, World};
-use super::{Env, Key, Outbound, Translation};
+use super::{Env, Key, Outbound};
 use crate::base::{IfaceId, WanId};
 use crate::packet::{DropReason, Tuple};
 use crate::wire::protocol::{TCP, UDP};
-use crate::wire::tcp::{Flags, Tcp};
 
 const HOST: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 1);
 
@@ -26,32 +25,6 @@ fn alike(all: impl Iterator<Item = u16>, hash: impl Fn(u16) -> u64) -> (u16, u16
 
 fn tuple(protocol: u8, src: (Ipv4Addr, u16), dst: (Ipv4Addr, u16)) -> Tuple {
     Tuple { protocol, src: src.0, src_port: src.1, dst: dst.0, dst_port: dst.1 }
-}
-
-fn syn(protocol: u8) -> Option<Tcp> {
-    let flags = Flags(Flags::SYN);
-    (protocol == TCP).then_some(Tcp { src: 0, dst: 0, seq: 1, ack: 0, header_len: 20, flags })
-}
-
-fn knock(
-    world: &mut World,
-    protocol: u8,
-    src: (Ipv4Addr, u16),
-    to: Translation,
-) -> Result<Translation, DropReason> {
-    let tuple = tuple(protocol, src, (to.addr, to.port));
-    let packet = FromOutside {
-        wan: to.wan,
-        ingress: IfaceId(1),
-        tuple: &tuple,
-        tcp: syn(protocol),
-        bytes: 60,
-        target: None,
-        reply: false,
-        hairpin: false,
-    };
-    let mut env = Env { up: &world.up, rules: &world.rules, now: world.now, counters: &mut world.counters };
-    world.nat.inbound(&packet, &mut env)
 }
 
 #[test]
@@ -79,7 +52,7 @@ fn a_flow_that_looks_like_another_one_from_outside_leaves_it_its_place() {
     let slots = [a, b].map(|port| world.send_to(UDP, 1, 5000, port).unwrap().slot);
     world.nat.audit().unwrap();
     for (port, slot) in [a, b].into_iter().zip(slots) {
-        assert_eq!(knock(&mut world, UDP, (REMOTE, port), to).unwrap().slot, slot);
+        assert_eq!(knock(&mut world, UDP, (REMOTE, port), to, None, false).unwrap().slot, slot);
     }
     assert_eq!(world.nat.live(), 3);
 }
@@ -105,8 +78,8 @@ fn a_mapping_lets_in_nobody_who_only_looks_like_someone_it_has_spoken_to() {
     }
     let to = to.unwrap();
     assert_eq!((world.nat.mappings.len(), world.nat.mappings.get(0).further), (1, 1));
-    assert!(knock(&mut world, TCP, (remote(a), 81), to).is_ok());
-    let refused = knock(&mut world, TCP, (remote(b), 80), to);
+    assert!(knock(&mut world, TCP, (remote(a), 81), to, None, false).is_ok());
+    let refused = knock(&mut world, TCP, (remote(b), 80), to, None, false);
     assert_eq!((refused, world.nat.live()), (Err(DropReason::NatFiltered), 3));
     world.nat.audit().unwrap();
 }

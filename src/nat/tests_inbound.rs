@@ -15,13 +15,13 @@ use crate::wire::tcp::{Flags, Tcp};
 
 type End = (Ipv4Addr, u16);
 
-fn syn(protocol: u8) -> Option<Tcp> {
+pub(super) fn syn(protocol: u8) -> Option<Tcp> {
     let flags = Flags(Flags::SYN);
     (protocol == TCP).then_some(Tcp { src: 0, dst: 0, seq: 1, ack: 0, header_len: 20, flags })
 }
 
 /// A packet from `src` to the outside endpoint that something was translated to.
-fn knock(
+pub(super) fn knock(
     world: &mut World,
     protocol: u8,
     src: End,
