@@ -50,9 +50,12 @@ impl Queue {
     /// `port` has started and has this queue, and no other `Queue` of that number exists (`Port::take_queues`).
     pub(super) fn new(port: Arc<PortInner>, queue: u16) -> Queue {
         let (cut, caps) = (port.cut, &port.caps);
-        let ip = if caps.rx_checksum_ip { 0 } else { ffi::TURNOUT_MBUF_IP_MASK };
-        let tag = if caps.rx_vlan_strip { 0 } else { ffi::TURNOUT_MBUF_TAG_TAKEN };
-        let void = ip | tag;
+        // A driver that verifies writes every mbuf's flags anew: a NIC's packets are not looked at for this.
+        let void = match (caps.rx_checksum_ip, caps.rx_vlan_strip) {
+            (true, _) => 0,
+            (false, true) => ffi::TURNOUT_MBUF_IP_MASK,
+            (false, false) => ffi::TURNOUT_MBUF_IP_MASK | ffi::TURNOUT_MBUF_TAG_TAKEN,
+        };
         Queue { port, queue, cut, void, stats: QueueStats::default(), _one_thread: PhantomData }
     }
 
