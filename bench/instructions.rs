@@ -10,7 +10,6 @@ use std::net::Ipv4Addr;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use arrayvec::ArrayVec;
 use turnout::base::{Generation, IfaceId, Ipv4Net, Mac, Nanos, WanId, WorkerId};
 use turnout::engine::copies::CopyRings;
 use turnout::engine::steer::Steer;
@@ -45,7 +44,7 @@ struct Lists {
 
 impl Ports for Lists {
     type Buf = VecBuf;
-    fn receive(&mut self, iface: IfaceId, into: &mut ArrayVec<VecBuf, BURST>) {
+    fn receive(&mut self, iface: IfaceId, into: &mut Vec<VecBuf>) {
         let ready = &mut self.ready[iface.index()];
         into.extend(std::iter::from_fn(|| ready.pop_front()).take(BURST));
     }

@@ -102,12 +102,14 @@ fn a_known_flow_takes_the_established_path_both_ways_and_with_the_switch_it_does
         for (at, link, packet) in
             [(0, "lan", Packet::udp((H1, 5000), (E1, 80), b"x")), (1, "isp1", Packet::udp((E1, 80), x, b"x"))]
         {
-            let frame = VecBuf::new(&site.frame_of(link, &packet));
+            let mut frames = vec![VecBuf::new(&site.frame_of(link, &packet))];
             let router = &mut site.lcores()[0].router;
             let from = router.from(&view, IfaceId(at), now);
-            router.look_up(&view, &from, 0, std::slice::from_ref(&frame));
-            let back = router.established(&view, &from, frame, 0);
-            assert_eq!(back.is_some(), long, "{link}");
+            router.look_up(&view, &from, 0, &frames, 0);
+            let known = router.established(&view, &from, &mut frames, 0);
+            assert_eq!(known, usize::from(!long), "{link}");
+            router.queue(&mut frames, 0, known);
+            assert_eq!(frames.len(), usize::from(long));
             router.out.iter_mut().for_each(|out| _ = out.drain(|_| ()));
         }
         site.finish(&OPENED).unwrap();

@@ -15,10 +15,10 @@
 use std::net::Ipv4Addr;
 
 use crate::base::Mac;
-use crate::dpdk::simd::{crc32, equal};
+use crate::dpdk::simd::crc32;
 use crate::engine::BURST;
 use crate::packet::PacketBuf;
-use crate::table::store::Store;
+use crate::table::store::{Store, equal8};
 use crate::wire::checksum::fold;
 use crate::wire::eth::{Eth, ethertype};
 use crate::wire::protocol;
@@ -177,7 +177,7 @@ impl Reference {
         for at in 0..count.min(BURST) {
             let bucket = &self.buckets[self.home(self.hashes[at])];
             // Of a bucket without a match any entry will do: the key tells.
-            let way = equal(&bucket.tags, tag(self.hashes[at])).trailing_zeros() as usize / 2 % WAYS;
+            let way = equal8(&bucket.tags, tag(self.hashes[at])).trailing_zeros() as usize / 2 % WAYS;
             let entry = bucket.entries[way];
             self.sessions.prefetch(entry as usize / 2);
             self.entries[at] = entry;

@@ -56,12 +56,9 @@ impl Bed for Rings {
 
     fn collect(&mut self, iface: IfaceId, into: &mut Vec<Mbuf>) {
         loop {
-            let mut burst = ArrayVec::<Mbuf, BURST>::new();
-            self.send[iface.index()].rx(&mut burst);
-            if burst.is_empty() {
+            if self.send[iface.index()].rx(into) == 0 {
                 return;
             }
-            into.extend(burst);
         }
     }
 }
@@ -69,7 +66,7 @@ impl Bed for Rings {
 impl Ports for Rings {
     type Buf = Mbuf;
 
-    fn receive(&mut self, iface: IfaceId, into: &mut ArrayVec<Mbuf, BURST>) {
+    fn receive(&mut self, iface: IfaceId, into: &mut Vec<Mbuf>) {
         self.receive[iface.index()].rx(into);
     }
 

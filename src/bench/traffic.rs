@@ -320,7 +320,7 @@ pub(super) trait Bed: Ports<Buf = Mbuf> {
 pub(super) struct Arrays {
     pool: Pool,
     began: u64,
-    ready: [ArrayVec<Mbuf, BURST>; IFACES],
+    ready: [Vec<Mbuf>; IFACES],
     sent: [Vec<Mbuf>; IFACES],
 }
 
@@ -333,7 +333,7 @@ impl Arrays {
 
 impl Bed for Arrays {
     fn feed(&mut self, iface: IfaceId, burst: ArrayVec<Mbuf, BURST>) -> bool {
-        self.ready[iface.index()] = burst;
+        self.ready[iface.index()].extend(burst);
         true
     }
 
@@ -349,11 +349,8 @@ impl Bed for Arrays {
 impl Ports for Arrays {
     type Buf = Mbuf;
 
-    fn receive(&mut self, iface: IfaceId, into: &mut ArrayVec<Mbuf, BURST>) {
-        let ready = &mut self.ready[iface.index()];
-        if !ready.is_empty() {
-            into.extend(ready.drain(..));
-        }
+    fn receive(&mut self, iface: IfaceId, into: &mut Vec<Mbuf>) {
+        into.append(&mut self.ready[iface.index()]);
     }
 
     fn send(&mut self, iface: IfaceId, from: &mut Vec<Mbuf>) {

@@ -74,15 +74,15 @@ impl Queue {
         self.stats
     }
 
-    /// Appends at most [`BURST`] received packets, as many as `into` has room for (`rte_eth_rx_burst`). Returns how many.
+    /// Appends at most [`BURST`] received packets (`rte_eth_rx_burst`). Returns how many.
     #[inline]
-    pub fn rx<const N: usize>(&mut self, into: &mut ArrayVec<Mbuf, N>) -> usize {
-        let room = into.remaining_capacity().min(BURST);
+    pub fn rx(&mut self, into: &mut Vec<Mbuf>) -> usize {
         let mut raw: [*mut ffi::rte_mbuf; BURST] = [std::ptr::null_mut(); BURST];
         // SAFETY: the port is started and cannot stop while this queue lives; the queue number is set up; `&mut self` of
-        // the only Queue of that number means no other thread polls it; DPDK writes at most `room` <= BURST pointers.
-        let n = unsafe { ffi::rte_eth_rx_burst(self.port.port, self.queue, raw.as_mut_ptr(), room as u16) };
+        // the only Queue of that number means no other thread polls it; DPDK writes at most BURST pointers.
+        let n = unsafe { ffi::rte_eth_rx_burst(self.port.port, self.queue, raw.as_mut_ptr(), BURST as u16) };
         let before = into.len();
+        into.reserve(BURST);
         for mbuf in raw.iter().take(usize::from(n)).filter_map(|&m| NonNull::new(m)) {
             // SAFETY: rte_eth_rx_burst hands over mbufs that are whole and the caller's alone.
             if let Some(mut mbuf) = unsafe { self.adopt(mbuf) } {

@@ -122,7 +122,7 @@ impl<B: PacketBuf> Lcore<B> {
             }
             came += handed.len();
             self.router.counters.add(Stat::HandedIn, handed.len() as u64);
-            let (mut burst, mut ingress) = (ArrayVec::<B, BURST>::new(), IfaceId(0));
+            let (mut burst, mut ingress) = (std::mem::take(&mut self.burst), IfaceId(0));
             for next in handed {
                 if (next.turned || next.ingress != ingress) && !burst.is_empty() {
                     self.route(ports, ingress, &mut burst, now, false);
@@ -137,6 +137,7 @@ impl<B: PacketBuf> Lcore<B> {
             if !burst.is_empty() {
                 self.route(ports, ingress, &mut burst, now, false);
             }
+            self.burst = burst;
         }
         came
     }

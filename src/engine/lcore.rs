@@ -3,7 +3,6 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use arrayvec::ArrayVec;
 use rtrb::Producer;
 
 use super::beats::Train;
@@ -43,6 +42,8 @@ pub struct Lcore<B> {
     pub(super) end: LcoreEnd,
     pub(super) hand_over: HandOver<B>,
     pub(super) interfaces: usize,
+    /// Empty between bursts
+    pub(super) burst: Vec<B>,
     pub(super) repeats: Repeats,
     pub(super) train: Train,
     pub(super) host: Option<HostEnd>,
@@ -82,6 +83,7 @@ impl<B: PacketBuf> Lcore<B> {
             end,
             hand_over,
             interfaces,
+            burst: Vec::with_capacity(BURST),
             repeats,
             train: Train::new(),
             host: None,
@@ -124,8 +126,8 @@ impl<B: PacketBuf> Lcore<B> {
     pub fn turn<P: Ports<Buf = B>>(&mut self, ports: &mut P, now: Nanos) -> usize {
         let mut came = 0;
         self.watch.begin(ports, &self.router.counters);
+        let mut burst = std::mem::take(&mut self.burst);
         for iface in (0..self.interfaces).map(|i| IfaceId(i as u8)) {
-            let mut burst = ArrayVec::<B, BURST>::new();
             ports.receive(iface, &mut burst);
             if !burst.is_empty() {
                 came += burst.len();
@@ -138,6 +140,7 @@ impl<B: PacketBuf> Lcore<B> {
                 self.watch.burst(ports, since, &self.router.counters, &self.end.shared.latency);
             }
         }
+        self.burst = burst;
         self.count_strays(ports.strays());
         self.router.refill(|| ports.alloc());
         let handed_in = self.handed_in(ports, now) + self.host_in(ports, now);
@@ -202,27 +205,36 @@ impl<B: PacketBuf> Lcore<B> {
         &mut self,
         ports: &mut P,
         ingress: IfaceId,
-        burst: &mut ArrayVec<B, BURST>,
+        burst: &mut Vec<B>,
         now: Nanos,
         hands: bool,
     ) -> u64 {
         let from = self.router.from(&self.view, ingress, now);
         let mut moved = self.router.counters.get(Stat::SessionsMoved);
-        let mut frames = burst.take().into_iter();
-        let (mut bytes, mut at) = (0, 0);
-        for part in 0..=frames.len().div_ceil(PART) {
-            bytes += self.router.look_up(&self.view, &from, part, frames.as_slice());
-            for buf in frames.by_ref().take(if part > 0 { PART } else { 0 }) {
-                if let Some(buf) = self.router.established(&self.view, &from, buf, at) {
-                    self.route_anew(ingress, &from, buf, at, now, hands);
-                    if self.router.counters.get(Stat::SessionsMoved) - moved >= MOVES {
-                        moved = self.router.counters.get(Stat::SessionsMoved);
-                        self.transmit(ports);
-                    }
+        let frames = burst.len();
+        debug_assert!(frames <= BURST);
+        // Translated up to `at`; up to `gone` they are in `burst` no more.
+        let (mut bytes, mut gone, mut at) = (0, 0, 0);
+        for part in 0..=frames.div_ceil(PART) {
+            bytes += self.router.look_up(&self.view, &from, part, burst, gone);
+            let end = (part * PART).min(frames);
+            loop {
+                at += self.router.established(&self.view, &from, &mut burst[at - gone..end - gone], at);
+                if at == end {
+                    break;
+                }
+                self.router.queue(burst, gone, at - gone);
+                let buf = burst.remove(0);
+                self.route_anew(ingress, &from, buf, at, now, hands);
+                if self.router.counters.get(Stat::SessionsMoved) - moved >= MOVES {
+                    moved = self.router.counters.get(Stat::SessionsMoved);
+                    self.transmit(ports);
                 }
                 at += 1;
+                gone = at;
             }
         }
+        self.router.queue(burst, gone, at - gone);
         bytes
     }
 
@@ -244,11 +256,9 @@ impl<B: PacketBuf> Lcore<B> {
         let alone = !hands || self.steer.workers() == 1;
         if source.is_some_and(|host| alone || self.steer.host(host) == self.id)
             && self.router.open(&self.view, ingress, &buf, at, now)
+            && self.router.established(&self.view, from, std::slice::from_mut(&mut buf), at) == 1
         {
-            match self.router.established(&self.view, from, buf, at) {
-                Some(back) => buf = back,
-                None => return,
-            }
+            return self.router.put_out(buf, at);
         }
         let Some((frame, class)) = self.router.receive(&self.view, ingress, buf, now) else { return };
         // What nothing is asked about goes as it comes.

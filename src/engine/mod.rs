@@ -30,8 +30,6 @@ pub use rings::{
 pub use shared::{Load, Shared, Snapshot};
 pub use trunk::{Layout, Member, Trunk};
 
-use arrayvec::ArrayVec;
-
 use crate::base::IfaceId;
 use crate::packet::PacketBuf;
 pub use crate::path::BURST;
@@ -40,8 +38,8 @@ pub use crate::path::BURST;
 pub trait Ports {
     /// What a frame lies in.
     type Buf: PacketBuf;
-    /// Receives up to a burst.
-    fn receive(&mut self, iface: IfaceId, into: &mut ArrayVec<Self::Buf, BURST>);
+    /// Receives up to a burst into a list that is empty.
+    fn receive(&mut self, iface: IfaceId, into: &mut Vec<Self::Buf>);
     /// Sends from the front; what does not fit stays.
     fn send(&mut self, iface: IfaceId, from: &mut Vec<Self::Buf>);
     /// An empty buffer. `None`: none is left.

@@ -12,8 +12,6 @@
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
-use arrayvec::ArrayVec;
-
 use super::{BURST, Ports};
 use crate::base::{IfaceId, Ipv4Net};
 use crate::packet::{PacketBuf, tag};
@@ -172,7 +170,9 @@ pub struct Trunk<P: Ports> {
     ports: P,
     layout: Arc<Layout>,
     /// By interface: received, not asked for yet
-    pending: Vec<ArrayVec<P::Buf, BURST>>,
+    pending: Vec<Vec<P::Buf>>,
+    /// A burst of a port, being sorted
+    mixed: Vec<P::Buf>,
     /// Without room for a tag; gone through once
     bare: Vec<P::Buf>,
     /// By port: when its last burst came, in ticks
@@ -183,9 +183,10 @@ pub struct Trunk<P: Ports> {
 impl<P: Ports> Trunk<P> {
     /// Of these ports.
     pub fn new(ports: P, layout: Arc<Layout>) -> Trunk<P> {
-        let pending = layout.members.iter().map(|_| ArrayVec::new()).collect();
+        let pending = layout.members.iter().map(|_| Vec::with_capacity(BURST)).collect();
         let came = vec![0; layout.ports()];
-        Trunk { ports, layout, pending, bare: Vec::with_capacity(BURST), came, strays: 0 }
+        let [mixed, bare] = [(), ()].map(|()| Vec::with_capacity(BURST));
+        Trunk { ports, layout, pending, mixed, bare, came, strays: 0 }
     }
 
     /// The ports themselves.
@@ -195,21 +196,22 @@ impl<P: Ports> Trunk<P> {
 
     /// A burst of the port, sorted.
     fn fill(&mut self, port: usize) {
-        let mut burst = ArrayVec::<P::Buf, BURST>::new();
+        let mut burst = std::mem::take(&mut self.mixed);
         self.ports.receive(IfaceId(port as u8), &mut burst);
         if !burst.is_empty()
             && let Some(came) = self.came.get_mut(port)
         {
             *came = self.ports.ticks();
         }
-        for mut buf in burst {
+        for mut buf in burst.drain(..) {
             let whose = self.layout.sort(port, &mut buf);
             match whose.and_then(|iface| self.pending.get_mut(iface.index())) {
                 // There is room: they were empty, and take a burst.
-                Some(pending) if !pending.is_full() => pending.push(buf),
+                Some(pending) if pending.len() < BURST => pending.push(buf),
                 _ => self.strays += 1,
             }
         }
+        self.mixed = burst;
     }
 }
 
@@ -217,7 +219,7 @@ impl<P: Ports> Ports for Trunk<P> {
     type Buf = P::Buf;
 
     #[inline]
-    fn receive(&mut self, iface: IfaceId, into: &mut ArrayVec<P::Buf, BURST>) {
+    fn receive(&mut self, iface: IfaceId, into: &mut Vec<P::Buf>) {
         if self.layout.straight {
             return self.ports.receive(iface, into);
         }
@@ -231,8 +233,7 @@ impl<P: Ports> Ports for Trunk<P> {
             self.fill(number);
         }
         if let Some(pending) = self.pending.get_mut(iface.index()) {
-            let room = into.remaining_capacity().min(pending.len());
-            into.extend(pending.drain(..room));
+            into.append(pending);
         }
     }
 

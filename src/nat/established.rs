@@ -12,12 +12,10 @@ use crate::table::lent::class_of;
 use crate::wire::protocol;
 
 impl Nat {
-    /// The hash of a key; calls for its first line of the index.
+    /// The hash of a key, as `call_session` wants it; calls for its first line of the index.
     #[inline(always)]
     pub fn call_index(&self, key: Key) -> u64 {
-        let hash = self.hash(key);
-        self.index.prefetch(hash);
-        hash
+        self.index.call(self.hash(key))
     }
 
     /// The entry (slot * 2 + side) that may be the key's by the first line; calls for its session.
@@ -106,7 +104,7 @@ impl Nat {
         let session = self.sessions.get_mut(slot);
         // Outside the WAN says it, which is a part of the key.
         if side == INSIDE {
-            session.ingress = ingress;
+            session.set_ingress(ingress);
         }
         session.hops[side & 1] = hop;
         session.stamps[side & 1] = stamp;

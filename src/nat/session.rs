@@ -41,7 +41,8 @@ pub struct Session {
     pub last_ack: u32,
     /// As `addrs`; an echo's remote port is 0, the others are its identifier
     ports: [u8; 6],
-    /// Protocol, and from bit 8 on the scope of the key
+    /// Protocol, and from bit 8 on what a packet has to have come by: the scope of outside's key; the interface, while inside's stamp
+    /// stands
     kinds: [u16; 2],
     bytes_high: [u16; 2],
     /// The neighbour that packets go to, while the stamp stands
@@ -52,8 +53,6 @@ pub struct Session {
     pub deltas: [RawDelta; 2],
     /// Which timer runs (`Timeouts`); TCP's are the `TcpState`s
     pub state: u8,
-    /// Where packets from inside come in, while their stamp stands
-    pub ingress: IfaceId,
 }
 
 const _: () = assert!(size_of::<Session>() == 64);
@@ -116,7 +115,7 @@ impl Session {
         self.stamps = [0; 2];
         let inside = self.inside();
         self.set_end(2, outside);
-        self.kinds[OUTSIDE] = self.kinds[INSIDE] | u16::from(outside_scope(wan)) << 8;
+        self.kinds[OUTSIDE] = u16::from(self.protocol()) | u16::from(outside_scope(wan)) << 8;
         let addr = RawDelta::NONE.addr(raw(inside.0), raw(outside.0));
         self.deltas = [addr, addr.word(raw_port(inside.1), raw_port(outside.1))];
     }
@@ -131,6 +130,12 @@ impl Session {
     #[inline(always)]
     pub const fn protocol(&self) -> u8 {
         self.kinds[0] as u8
+    }
+
+    /// Packets from inside come in there, while their stamp stands. Not for one from inside to inside.
+    #[inline(always)]
+    pub fn set_ingress(&mut self, ingress: IfaceId) {
+        self.kinds[INSIDE] = u16::from(self.protocol()) | u16::from(ingress.0) << 8;
     }
 
     /// The WAN it is bound to.
@@ -171,7 +176,7 @@ impl Session {
     /// What takes the place of a packet's own end: address and port as on the wire.
     #[inline(always)]
     pub fn translation(&self, side: usize) -> (u32, u16) {
-        let at = if side == OUTSIDE { 0 } else { 2 };
+        let at = ((side & 1) ^ 1) * 2;
         (le32(&self.addrs, at * 4), le16(&self.ports, at * 2))
     }
 
@@ -199,13 +204,15 @@ impl Session {
     #[inline(always)]
     pub fn key(&self, side: usize) -> Key {
         let side = side & 1;
+        let (kind, scope) = (self.kinds[side], self.kinds[side] >> 8);
+        let kind = if scope < INTERNAL.into() { kind & 0xff } else { kind };
         Key {
             addresses: le64(&self.addrs, side * 4),
-            rest: u64::from(le32(&self.ports, side * 2)) | u64::from(self.kinds[side]) << 32,
+            rest: u64::from(le32(&self.ports, side * 2)) | u64::from(kind) << 32,
         }
     }
 
-    /// Whether it is the session of a side's packets with these words of their header, and this protocol and scope.
+    /// Whether it is the session of a side's packets with these words of their header, and this protocol and what they came by.
     #[inline(always)]
     pub fn is_of(&self, side: usize, addresses: u64, ports: u32, kind: u16) -> bool {
         let side = side & 1;
@@ -237,7 +244,8 @@ impl Session {
     }
 }
 
-/// The scope of keys from inside to inside. No other scope is it: WANs' are from 128 on, inside's is 0.
+/// The scope of keys from inside to inside. No other scope is it: WANs' are from 128 on, inside's is 0. Interfaces, of which there are
+/// 64 at most, are below.
 const INTERNAL: u8 = 127;
 /// The WAN of sessions that are on none.
 pub const NOWHERE: WanId = WanId(127);

@@ -16,31 +16,32 @@
 //! judges a packet of that key by is either judged here as well, or in the view or the neighbours, and a change there
 //! means a new stamp.
 
-use std::net::Ipv4Addr;
-
-use super::places::Kind;
 use super::{BURST, Router, View};
 use crate::base::{IfaceId, Nanos};
-use crate::nat::session::{INSIDE, Key, OUTSIDE, Session, outside_scope};
+use crate::nat::session::{Key, OUTSIDE, Session, outside_scope};
 use crate::nat::tcp::TcpState;
 use crate::nat::timeouts::tick;
-use crate::packet::{PacketBuf, Tuple};
+use crate::packet::PacketBuf;
+use crate::table::index::Index;
 use crate::wire::tcp::Flags;
-use crate::wire::{eth, le16, le32, le64, protocol, put_le16, put_le32, put_le64};
+use crate::wire::{checksum, eth, le16, le32, le64, protocol, put_le16, put_le32, put_le64};
 
 /// Ethernet, IPv4 without options, TCP without options. A frame is longer: on Ethernet it has 60 bytes.
-const HEADERS: usize = 54;
+pub(super) const HEADERS: usize = 54;
+/// IPv4 without options, and UDP.
+const LEAST: u32 = 28;
 
-const MAC: u64 = (1 << 48) - 1;
-/// No frame is for it.
-const NOBODY: u64 = u64::MAX;
-/// Of a frame's second eight bytes, read little-endian: the bit of the source that says that it is a group, and the ethertype.
-const GROUP_AND_TYPE: u64 = 0xffff_0000_0000_0001;
-/// IPv4 in the place of an ethertype, read little-endian.
-const IPV4: u64 = 0x0008;
+/// No destination, shifted as `From` has it, is so.
+const NOBODY: u64 = 1;
+/// The ethertype of IPv4, and version and length of a header without options, read little-endian.
+const IPV4_OF_20_BYTES: u32 = 0x0045_0008;
+/// Of four bytes from a header's seventh on, read little-endian: more fragments, or an offset.
+const FRAGMENT: u32 = 0xff3f;
 
 /// No entry of the NAT's index can be the frame's: the long way, or a new flow.
-const NONE: u32 = u32::MAX;
+pub(super) const NONE: u32 = u32::MAX;
+/// No entry is above: sessions are numbered up to 2^24 or so.
+const LAST: u32 = NONE >> 1;
 
 /// Frames whose bytes are called for ahead of their turn.
 const AHEAD: usize = 4;
@@ -55,69 +56,73 @@ const HALVES: usize = BURST / HALF;
 /// What stages 1 and 2 have found out about the frames of a burst, in its order.
 #[derive(Clone, Debug)]
 pub(super) struct Marks {
-    /// Of the key; 0: the frame has not the common shape
-    hashes: [u64; BURST],
-    entries: [u32; BURST],
+    /// Of the key; `NO_KEY`: the frame has not the common shape
+    pub(super) hashes: [u64; BURST],
+    pub(super) entries: [u32; BURST],
+    /// Where stage 3 has sent it: the interface's number, as bytes are compared at once
+    egress: [u8; BURST],
 }
 
 impl Default for Marks {
     fn default() -> Marks {
-        Marks { hashes: [0; BURST], entries: [NONE; BURST] }
+        Marks { hashes: [Index::NO_KEY; BURST], entries: [NONE; BURST], egress: [0; BURST] }
     }
 }
 
 /// What the frames of a burst have in common.
 #[derive(Clone, Copy, Debug)]
 pub struct From {
-    ingress: IfaceId,
-    /// The interface's own address
-    own: u64,
-    /// Of their keys
-    scope: u8,
+    /// The interface's own address, above 16 zeros
+    to: u64,
+    /// Protocol and scope of their keys, where they stand there: of UDP and of TCP
+    kinds: [u64; 2],
+    /// They are from inside
+    inside: bool,
+    /// What sessions know as come by, where it stands there
+    by: u16,
     /// The time, as sessions know it
     tick: u32,
     /// A partner is told of what changes
     told: bool,
 }
 
-/// The key of a frame of the common shape that came to `own`, for `scope`.
+/// The key of a frame of the common shape.
 #[inline(always)]
-fn parse(frame: &[u8], own: u64, scope: u64) -> Option<Key> {
+fn parse(frame: &[u8], from: &From) -> Option<Key> {
     let h = frame.first_chunk::<HEADERS>()?;
-    let (dst, src) = (le64(h, 0) & MAC, le64(h, 6));
-    let (ip, ttl, to, ports) = (le64(h, 14), le64(h, 22), le32(h, 30), le32(h, 34));
-    let total_len = u64::from(((ip >> 16) as u16).swap_bytes());
-    let protocol = ttl >> 8 & 0xff;
-    let sum = (ip & 0xffff_ffff) + (ip >> 32) + (ttl & 0xffff_ffff) + (ttl >> 32) + u64::from(to);
-    let sum = (sum & 0xffff) + (sum >> 16 & 0xffff) + (sum >> 32);
-    let sum = (sum & 0xffff) + (sum >> 16);
-    // To us; from one station, of IPv4; version 4, header of 20 bytes, no fragment. Whatever is not so leaves a bit.
-    let not = (dst ^ own) | (src & GROUP_AND_TYPE ^ IPV4 << 48) | (ip & 0xff3f_0000_0000_00ff ^ 0x45);
-    let whole = (not == 0)
-        & (src & MAC != 0)
-        & (src & MAC != own)
-        // the last carry included
-        & ((sum == 0xffff) | (sum == 0x1_fffe))
-        & (ttl & 0xff > 1)
-        & (eth::LEN as u64 + total_len <= frame.len() as u64);
-    if !whole {
+    // Above 16 zeros.
+    let (dst, src) = (le64(h, 0) << 16, le64(h, 6) << 16);
+    let total_len = half_swapped(le32(h, 16));
+    // To us, from one other station; with room for UDP at least, and no longer than the frame.
+    let good = (dst == from.to)
+        & (src != from.to)
+        & (src != 0)
+        & (h[6] & 1 == 0)
+        & (le32(h, 12) & 0x00ff_ffff == IPV4_OF_20_BYTES)
+        & (le32(h, 20) & FRAGMENT == 0)
+        & (h[22] > 1)
+        & checksum::adds_up(le64(h, 14), le64(h, 22), le32(h, 30))
+        & (total_len.wrapping_sub(LEAST) <= frame.len() as u32 - eth::LEN as u32 - LEAST);
+    if !good {
         return None;
     }
-    let (least, length) = match protocol as u8 {
-        protocol::UDP => (8, u64::from(le16(h, 38).swap_bytes())),
-        protocol::TCP => (20, u64::from(h[46] >> 4) * 4),
+    let kind = match h[23] {
+        protocol::UDP if half_swapped(le32(h, 38)).wrapping_sub(8) <= total_len - LEAST => from.kinds[0],
+        protocol::TCP if (20..=total_len - 20).contains(&(u32::from(h[46] >> 4) * 4)) => from.kinds[1],
         _ => return None,
     };
-    if length < least || length + 20 > total_len {
-        return None;
-    }
-    let addresses = ttl >> 32 | u64::from(to) << 32;
-    Some(Key { addresses, rest: u64::from(ports) | protocol << 32 | scope << 40 })
+    Some(Key { addresses: le64(h, 26), rest: u64::from(le32(h, 34)) | kind })
+}
+
+/// The field in the first two of four bytes that were read little-endian.
+#[inline(always)]
+fn half_swapped(word: u32) -> u32 {
+    word.swap_bytes() >> 16
 }
 
 /// The key of a frame that `parse` has found to be of the common shape.
 #[inline(always)]
-fn key_of(h: &[u8; HEADERS], scope: u64) -> Key {
+pub(super) fn key_of(h: &[u8; HEADERS], scope: u64) -> Key {
     let rest = u64::from(le32(h, 34)) | u64::from(h[23]) << 32 | scope << 40;
     Key { addresses: le64(h, 26), rest }
 }
@@ -143,21 +148,23 @@ impl<B: PacketBuf> Router<B> {
     #[inline(always)]
     pub fn from(&self, view: &View, ingress: IfaceId, now: Nanos) -> From {
         let port = &view.ifaces[ingress.index()];
-        let own = if self.long_way { NOBODY } else { port.mac.bits() };
+        let scope = port.wan.map_or(0, outside_scope);
+        let kind = |protocol| u64::from(protocol) << 32 | u64::from(scope) << 40;
         From {
-            ingress,
-            own,
-            scope: port.wan.map_or(0, outside_scope),
+            to: if self.long_way { NOBODY } else { port.mac.bits() << 16 },
+            kinds: [kind(protocol::UDP), kind(protocol::TCP)],
+            inside: scope == 0,
+            by: u16::from(if scope == 0 { ingress.0 } else { scope }) << 8,
             tick: tick(now),
             told: self.nat.tells(),
         }
     }
 
-    /// What stage 3 needs for the next part of a burst, of which `rest` is left: before part 0, 1 and so on, with one more call at the end
-    /// than there are parts, and stage 3 for part n - 1 after the call for part n. Gives the bytes of the frames that it has parsed.
+    /// What stage 3 needs for the next part of a burst, of which `rest` is left after the `gone` first ones: before part 0, 1 and so on,
+    /// with one more call at the end than there are parts, and stage 3 for part n - 1 after the call for part n. Gives the bytes of the
+    /// frames that it has parsed.
     #[inline(always)]
-    pub fn look_up(&mut self, view: &View, from: &From, part: usize, rest: &[B]) -> u64 {
-        let gone = part.saturating_sub(1) * PART;
+    pub fn look_up(&mut self, view: &View, from: &From, part: usize, rest: &[B], gone: usize) -> u64 {
         let mut bytes = 0;
         if part < HALVES
             && let Some(half @ [_, ..]) = rest.get(part * HALF - gone..)
@@ -173,19 +180,19 @@ impl<B: PacketBuf> Router<B> {
     /// Stage 1, for a half of the burst: the first ones of `frames`.
     #[inline(always)]
     fn parse(&mut self, from: &From, half: usize, frames: &[B]) -> u64 {
-        let (own, scope) = (from.own, u64::from(from.scope));
         let mut bytes = 0;
         let hashes = &mut self.marks.hashes.as_chunks_mut::<HALF>().0[half % HALVES];
-        for (at, (buf, hash)) in frames.iter().zip(hashes.iter_mut()).enumerate() {
+        *hashes = [Index::NO_KEY; HALF];
+        for (at, (buf, hash)) in frames.iter().zip(hashes).enumerate() {
             if let Some(next) = frames.get(at + AHEAD) {
                 next.prefetch();
             }
             let frame = buf.bytes();
             bytes += frame.len() as u64;
-            *hash = parse(frame, own, scope).map_or(0, |key| self.nat.call_index(key));
+            if let Some(key) = parse(frame, from) {
+                *hash = self.nat.call_index(key);
+            }
         }
-        // Stage 2 takes whole parts.
-        hashes.iter_mut().skip(frames.len()).take(PART - 1).for_each(|hash| *hash = 0);
         bytes
     }
 
@@ -194,13 +201,12 @@ impl<B: PacketBuf> Router<B> {
     fn find(&mut self, view: &View, from: &From, part: usize, frames: &[B]) {
         let hashes = &self.marks.hashes.as_chunks::<PART>().0[part % PARTS];
         let entries = &mut self.marks.entries.as_chunks_mut::<PART>().0[part % PARTS];
-        let mut missed = false;
+        let mut all = 0;
         for (hash, entry) in hashes.iter().zip(entries) {
-            // A hash that is 0 by chance goes the long way, which is right for everything.
-            *entry = if *hash == 0 { NONE } else { self.nat.call_session(*hash).unwrap_or(NONE) };
-            missed |= *entry == NONE;
+            *entry = self.nat.call_session(*hash).unwrap_or(NONE);
+            all |= *entry;
         }
-        if missed {
+        if all > LAST {
             self.find_further(view, from, part, frames);
         }
     }
@@ -210,48 +216,56 @@ impl<B: PacketBuf> Router<B> {
     fn find_further(&mut self, view: &View, from: &From, part: usize, frames: &[B]) {
         let hashes = &self.marks.hashes.as_chunks::<PART>().0[part % PARTS];
         let entries = &mut self.marks.entries.as_chunks_mut::<PART>().0[part % PARTS];
-        let missing = |hash: u64, entry: u32| entry == NONE && hash != 0;
+        let missing = |hash: u64, entry: u32| entry == NONE && hash != Index::NO_KEY;
         for (hash, _) in hashes.iter().zip(entries.iter()).filter(|(h, e)| missing(**h, **e)) {
             self.nat.call_further(*hash);
         }
         for (buf, (hash, entry)) in frames.iter().zip(hashes.iter().zip(entries)) {
             if missing(*hash, *entry) {
                 *entry = self.nat.call_far_session(*hash).unwrap_or(NONE);
-                if let Some(h) = buf.bytes().first_chunk().filter(|_| *entry == NONE && from.scope == 0) {
+                if let Some(h) = buf.bytes().first_chunk().filter(|_| *entry == NONE && from.inside) {
                     self.nat.call_opening(key_of(h, 0), &view.uplinks);
                 }
             }
         }
     }
 
-    /// Stage 3, for the frame at `at` of the burst whose parts have been through the others: sends it translated, or gives it back untouched.
+    /// Stage 3, for frames of the burst, from that at `at` on, whose parts have been through the others: translates them, up to the
+    /// first that has to go the long way, and gives how many. They are as good as sent: `queue` takes them.
     #[inline(always)]
-    pub fn established(&mut self, view: &View, from: &From, mut buf: B, at: usize) -> Option<B> {
+    pub fn established(&mut self, view: &View, from: &From, frames: &mut [B], at: usize) -> usize {
+        for (n, buf) in frames.iter_mut().enumerate() {
+            if !self.translate_known(view, from, buf, at + n) {
+                return n;
+            }
+        }
+        frames.len()
+    }
+
+    /// False: nothing was done, as this frame has to go the long way.
+    #[inline(always)]
+    fn translate_known(&mut self, view: &View, from: &From, buf: &mut B, at: usize) -> bool {
         let entry = self.marks.entries[at % BURST];
         if entry == NONE {
-            return Some(buf);
+            return false;
         }
         let side = (entry & 1) as usize;
         let (session, timeouts) = self.nat.session(entry >> 1);
-        let frame = buf.bytes_mut();
-        let len = frame.len();
-        let Some(h) = frame.first_chunk_mut::<HEADERS>() else { return Some(buf) };
+        let Some(h) = buf.bytes_mut().first_chunk_mut::<HEADERS>() else { return false };
         let protocol = h[23];
-        let kind = u16::from(protocol) | u16::from(from.scope) << 8;
-        // What comes from outside has its WAN in the scope.
-        let good = session.is_of(side, le64(h, 26), le32(h, 34), kind)
+        let good = session.is_of(side, le64(h, 26), le32(h, 34), u16::from(protocol) | from.by)
             & (session.stamps[side] == self.stamp)
-            & ((session.ingress == from.ingress) | (side == OUTSIDE))
             & (from.tick.wrapping_sub(session.refreshed) < timeouts.ms(session.state));
         if !good {
-            return Some(buf);
+            return false;
         }
-        let hop = self.neighbors.get(session.hops[side]);
-        let out = &mut self.out[hop.iface().index()];
+        let Some((egress, to)) = self.neighbors.get(session.hops[side]).fresh() else { return false };
+        let out = &mut self.out[egress.index()];
         let total_len = le16(h, 16).swap_bytes();
-        if !hop.is_fresh() | (total_len > out.mtu) {
-            return Some(buf);
+        if total_len > out.mtu {
+            return false;
         }
+        self.marks.egress[at % BURST] = egress.0;
         // The way back adds the complement.
         let flip = if side == OUTSIDE { !0 } else { 0 };
         let l4_delta = session.deltas[1].flipped(flip);
@@ -261,7 +275,7 @@ impl<B: PacketBuf> Router<B> {
                 session.refreshed = from.tick;
             } else if flags.syn() && (session.packets(side) != 0 || view.clamps()) {
                 // A repeated one is counted, and its options are read.
-                return Some(buf);
+                return false;
             } else if from.told {
                 step_told(session, (side, flags, from.tick), &mut self.stepped, entry >> 1);
             } else {
@@ -278,105 +292,41 @@ impl<B: PacketBuf> Router<B> {
             put_le16(h, 40, sum);
         }
         session.count(side, u32::from(total_len));
-        put_le64(h, 0, hop.mac_bits() & MAC | out.from_low);
-        put_le32(h, 8, out.from_high);
+        // The destination's two bytes too many are the source's first ones.
+        put_le64(h, 0, to);
+        put_le64(h, 6, out.from);
         h[22] = h[22].wrapping_sub(1);
         let sum = session.deltas[0].flipped(flip).apply_aged(le16(h, 24));
         put_le16(h, 24, sum);
         let (addr, port) = session.translation(side);
-        if side == OUTSIDE {
-            put_le32(h, 30, addr);
-            put_le16(h, 36, port);
-        } else {
-            put_le32(h, 26, addr);
-            put_le16(h, 34, port);
-        }
-        let whole = eth::LEN + usize::from(total_len);
-        if len != whole {
+        put_le32(h, 26 + side * 4, addr);
+        put_le16(h, 34 + side * 2, port);
+        // No overflow: it is at most what the frame had.
+        let whole = usize::from(total_len.wrapping_add(eth::LEN as u16));
+        out.bytes += whole as u64;
+        if buf.bytes().len() != whole {
             // Padding is not part of the packet. Cutting never fails.
             let _ = buf.resize(whole);
-        }
-        out.push(buf, whole);
-        None
-    }
-
-    /// Where the frame at `at` of the burst that was looked up last comes from, if it may be the first of a flow from inside.
-    #[inline]
-    pub fn opener(&self, view: &View, ingress: IfaceId, buf: &B, at: usize) -> Option<Ipv4Addr> {
-        let Marks { hashes, entries } = &self.marks;
-        let new = hashes[at % BURST] != 0 && entries[at % BURST] == NONE;
-        let inside = view.ifaces[ingress.index()].wan.is_none();
-        buf.bytes().first_chunk().filter(|_| new && inside).map(|h| key_of(h, 0).source().0)
-    }
-
-    /// Opens the flow of such a packet, if it is of the plainest kind: from a host inside to somewhere beyond
-    /// a WAN, by a next hop that is known. Then `established` can take the packet; anything else is for the long way, and
-    /// nothing is changed that this does not change as well.
-    #[inline]
-    pub fn open(&mut self, view: &View, ingress: IfaceId, buf: &B, at: usize, now: Nanos) -> bool {
-        let Some(h) = buf.bytes().first_chunk::<HEADERS>() else { return false };
-        let key = key_of(h, 0);
-        let ((src, src_port), (dst, dst_port)) = (key.source(), key.destination());
-        let (from, to) = (view.place(src), view.place(dst));
-        let plain = from.kind == Kind::Unicast
-            && from.own.is_none()
-            && from.behind == Some(ingress)
-            && to.kind == Kind::Unicast
-            && to.own.is_none()
-            && to.inside.is_none();
-        let protocol = key.protocol();
-        if !plain
-            || !(protocol == protocol::UDP
-                || (Flags(h[47]).opens() && !view.clamps() && self.unasked.is_empty()))
-        {
-            return false;
-        }
-        let tuple = Tuple { protocol, src, src_port, dst, dst_port };
-        let env = &mut super::env(view, now, &mut self.counters);
-        let hash = self.marks.hashes[at % BURST];
-        let Ok(slot) = self.nat.find_or_open(&tuple, key, (ingress, to.pin), hash, env) else { return false };
-        self.marks.entries[at % BURST] = slot * 2;
-        let (session, _) = self.nat.session(slot);
-        if session.stamps[INSIDE] != self.stamp {
-            // It is fit, and so has its link.
-            let Some(link) = view.wans.get(session.wan().index()) else { return false };
-            // What is on no WAN's link goes by the gateway, if the lease has no routes.
-            let far = to.pin.is_none() && link.hops.is_empty();
-            let next_hop = if far { link.gateway } else { view.next_hop(link, dst) };
-            let Some(hop) = self.recall_hop(link.iface, next_hop) else { return false };
-            self.nat.establish(slot, INSIDE, (hop, ingress), self.stamp, &view.uplinks);
-            // The answer's way is known as well; TCP's first one is looked at more closely.
-            if protocol == protocol::UDP
-                && let Some(hop) = self.recall_inward(view, src)
-            {
-                self.nat.establish(slot, OUTSIDE, (hop, link.iface), self.stamp, &view.uplinks);
-            }
         }
         true
     }
 
-    /// The neighbour's number, which new flows to one gateway need again and again.
+    /// Puts the first `count` frames of the rest of a burst, of which the first was that at `at`, where stage 3 has sent them.
     #[inline]
-    fn recall_hop(&mut self, iface: IfaceId, ip: Ipv4Addr) -> Option<u16> {
-        let (last, hop) = self.last_hop;
-        if last == (self.stamp, iface, ip) {
-            return Some(hop);
+    pub fn queue(&mut self, rest: &mut Vec<B>, at: usize, count: usize) {
+        let Some(egress) = self.marks.egress.get(at..at + count) else { return };
+        let Some(first) = egress.first() else { return };
+        if egress == &[*first; BURST][..count] {
+            self.out[usize::from(*first)].frames.extend(rest.drain(..count));
+        } else {
+            for (buf, egress) in rest.drain(..count).zip(egress) {
+                self.out[usize::from(*egress)].frames.push(buf);
+            }
         }
-        let hop = self.neighbors.hop(iface, ip)?;
-        self.last_hop = ((self.stamp, iface, ip), hop);
-        Some(hop)
     }
 
-    /// The number of the neighbour by which a host inside is reached: hosts open several flows at a time.
-    #[inline]
-    fn recall_inward(&mut self, view: &View, host: Ipv4Addr) -> Option<u16> {
-        let (last, hop) = self.last_inward;
-        if last == (self.stamp, host) {
-            return Some(hop);
-        }
-        let (egress, next_hop) = view.inward(host)?;
-        let hop = self.neighbors.hop(egress, next_hop)?;
-        self.last_inward = ((self.stamp, host), hop);
-        Some(hop)
+    /// As `queue`, for the one that was at `at`.
+    pub fn put_out(&mut self, buf: B, at: usize) {
+        self.out[usize::from(self.marks.egress[at % BURST])].frames.push(buf);
     }
 }

@@ -22,6 +22,7 @@ mod host;
 mod limit;
 mod local;
 mod notice;
+mod opening;
 mod out;
 mod places;
 mod quoted;

@@ -2,6 +2,7 @@
 
 use super::{BURST, Iface};
 use crate::packet::PacketBuf;
+use crate::wire::eth::ethertype;
 
 /// Frames of a burst, with what it cuts and what it releases: the gate's, the spare buffers, what waited for a next hop.
 const ROOM: usize = BURST * 16;
@@ -9,40 +10,32 @@ const ROOM: usize = BURST * 16;
 /// The frames that a burst has put out on an interface.
 #[derive(Debug)]
 pub struct Out<B> {
-    frames: Vec<B>,
-    bytes: u64,
-    /// The interface's MAC as a frame's seventh and eighth byte, read little-endian from its first one on
-    pub(super) from_low: u64,
-    /// And its ninth to twelfth
-    pub(super) from_high: u32,
+    pub(super) frames: Vec<B>,
+    /// Theirs
+    pub(super) bytes: u64,
+    /// The interface's MAC and IPv4's ethertype, as a frame's seventh to fourteenth byte, read little-endian
+    pub(super) from: u64,
     /// The longest IP packet
     pub(super) mtu: u16,
 }
 
 impl<B: PacketBuf> Out<B> {
     pub(super) fn new(iface: &Iface) -> Out<B> {
-        let mut out = Out { frames: Vec::with_capacity(ROOM), bytes: 0, from_low: 0, from_high: 0, mtu: 0 };
+        let mut out = Out { frames: Vec::with_capacity(ROOM), bytes: 0, from: 0, mtu: 0 };
         out.face(iface);
         out
     }
 
     /// What the interface is, in another view.
     pub(super) fn face(&mut self, iface: &Iface) {
-        let mac = iface.mac.bits();
-        (self.from_low, self.from_high, self.mtu) = (mac << 48, (mac >> 16) as u32, iface.mtu);
-    }
-
-    /// Puts a frame of `len` bytes at the end.
-    #[inline(always)]
-    pub(super) fn push(&mut self, buf: B, len: usize) {
-        self.bytes += len as u64;
-        self.frames.push(buf);
+        let ethertype = u64::from(ethertype::IPV4.swap_bytes());
+        (self.from, self.mtu) = (iface.mac.bits() | ethertype << 48, iface.mtu);
     }
 
     /// Puts a frame at the end.
     pub fn put(&mut self, buf: B) {
-        let len = buf.bytes().len();
-        self.push(buf, len);
+        self.bytes += buf.bytes().len() as u64;
+        self.frames.push(buf);
     }
 
     /// Nothing is on its way.

@@ -5,8 +5,6 @@ use std::collections::{BTreeMap, VecDeque};
 use std::net::Ipv4Addr;
 use std::rc::Rc;
 
-use arrayvec::ArrayVec;
-
 use super::internet::Internet;
 use super::leases::LeaseServer;
 use crate::base::{IfaceId, Ipv4Net, Mac, Nanos};
@@ -154,7 +152,7 @@ pub(super) struct SimPorts {
 impl Ports for SimPorts {
     type Buf = VecBuf;
 
-    fn receive(&mut self, port: IfaceId, into: &mut ArrayVec<VecBuf, BURST>) {
+    fn receive(&mut self, port: IfaceId, into: &mut Vec<VecBuf>) {
         let mut wires = self.wires.borrow_mut();
         let plugs = &self.plugs[port.index()];
         plugs.iter().for_each(|plug| wires[plug.iface].deliver(self.clock.get()));
@@ -164,7 +162,7 @@ impl Ports for SimPorts {
                 let wire = &mut wires[plug.iface];
                 let as_is = wire.as_is[self.queue].front().is_some();
                 let queue = if as_is { &mut wire.as_is } else { &mut wire.to_router };
-                if !into.is_full()
+                if into.len() < BURST
                     && let Some(buf) = queue[self.queue].pop_front()
                 {
                     came = true;

@@ -27,32 +27,42 @@ struct Bucket {
 const EMPTY: Bucket = Bucket { tags: [0; WAYS], slots: [0; WAYS], away: 0, guests: 0 };
 
 impl Bucket {
-    /// One bit per way whose tag is `tag`.
+    /// The first way whose tag is `tag`.
     #[inline(always)]
-    fn matches(&self, tag: u16) -> u32 {
-        equal8(&self.tags, tag)
+    fn way(&self, tag: u16) -> Option<usize> {
+        first(equal8(&self.tags, tag))
     }
 
     /// The slot with this tag for which `is_it` says yes.
     #[inline(always)]
     fn find(&self, tag: u16, is_it: &mut impl FnMut(u32) -> bool) -> Option<u32> {
-        let mut hits = self.matches(tag);
-        while hits != 0 {
-            let slot = self.slots[hits.trailing_zeros() as usize % WAYS];
+        let mut hits = equal8(&self.tags, tag);
+        while let Some(way) = first(hits) {
+            let slot = self.slots[way];
             if is_it(slot) {
                 return Some(slot);
             }
-            hits &= hits - 1;
+            hits &= !(3 << (way * 2));
         }
         None
     }
 
     #[inline(always)]
     fn free_way(&self) -> Option<usize> {
-        let free = self.matches(0);
-        (free != 0).then(|| free.trailing_zeros() as usize % WAYS)
+        self.way(0)
     }
 }
+
+/// The first of the ways that have their two bits set.
+#[inline(always)]
+fn first(ways: u32) -> Option<usize> {
+    (ways != 0).then(|| ways.trailing_zeros() as usize / 2 % WAYS)
+}
+
+/// What a hash has set that stands for a key: tags, its low 16 bits, are odd, as 0 is where nothing stands.
+const KEYED: u64 = 1;
+/// Bits of a hash below those that name its home.
+const TAG: u32 = 16;
 
 /// No room near the key's buckets: the index is full.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -105,8 +115,7 @@ impl Index {
 
     #[inline(always)]
     fn home(&self, hash: u64) -> (usize, u16) {
-        let tag = (hash >> 48) as u16;
-        ((hash as u32 & self.mask) as usize, tag | 1)
+        (((hash >> TAG) as u32 & self.mask) as usize, (hash | KEYED) as u16)
     }
 
     #[inline(always)]
@@ -115,10 +124,20 @@ impl Index {
         bucket ^ step as usize
     }
 
+    /// The hash of no key: `guess` finds nothing by it.
+    pub const NO_KEY: u64 = 2;
+
     /// Calls for the line that a look-up of this hash reads first.
     #[inline(always)]
     pub fn prefetch(&self, hash: u64) {
-        self.buckets.prefetch((hash as u32 & self.mask) as usize);
+        self.buckets.prefetch_masked((hash >> TAG) as usize);
+    }
+
+    /// As `prefetch`; gives the hash as `guess` wants it, which everything else here takes for the same.
+    #[inline(always)]
+    pub fn call(&self, hash: u64) -> u64 {
+        self.prefetch(hash);
+        hash | KEYED
     }
 
     /// Calls for the line that a look-up of this hash reads if the first one does not have it, if it reads another one.
@@ -130,13 +149,11 @@ impl Index {
         }
     }
 
-    /// A slot that may be the one of the key with this hash, from the first line alone: its tag is.
+    /// A slot that may be the one of the key with this hash from `call`, from the first line alone: its tag is.
     #[inline(always)]
     pub fn guess(&self, hash: u64) -> Option<u32> {
-        let (home, tag) = self.home(hash);
-        let bucket = self.buckets.masked(home);
-        let hits = bucket.matches(tag);
-        (hits != 0).then(|| bucket.slots[hits.trailing_zeros() as usize % WAYS])
+        let bucket = self.buckets.masked((hash >> TAG) as usize);
+        bucket.way(hash as u16).map(|way| bucket.slots[way])
     }
 
     /// As `guess`, from the second line, if there may be one.
@@ -147,8 +164,7 @@ impl Index {
             return None;
         }
         let bucket = &self.buckets[self.other(home, tag)];
-        let hits = bucket.matches(tag);
-        (hits != 0).then(|| bucket.slots[hits.trailing_zeros() as usize % WAYS])
+        bucket.way(tag).map(|way| bucket.slots[way])
     }
 
     /// The slot of the key with this hash for which `is_it` says yes.

@@ -37,10 +37,12 @@ impl Neighbor {
         Mac([a, b, c, d, e, f])
     }
 
-    /// Its address as the first six bytes of a frame, read little-endian; what is above them is of no meaning.
+    /// If it can be used as it is: its link, and its address as the first six bytes of a frame, read little-endian; what is above
+    /// them is of no meaning.
     #[inline(always)]
-    pub fn mac_bits(self) -> u64 {
-        self.0
+    pub fn fresh(self) -> Option<(IfaceId, u64)> {
+        let above = self.0 >> 48;
+        (above >> 8 == State::Fresh as u64).then_some((IfaceId(above as u8), self.0))
     }
 
     /// Its link.
@@ -53,16 +55,10 @@ impl Neighbor {
     #[inline(always)]
     pub fn state(self) -> State {
         match self.0 >> 56 {
-            0 => State::Forgotten,
-            1 => State::Fresh,
-            _ => State::Stale,
+            0 => State::Fresh,
+            1 => State::Stale,
+            _ => State::Forgotten,
         }
-    }
-
-    /// It can be used as it is.
-    #[inline(always)]
-    pub fn is_fresh(self) -> bool {
-        self.0 >> 56 == State::Fresh as u64
     }
 
     /// Notes whether it can be used.
@@ -75,12 +71,12 @@ impl Neighbor {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum State {
-    /// Nothing (any more)
-    Forgotten,
     /// Where it is
     Fresh,
     /// Where it was; not confirmed for a while: its next use asks for it, and ends this
     Stale,
+    /// Nothing (any more)
+    Forgotten,
 }
 
 #[derive(Clone, Copy)]

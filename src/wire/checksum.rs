@@ -57,32 +57,46 @@ impl RawDelta {
     /// The checksum after the change (RFC 1624, equation 3).
     #[inline(always)]
     pub const fn apply(self, sum: u16) -> u16 {
-        !once(!sum as u32 + self.0 as u32)
+        !plus(!sum, self.0)
     }
 
     /// As `apply`, for an IP header whose TTL becomes one less as well.
     #[inline(always)]
     pub const fn apply_aged(self, sum: u16) -> u16 {
-        // The word of TTL and protocol becomes one less: the checksum one more (RFC 1141).
-        let sum = self.apply(sum) as u32 + 1;
-        (sum + (sum >= 0xffff) as u32) as u16
+        // The word of TTL and protocol becomes one less, as it lies there.
+        let (sum, borrow) = 1u16.overflowing_sub(plus(!sum, self.0));
+        sum.wrapping_sub(borrow as u16)
     }
 
     /// As `apply`, for UDP: 0 means that there is no checksum, and stays (RFC 768).
     #[inline(always)]
     pub const fn apply_udp(self, sum: u16) -> u16 {
-        match (sum, self.apply(sum)) {
-            (0, _) => 0,
-            (_, 0) => 0xffff,
-            (_, sum) => sum,
+        if sum == 0 {
+            return 0;
         }
+        let sum = self.apply(sum);
+        sum.wrapping_sub((sum == 0) as u16)
     }
 }
 
-/// Folds the carry of a sum of two words.
+/// The one's complement sum of two words.
 #[inline(always)]
-const fn once(sum: u32) -> u16 {
-    ((sum & 0xffff) + (sum >> 16)) as u16
+const fn plus(a: u16, b: u16) -> u16 {
+    let (sum, carry) = a.overflowing_add(b);
+    // No overflow: with a carry the sum is below 0xffff.
+    sum.wrapping_add(carry as u16)
+}
+
+/// Whether 20 bytes with their checksum in them add up, an IP header's without options: the first eight, the next eight and the last
+/// four of them, in any byte order; not all of them 0.
+#[inline(always)]
+pub const fn adds_up(a: u64, b: u64, c: u32) -> bool {
+    // 2^16 is 1 modulo 0xffff. So words of any width add up to a multiple of 0xffff, end-around carries included, if those of two
+    // bytes do (RFC 1071). And n * 0xffff, times this, is -n modulo 2^64, for which no other number is near enough to 0.
+    const ONES: u64 = u64::MAX / 0xffff;
+    let (sum, first) = a.overflowing_add(b);
+    let (sum, second) = sum.overflowing_add(c as u64 + first as u64);
+    sum.wrapping_add(second as u64).wrapping_mul(ONES).wrapping_neg() <= ONES
 }
 
 /// One's complement sum of `bytes`, an odd last byte padded with zero. Up to 128 KiB.
@@ -211,6 +225,18 @@ mod tests {
                 total += u32::from(pair[0]) << 8 | pair.get(1).map_or(0, |b| u32::from(*b));
             }
             prop_assert_eq!(sum(&bytes), fold(total));
+        }
+
+        #[test]
+        fn twenty_bytes_add_up_as_words_of_any_width(mut h: [u8; 20], put: bool, off in -1i32..=1) {
+            if put {
+                h[10..12].fill(0);
+                let sum = (i32::from(internet(&h)) + off) as u16;
+                h[10..12].copy_from_slice(&sum.to_be_bytes());
+            }
+            let word = |at: usize| u64::from_ne_bytes(h[at..at + 8].try_into().unwrap());
+            let last = u32::from_ne_bytes(h[16..].try_into().unwrap());
+            prop_assert_eq!(adds_up(word(0), word(8), last), h == [0; 20] || holds(&h));
         }
 
         #[test]

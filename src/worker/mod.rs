@@ -14,12 +14,11 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
 
-use arrayvec::ArrayVec;
 use nix::time::{ClockId, clock_gettime};
 
 use crate::base::{IfaceId, Nanos};
 use crate::dpdk::{DpdkError, Eal, Mbuf, Pool, Queue, set_timer_slack_ns, tsc, tsc_hz};
-use crate::engine::{BURST, Lcore, Load, Ports, Trunk};
+use crate::engine::{Lcore, Load, Ports, Trunk};
 use crate::packet::BufPool;
 
 /// Turns without a frame before a worker naps.
@@ -64,7 +63,7 @@ impl Queues {
 impl Ports for Queues {
     type Buf = Mbuf;
 
-    fn receive(&mut self, iface: IfaceId, into: &mut ArrayVec<Mbuf, BURST>) {
+    fn receive(&mut self, iface: IfaceId, into: &mut Vec<Mbuf>) {
         self.queues[iface.index()].rx(into);
     }
 

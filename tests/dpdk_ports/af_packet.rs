@@ -2,7 +2,6 @@
 
 use std::time::{Duration, Instant};
 
-use arrayvec::ArrayVec;
 use turnout::base::{Mac, PortId};
 use turnout::dpdk::*;
 use turnout::packet::PacketBuf;
@@ -78,7 +77,7 @@ fn fragment(id: u8, offset: u16, more: bool, payload: u16) -> Vec<u8> {
 
 /// All that comes within half a second.
 fn collect(queues: &mut [Queue]) -> Vec<Vec<u8>> {
-    let (mut all, mut burst) = (Vec::new(), ArrayVec::<Mbuf, BURST>::new());
+    let (mut all, mut burst) = (Vec::new(), Vec::<Mbuf>::with_capacity(BURST));
     let end = Instant::now() + Duration::from_millis(500);
     while Instant::now() < end {
         for queue in &mut *queues {
@@ -269,7 +268,7 @@ fn a_tag_that_the_driver_takes_off_is_told_of_its_frame_until_the_mbuf_moves_on(
         tagged.splice(12..12, [0x81, 0x00, 0x60, 0x2a]);
         let mut out: Vec<Mbuf> = [&plain, &tagged].map(|f| frame(&mut pool, f)).into();
         assert_eq!(peer_queues[0].tx(&mut out), 2);
-        let (mut seen, mut burst) = (Vec::new(), ArrayVec::<Mbuf, BURST>::new());
+        let (mut seen, mut burst) = (Vec::new(), Vec::<Mbuf>::with_capacity(BURST));
         let end = Instant::now() + Duration::from_secs(5);
         while seen.len() < 2 && Instant::now() < end {
             queue.rx(&mut burst);

@@ -4,7 +4,6 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use arrayvec::ArrayVec;
 use turnout::base::{Nanos, PortId};
 use turnout::dpdk::*;
 
@@ -81,7 +80,7 @@ fn linux_port_is_silenced_and_given_back() {
         });
         assert_eq!(next, 64);
 
-        let (began, mut burst) = (tsc(), ArrayVec::<Mbuf, BURST>::new());
+        let (began, mut burst) = (tsc(), Vec::<Mbuf>::with_capacity(BURST));
         for _ in 0..10_000 {
             queues[0].rx(&mut burst);
         }

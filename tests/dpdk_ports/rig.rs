@@ -8,7 +8,6 @@ use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use arrayvec::ArrayVec;
 use turnout::base::{Mac, PortId};
 use turnout::dpdk::*;
 use turnout::packet::{BufPool, PacketBuf};
@@ -90,7 +89,7 @@ pub fn frame(pool: &mut Pool, bytes: &[u8]) -> Mbuf {
 
 pub fn receive(queue: &mut Queue, within: Duration, mut stop: impl FnMut(&[u8]) -> bool) -> bool {
     let end = Instant::now() + within;
-    let mut burst = ArrayVec::<Mbuf, BURST>::new();
+    let mut burst = Vec::<Mbuf>::with_capacity(BURST);
     while Instant::now() < end {
         queue.rx(&mut burst);
         for mbuf in burst.drain(..) {

@@ -59,7 +59,7 @@ impl Bed for Exits {
 impl Ports for Exits {
     type Buf = Mbuf;
 
-    fn receive(&mut self, iface: IfaceId, into: &mut ArrayVec<Mbuf, BURST>) {
+    fn receive(&mut self, iface: IfaceId, into: &mut Vec<Mbuf>) {
         self.arrays.receive(iface, into);
     }
 

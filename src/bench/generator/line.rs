@@ -16,7 +16,7 @@ use crate::wire::eth::{self, ethertype};
 const DESCRIPTORS: u16 = 1024;
 
 /// Received, and seen: what is sent next is written into them, which spares the way through the pool.
-pub(super) type Spare = ArrayVec<Mbuf, BURST>;
+pub(super) type Spare = Vec<Mbuf>;
 
 /// A port with its queue.
 pub(super) struct Line {
