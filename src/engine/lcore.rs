@@ -223,9 +223,13 @@ impl<B: PacketBuf> Lcore<B> {
                 if at == end {
                     break;
                 }
+                if self.open(ingress, &from, &mut burst[at - gone], at, now, hands) {
+                    at += 1;
+                    continue;
+                }
                 self.router.queue(burst, gone, at - gone);
                 let buf = burst.remove(0);
-                self.route_anew(ingress, &from, buf, at, now, hands);
+                self.route_anew(ingress, buf, now, hands);
                 if self.router.counters.get(Stat::SessionsMoved) - moved >= MOVES {
                     moved = self.router.counters.get(Stat::SessionsMoved);
                     self.transmit(ports);
@@ -249,17 +253,27 @@ impl<B: PacketBuf> Lcore<B> {
         }
     }
 
-    /// The way of a frame that is of no flow that is known: a new one, or anything else.
+    /// Opens a flow of this worker's by its first frame, and has that translated as of a flow that is known. False: it has to go the long way.
     #[inline(never)]
-    fn route_anew(&mut self, ingress: IfaceId, from: &From, mut buf: B, at: usize, now: Nanos, hands: bool) {
-        let source = self.router.opener(&self.view, ingress, &buf, at);
+    fn open(
+        &mut self,
+        ingress: IfaceId,
+        from: &From,
+        buf: &mut B,
+        at: usize,
+        now: Nanos,
+        hands: bool,
+    ) -> bool {
         let alone = !hands || self.steer.workers() == 1;
-        if source.is_some_and(|host| alone || self.steer.host(host) == self.id)
-            && self.router.open(&self.view, ingress, &buf, at, now)
-            && self.router.established(&self.view, from, std::slice::from_mut(&mut buf), at) == 1
-        {
-            return self.router.put_out(buf, at);
-        }
+        let source = self.router.opener(from, buf, at);
+        source.is_some_and(|host| alone || self.steer.host(host) == self.id)
+            && self.router.open(&self.view, ingress, buf, at, now)
+            && self.router.established(&self.view, from, std::slice::from_mut(buf), at) == 1
+    }
+
+    /// The way of a frame that is of no flow that is known, and opens none of the plain kind.
+    #[inline(never)]
+    fn route_anew(&mut self, ingress: IfaceId, buf: B, now: Nanos, hands: bool) {
         let Some((frame, class)) = self.router.receive(&self.view, ingress, buf, now) else { return };
         // What nothing is asked about goes as it comes.
         if frame.ip.is_fragment() && (self.view.internal || !matches!(class, Class::Inside { .. })) {

@@ -77,7 +77,7 @@ pub struct From {
     /// Protocol and scope of their keys, where they stand there: of UDP and of TCP
     kinds: [u64; 2],
     /// They are from inside
-    inside: bool,
+    pub(super) inside: bool,
     /// What sessions know as come by, where it stands there
     by: u16,
     /// The time, as sessions know it
@@ -323,10 +323,5 @@ impl<B: PacketBuf> Router<B> {
                 self.out[usize::from(*egress)].frames.push(buf);
             }
         }
-    }
-
-    /// As `queue`, for the one that was at `at`.
-    pub fn put_out(&mut self, buf: B, at: usize) {
-        self.out[usize::from(self.marks.egress[at % BURST])].frames.push(buf);
     }
 }

@@ -3,7 +3,7 @@
 
 use std::net::Ipv4Addr;
 
-use super::established::{HEADERS, Marks, NONE, key_of};
+use super::established::{From, HEADERS, Marks, NONE, key_of};
 use super::places::Kind;
 use super::{BURST, Router, View};
 use crate::base::{IfaceId, Nanos};
@@ -16,11 +16,10 @@ use crate::wire::tcp::Flags;
 impl<B: PacketBuf> Router<B> {
     /// Where the frame at `at` of the burst that was looked up last comes from, if it may be the first of a flow from inside.
     #[inline]
-    pub fn opener(&self, view: &View, ingress: IfaceId, buf: &B, at: usize) -> Option<Ipv4Addr> {
+    pub fn opener(&self, from: &From, buf: &B, at: usize) -> Option<Ipv4Addr> {
         let Marks { hashes, entries, .. } = &self.marks;
         let new = hashes[at % BURST] != Index::NO_KEY && entries[at % BURST] == NONE;
-        let inside = view.ifaces[ingress.index()].wan.is_none();
-        buf.bytes().first_chunk().filter(|_| new && inside).map(|h| key_of(h, 0).source().0)
+        buf.bytes().first_chunk().filter(|_| new && from.inside).map(|h| key_of(h, 0).source().0)
     }
 
     /// Opens the flow of such a packet, if it is of the plainest kind: from a host inside to somewhere beyond
