@@ -13,7 +13,8 @@ sessions=${SESSIONS:-64512}
 bytes=${BYTES:-60}
 directions=${DIRECTIONS:-up,down,both}
 ring=${RING:-10}                 # log2 of a ring's slots
-zero_copy=${ZERO_COPY:-yes}      # of the generator, the client; the side under test always copies
+zero_copy=${ZERO_COPY:-yes}      # of the client; the server always copies
+copies=${COPIES:-router}         # who is the server: router, the side under test, or generator
 bench_core=${GENERATOR_CORE:-0}
 router_core=${ROUTER_CORE:-1}
 manager_core=${MANAGER_CORE:-$bench_core}
@@ -63,6 +64,14 @@ memif() { # number, role
 }
 races=$(tr ',' '\n' <<<"$directions" | wc -l)
 client="rsize=$ring,zero-copy=$zero_copy"
+case "$copies" in
+router) router_role=server generator_role="client,$client" eal= segments=() ;;
+generator) router_role="client,$client" generator_role=server eal=", eal: [--single-file-segments]" segments=(--single-file-segments) ;;
+*)
+    echo "memif: COPIES is router or generator" >&2
+    exit 2
+    ;;
+esac
 
 if [ "$hosts" = attached ]; then
     lan_router=10.0.0.1
@@ -76,10 +85,10 @@ fi
 cat >"$dir/profile.yaml" <<YAML
 version: 1
 name: memif
-engine: { workers: [$router_core], manager: $manager_core, idle: poll, sessions: $((sessions + sessions / 8 + 1024)) }
+engine: { workers: [$router_core], manager: $manager_core, idle: poll, sessions: $((sessions + sessions / 8 + 1024))$eal }
 interfaces:
-  lan:  { port: "$(memif 0 server)", addresses: $lan }
-  isp1: { port: "$(memif 1 server)", addresses: [203.0.113.2/29], gateway: 203.0.113.1 }
+  lan:  { port: "$(memif 0 "$router_role")", addresses: $lan }
+  isp1: { port: "$(memif 1 "$router_role")", addresses: [203.0.113.2/29], gateway: 203.0.113.1 }
 $routes
 wans: [isp1]
 management: { socket: $dir/turnout.ctl, journal: $dir/journal }
@@ -96,26 +105,42 @@ start_testpmd() {
     # It ends when its stdin does: this one stays open.
     [ -p "$dir/stdin" ] || mkfifo "$dir/stdin"
     "${first[@]}" dpdk-testpmd -l "$manager_core,$router_core" --main-lcore "$manager_core" --no-huge --no-shconf \
-        --no-telemetry --no-pci -m 128 --file-prefix "memif-$$" --vdev "$(memif 0 server)" --vdev "$(memif 1 server)" -- \
+        --no-telemetry --no-pci -m 128 --file-prefix "memif-$$" "${segments[@]}" \
+        --vdev "$(memif 0 "$router_role")" --vdev "$(memif 1 "$router_role")" -- \
         --forward-mode=io --nb-cores=1 --auto-start --rxd=1024 --txd=1024 --burst=32 --total-num-mbufs=8192 \
         --no-lsc-interrupt <>"$dir/stdin" >"$dir/out" 2>&1 &
     pid=$!
 }
 
+start_generator() { # further arguments
+    "${first[@]}" "$turnout" bench generator --json --core "$bench_core" --sessions "$sessions" --bytes "$bytes" \
+        --seconds "$seconds" --direction "$directions" --lan-router "$lan_router" --linger 60 \
+        --lan "$(memif 0 "$generator_role")" --wan "$(memif 1 "$generator_role")" "$@" >"$dir/json" &
+    generator=$!
+}
+
+listens() { # a server of ours
+    for _ in $(seq 100); do
+        [ -S "$dir/0.sock" ] && [ -S "$dir/1.sock" ] && return
+        kill -0 "$1" 2>/dev/null || return 0
+        sleep 0.1
+    done
+}
+
 race() { # name, further arguments of the generator
     local name=$1
     shift
-    "start_$name"
-    for _ in $(seq 100); do
-        [ -S "$dir/0.sock" ] && [ -S "$dir/1.sock" ] && break
-        kill -0 "$pid" 2>/dev/null || break
-        sleep 0.1
-    done
     : >"$dir/json"
-    "${first[@]}" "$turnout" bench generator --json --core "$bench_core" --sessions "$sessions" --bytes "$bytes" \
-        --seconds "$seconds" --direction "$directions" --lan-router "$lan_router" --linger 60 \
-        --lan "$(memif 0 client),$client" --wan "$(memif 1 client),$client" "$@" >"$dir/json" &
-    generator=$!
+    # A client starts once its server listens.
+    if [ "$copies" = router ]; then
+        "start_$name"
+        listens "$pid"
+        start_generator "$@"
+    else
+        start_generator "$@"
+        listens "$generator"
+        "start_$name"
+    fi
     # It stays until the other side is gone: DPDK unmaps a memif whose peer has left, under a worker that reads it.
     while kill -0 "$generator" 2>/dev/null && [ "$(wc -l <"$dir/json")" -lt "$races" ]; do
         sleep 0.1
@@ -144,7 +169,7 @@ done
 [ -n "${KEEP:-}" ] && cp "$dir/all" "$KEEP"
 
 echo "net_memif, $sessions sessions ($hosts hosts), $bytes bytes, $rounds rounds of $seconds s, rings of $((1 << ring))," \
-    "zero-copy generator: $zero_copy; router on core $router_core, generator on $bench_core, manager on $manager_core"
+    "copied by the $copies; router on core $router_core, generator on $bench_core, manager on $manager_core"
 python3 - "$dir/all" <<'PYTHON'
 import json, statistics, sys
 

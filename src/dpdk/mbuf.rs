@@ -39,6 +39,20 @@ impl Mbuf {
         unsafe { raw.cast::<u8>().add(ffi::TURNOUT_MBUF_NB_SEGS).cast::<u16>().read() }
     }
 
+    /// Whether a raw mbuf has one segment, of less than `cut` bytes, and none of these flags.
+    ///
+    /// # Safety
+    /// As for `segments`.
+    #[inline(always)]
+    pub(super) unsafe fn is_plain(raw: NonNull<ffi::rte_mbuf>, cut: usize, flags: u64) -> bool {
+        // SAFETY: by the same contract; the offset is that of a u16 in rte_mbuf, by the compiler that read the headers.
+        let len = unsafe { raw.cast::<u8>().add(ffi::TURNOUT_MBUF_DATA_LEN).cast::<u16>().read() };
+        // SAFETY: as before, of a u64.
+        let has = unsafe { raw.cast::<u8>().add(ffi::TURNOUT_MBUF_OL_FLAGS).cast::<u64>().read() };
+        // SAFETY: the caller's word.
+        usize::from(len) < cut && has & flags == 0 && unsafe { Mbuf::segments(raw) } == 1
+    }
+
     fn get<T: Copy>(&self, offset: usize) -> T {
         // SAFETY: `offset` is one of the TURNOUT_MBUF_ constants and T that field's type (each caller in this file),
         // so it is inside the mbuf and aligned; nobody writes it meanwhile, as that takes `&mut self`.

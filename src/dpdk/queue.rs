@@ -77,24 +77,44 @@ impl Queue {
     /// Appends at most [`BURST`] received packets (`rte_eth_rx_burst`). Returns how many.
     #[inline]
     pub fn rx(&mut self, into: &mut Vec<Mbuf>) -> usize {
-        let mut raw: [*mut ffi::rte_mbuf; BURST] = [std::ptr::null_mut(); BURST];
-        // SAFETY: the port is started and cannot stop while this queue lives; the queue number is set up; `&mut self` of
-        // the only Queue of that number means no other thread polls it; DPDK writes at most BURST pointers.
-        let n = unsafe { ffi::rte_eth_rx_burst(self.port.port, self.queue, raw.as_mut_ptr(), BURST as u16) };
         let before = into.len();
         into.reserve(BURST);
-        for mbuf in raw.iter().take(usize::from(n)).filter_map(|&m| NonNull::new(m)) {
-            // SAFETY: rte_eth_rx_burst hands over mbufs that are whole and the caller's alone.
-            if let Some(mut mbuf) = unsafe { self.adopt(mbuf) } {
-                if self.void != 0 {
-                    mbuf.forget(self.void);
-                }
-                into.push(mbuf);
-            }
+        let room = into.spare_capacity_mut().as_mut_ptr().cast::<*mut ffi::rte_mbuf>();
+        // SAFETY: the port is started and cannot stop while this queue lives; the queue number is set up; `&mut self` of
+        // the only Queue of that number means no other thread polls it; DPDK writes at most BURST pointers, for which
+        // `reserve` has made room (an Mbuf is a pointer).
+        let n = unsafe { ffi::rte_eth_rx_burst(self.port.port, self.queue, room, BURST as u16) };
+        // SAFETY: DPDK has just written the first n.
+        let raw = unsafe { std::slice::from_raw_parts(room, usize::from(n)) };
+        // SAFETY: rte_eth_rx_burst hands over mbufs that are whole and the caller's alone.
+        let plain = |mbuf: &*mut _| {
+            NonNull::new(*mbuf).is_some_and(|m| unsafe { Mbuf::is_plain(m, self.cut, self.void) })
+        };
+        if raw.iter().all(plain) {
+            // SAFETY: the next n values are written, each a pointer that is not null to an mbuf of one segment, the caller's
+            // alone, which is an Mbuf (transparent); there is room for BURST >= n.
+            unsafe { into.set_len(before + usize::from(n)) };
+        } else {
+            let mut all = ArrayVec::<_, BURST>::new();
+            all.extend(raw.iter().copied().take(BURST));
+            self.adopt_each(&all, into);
         }
         let taken = into.len() - before;
         self.stats.rx_packets += taken as u64;
         taken
+    }
+
+    /// What of a burst's mbufs, just received and nobody else's, can be taken.
+    #[cold]
+    #[inline(never)]
+    fn adopt_each(&mut self, raw: &[*mut ffi::rte_mbuf], into: &mut Vec<Mbuf>) {
+        for mbuf in raw.iter().filter_map(|&m| NonNull::new(m)) {
+            // SAFETY: received, whole and the caller's alone (see above), who has not taken them.
+            if let Some(mut mbuf) = unsafe { self.adopt(mbuf) } {
+                mbuf.forget(self.void);
+                into.push(mbuf);
+            }
+        }
     }
 
     /// # Safety
