@@ -37,7 +37,7 @@ PY
 }
 
 {
-    printf '# Results\n\nMade by `bench/results.sh`; what the columns mean: [README.md](README.md). Ratios are to the reference loop of the\nsame process; cycles do not survive a change of machine, and where misses bound the path ratios do not either (docs/performance.md).\n\n'
+    printf '# Results\n\nMade by `bench/results.sh`; what the columns mean: [README.md](README.md). Ratios are to the reference loop of the\nsame process; cycles do not survive a change of machine, and where misses bound the path ratios do not either (docs/performance.md).\nWhere a core has a boost, which comes and goes, its clock is not that of the TSC: what the loop took tells with what clock a row was taken.\n\n'
     printf -- '- %s, %s cores, %s\n' "$(sed -n 's/^model name.*: //p' /proc/cpuinfo | head -1)" "$(nproc)" "$(date +%F)"
     printf -- '- Linux %s, huge pages: %s reserved, transparent: %s\n' "$(uname -r)" \
         "$(cat /proc/sys/vm/nr_hugepages)" "$(sed 's/.*\[\(.*\)\].*/\1/' /sys/kernel/mm/transparent_hugepage/enabled)"
