@@ -14,7 +14,7 @@
 //! | `linux` (`_error`, `_state`), `command` | a Linux interface, taken from the kernel and given back |
 //! | `link`, `carrier` | link up and down, in milliseconds |
 //! | `tap`, `kernel_routes` | the devices of the Linux host under the router, and its kernel's routes by them |
-//! | `time`, `simd` | the cycle counter, timer slack; vector instructions |
+//! | `time`, `simd` | the cycle counter, timer slack; CRC32 |
 //!
 //! It uses of this crate `base` and `packet` alone.
 #![allow(unsafe_code)]

@@ -86,8 +86,8 @@ impl Queue {
         let n = unsafe { ffi::rte_eth_rx_burst(self.port.port, self.queue, room, BURST as u16) };
         // SAFETY: DPDK has just written the first n.
         let raw = unsafe { std::slice::from_raw_parts(room, usize::from(n)) };
-        // SAFETY: rte_eth_rx_burst hands over mbufs that are whole and the caller's alone.
         let plain = |mbuf: &*mut _| {
+            // SAFETY: rte_eth_rx_burst hands over mbufs that are whole and the caller's alone.
             NonNull::new(*mbuf).is_some_and(|m| unsafe { Mbuf::is_plain(m, self.cut, self.void) })
         };
         if raw.iter().all(plain) {

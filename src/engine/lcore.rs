@@ -212,7 +212,7 @@ impl<B: PacketBuf> Lcore<B> {
         let from = self.router.from(&self.view, ingress, now);
         let mut moved = self.router.counters.get(Stat::SessionsMoved);
         let frames = burst.len();
-        debug_assert!(frames <= BURST);
+        assert!(frames <= BURST, "no more than a burst is marked");
         // Translated up to `at`; up to `gone` they are in `burst` no more.
         let (mut bytes, mut gone, mut at) = (0, 0, 0);
         for part in 0..=frames.div_ceil(PART) {

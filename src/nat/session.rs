@@ -135,6 +135,7 @@ impl Session {
     /// Packets from inside come in there, while their stamp stands. Not for one from inside to inside.
     #[inline(always)]
     pub fn set_ingress(&mut self, ingress: IfaceId) {
+        debug_assert!(ingress.0 < INTERNAL && self.kinds[INSIDE] >> 8 < INTERNAL.into());
         self.kinds[INSIDE] = u16::from(self.protocol()) | u16::from(ingress.0) << 8;
     }
 

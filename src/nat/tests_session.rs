@@ -8,7 +8,7 @@ use super::session::{Ends, INSIDE, Key, NOWHERE, OUTSIDE, Session};
 use super::tcp::TcpState;
 use super::timeouts::{ICMP, Timeouts, UDP, UDP_PORTS};
 use super::{Nat, NatConfig};
-use crate::base::{Nanos, WanId};
+use crate::base::{IfaceId, Nanos, WanId};
 use crate::packet::Tuple;
 use crate::table::index::Index;
 use crate::wire::protocol;
@@ -125,8 +125,26 @@ fn a_packet_is_a_sessions_only_if_every_word_of_its_header_says_so() {
 }
 
 #[test]
+fn a_packet_from_inside_has_to_come_by_its_sessions_interface_which_is_no_part_of_its_key() {
+    let mut session = session(protocol::UDP);
+    let keys = [INSIDE, OUTSIDE].map(|side| session.key(side));
+    for iface in [0, 1, 63] {
+        session.set_ingress(IfaceId(iface));
+        assert_eq!([INSIDE, OUTSIDE].map(|side| session.key(side)), keys);
+        let key = keys[INSIDE];
+        let is_of =
+            |by: u8| session.is_of(INSIDE, key.addresses, key.rest as u32, u16::from_le_bytes([17, by]));
+        assert_eq!((0..=255).filter(|by| is_of(*by)).collect::<Vec<_>>(), [iface]);
+        session.bind(session.outside(), session.wan());
+        assert_eq!([INSIDE, OUTSIDE].map(|side| session.key(side)), keys);
+        assert_eq!(session.protocol(), protocol::UDP);
+    }
+}
+
+#[test]
 fn a_session_that_is_bound_anew_keeps_its_counts_and_loses_its_stamps() {
     let mut session = session(protocol::UDP);
+    session.set_ingress(IfaceId(63));
     for side in [INSIDE, OUTSIDE] {
         session.stamps[side] = 7;
         session.count(side, u32::MAX);

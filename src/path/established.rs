@@ -5,13 +5,13 @@
 //!    right), hash its key, call for the line of the index;
 //! 2. `find`: compare the tags, call for the session;
 //! 3. in the order of arrival: `established` verifies the session and all that it stands for by one stamp, counts,
-//!    rewrites, puts the next hop before it and queues it.
+//!    rewrites and puts the next hop before it, where the frame lies; `queue` puts a run of them where they go out.
 //!
 //! A burst takes stage 1 by halves, the others in parts of eight, and the next part is through stage 2 before the last one is in stage 3: its
 //! misses are under way while packets are rewritten, and never more of them than a core keeps account of. Beyond that (24 on Zen 4)
 //! it drops what is called for, and each miss costs its whole time.
 //!
-//! Whatever is not exactly so is given back at stage 3 and takes the long way (`receive`, `forward`), in its place in the
+//! Whatever is not exactly so is left alone by stage 3 and takes the long way (`receive`, `forward`), in its place in the
 //! order. A packet that went the whole long way leaves the stamp for those that follow it. Everything that the long way
 //! judges a packet of that key by is either judged here as well, or in the view or the neighbours, and a change there
 //! means a new stamp.

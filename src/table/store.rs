@@ -161,7 +161,7 @@ pub fn equal8(words: &[u16; 8], word: u16) -> u32 {
         _mm_movemask_epi8(equal) as u32
     }
     #[cfg(not(target_arch = "x86_64"))]
-    words.iter().enumerate().map(|(at, w)| u32::from(*w == word) * 3 << (at * 2)).sum()
+    words.iter().enumerate().map(|(at, w)| (u32::from(*w == word) * 3) << (at * 2)).sum()
 }
 
 /// What so many values take, at least one. Ends the process if that is more than addresses can tell apart.
@@ -275,7 +275,7 @@ mod tests {
     fn eight_words_are_compared_at_once_as_one_by_one() {
         for n in 0..=256u32 {
             let words = [0, 1, 2, 3, 4, 5, 6, 7].map(|i| if n >> i & 1 == 1 { 0xff01 } else { n as u16 });
-            let twice = (0..8).map(|at| (n >> at & 1) * 3 << (at * 2)).sum::<u32>();
+            let twice = (0..8).map(|at| ((n >> at & 1) * 3) << (at * 2)).sum::<u32>();
             assert_eq!(equal8(&words, 0xff01), twice);
         }
     }

@@ -206,6 +206,28 @@ mod tests {
         }
     }
 
+    #[test]
+    fn rfc1624_1_as_it_lies_on_the_wire_every_checksum_is_what_equation_3_says() {
+        let swapped = |word: u16| word.swap_bytes();
+        for (old, new) in
+            [(0, 0), (0, 0xffff), (0xffff, 0), (0x1234, 0xfedc), (1, 2), (2, 1), (0x00ff, 0xff00)]
+        {
+            let raw = RawDelta::NONE.word(swapped(old), swapped(new));
+            let delta = Delta::NONE.word(old, new);
+            let aged = delta.word(0x4011, 0x3f11);
+            // 0 and 0xffff are the same number.
+            let same = |a: u16, b: u16| a == b || (a == 0 || a == 0xffff) && (b == 0 || b == 0xffff);
+            for sum in 0..=u16::MAX {
+                let lies = swapped(sum);
+                assert!(same(swapped(raw.apply(lies)), delta.apply(sum)), "{old:x} {new:x} {sum:x}");
+                assert!(same(swapped(raw.apply_aged(lies)), aged.apply(sum)), "{old:x} {new:x} {sum:x}");
+                assert_eq!(raw.apply_udp(lies) == 0, sum == 0);
+                assert!(same(swapped(raw.apply_udp(lies)), delta.apply_udp(sum)));
+                assert_eq!(raw.flipped(0), raw);
+            }
+        }
+    }
+
     proptest! {
         #[test]
         fn rfc1624_1_incremental_equals_recomputed(old: u16, new: u16, a: u32, b: u32) {

@@ -21,6 +21,8 @@ use crate::dpdk::{DpdkError, Eal, Mbuf, Pool, Queue, set_timer_slack_ns, tsc, ts
 use crate::engine::{Lcore, Load, Ports, Trunk};
 use crate::packet::BufPool;
 
+const _: () = assert!(crate::dpdk::BURST <= crate::engine::BURST, "what a queue gives at once is a burst");
+
 /// Turns without a frame before a worker naps.
 const PATIENCE: u32 = 64;
 /// How long a nap is.

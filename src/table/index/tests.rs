@@ -23,6 +23,21 @@ fn audit(index: &Index, hash_of: impl Fn(u32) -> u64) {
 }
 
 #[test]
+fn by_the_hash_of_no_key_nothing_is_found_in_buckets_that_are_empty_or_full() {
+    let key = HashKey::draw(&mut StdRng::seed_from_u64(6));
+    let mut index = Index::new(8, false);
+    let hash_of = |n: u32| key.hash(u64::from(n), 0);
+    for n in 0..8 {
+        assert_eq!(index.guess(Index::NO_KEY), None);
+        assert_eq!(index.guess(index.call(hash_of(n))), None, "whose low bits are all 0 as well");
+        assert_eq!(index.guess(index.call(n.into())), None);
+        index.insert(hash_of(n), n).unwrap();
+        assert!(index.guess(index.call(hash_of(n))).or(index.guess_other(hash_of(n))).is_some());
+    }
+    assert_eq!(index.guess(Index::NO_KEY), None);
+}
+
+#[test]
 fn who_is_not_there_costs_one_line_unless_somebody_is_away() {
     let key = HashKey::draw(&mut StdRng::seed_from_u64(5));
     let mut index = Index::new(64, false);
