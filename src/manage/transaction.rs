@@ -136,12 +136,14 @@ impl Manager {
     /// Tells the changes that every worker has taken.
     pub(super) fn announce(&mut self, now: Nanos) {
         let taken = self.lanes.iter().map(|lane| lane.taken).min().unwrap_or_default();
-        let applied = self.lanes.iter().map(|lane| lane.taken_at).max().unwrap_or(now);
+        let taken_at = self.lanes.iter().map(|lane| lane.taken_at).max().unwrap_or(now);
         let due = |a: &Announcement| taken >= a.generation || now.since(a.published) >= views::CONFIRM;
         let (ready, waiting) = std::mem::take(&mut self.announcements).into_iter().partition(due);
         self.announcements = waiting;
         let ready: Vec<Announcement> = ready;
         for Announcement { selection, generation, published, others } in ready {
+            // A turn goes by the time when it began, which may have been before what it took was there.
+            let applied = taken_at.max(published);
             if taken >= generation {
                 self.stories.applied(generation, applied);
             }
