@@ -48,9 +48,15 @@ struct Stick {
 }
 
 impl Stick {
+    /// That of a mapping, should it be the first there.
     #[inline(always)]
-    fn is_of(&self, m: &Mapping) -> bool {
-        (self.group, self.wan, self.epoch) == (m.group, m.wan.0, m.epoch)
+    fn of(m: &Mapping) -> Stick {
+        Stick { mappings: 1, group: m.group, wan: m.wan.0, epoch: m.epoch }
+    }
+
+    #[inline(always)]
+    fn is_at(&self, other: &Stick) -> bool {
+        (self.group, self.wan, self.epoch) == (other.group, other.wan, other.epoch)
     }
 
     #[inline(always)]
@@ -63,19 +69,18 @@ impl Stick {
 impl Host {
     #[inline(always)]
     fn stick(&mut self, m: &Mapping, up: &Uplinks) {
-        let [first, second] = &mut self.sticks;
-        if first.is_of(m) && first.mappings > 0 && m.pin == 0 {
+        let ([first, second], new) = (&mut self.sticks, Stick::of(m));
+        if first.is_at(&new) && first.mappings > 0 && m.pin == 0 {
             first.mappings += 1;
         } else if m.sticks() {
-            stick_anew(first, second, m, up);
+            stick_anew(first, second, new, up);
         }
     }
 }
 
 #[inline(never)]
-fn stick_anew(first: &mut Stick, second: &mut Stick, m: &Mapping, up: &Uplinks) {
-    let new = Stick { mappings: 1, group: m.group, wan: m.wan.0, epoch: m.epoch };
-    match (second.is_of(m) && second.mappings > 0, first.stands(up), second.stands(up)) {
+fn stick_anew(first: &mut Stick, second: &mut Stick, new: Stick, up: &Uplinks) {
+    match (second.is_at(&new) && second.mappings > 0, first.stands(up), second.stands(up)) {
         (true, ..) => second.mappings += 1,
         (_, false, _) => *first = new,
         (_, _, false) => *second = new,
@@ -183,7 +188,7 @@ impl Hosts {
             return;
         }
         let sticks = &mut self.hosts.get_mut(m.host).sticks;
-        if let Some(stick) = sticks.iter_mut().find(|stick| stick.is_of(m)) {
+        if let Some(stick) = sticks.iter_mut().find(|stick| stick.is_at(&Stick::of(m))) {
             stick.mappings = stick.mappings.saturating_sub(1);
         }
     }

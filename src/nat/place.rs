@@ -223,6 +223,13 @@ impl Nat {
         address_of(&self.key, host, pools.min(up.get(wan).map_or(0, |uplink| uplink.addresses.len())))
     }
 
+    #[cold]
+    #[inline(never)]
+    fn not_placed(&mut self, mapping: Mapping, now: Nanos) -> Result<u32, DropReason> {
+        self.release_port(&mapping, true, now);
+        Err(DropReason::NatTableFull)
+    }
+
     #[inline(always)]
     fn map_for(
         &mut self,
@@ -246,13 +253,11 @@ impl Nat {
         let mut mapping = blank;
         mapping.put(&place);
         if self.mapping_index.insert(hash, slot).is_err() {
-            self.release_port(&mapping, true, env.now);
-            return Err(DropReason::NatTableFull);
+            return self.not_placed(mapping, env.now);
         }
         // It is the slot that was named.
         let _ = self.mappings.insert(mapping);
-        let mapping = self.mappings.get(slot);
-        self.hosts.mapped(mapping, class_of(t.protocol), spent, env.up);
+        self.hosts.mapped(&mapping, class_of(t.protocol), spent, env.up);
         if self.log.is_some() {
             let mapping = *self.mappings.get(slot);
             self.log_mapping(What::Created { moved: false }, &mapping, env.now, env.counters);

@@ -17,7 +17,7 @@ use crate::base::{IfaceId, WanId};
 use crate::packet::Tuple;
 use crate::wire::checksum::RawDelta;
 use crate::wire::tcp::Flags;
-use crate::wire::{le16, le32, le64, protocol, put_le16, put_le32};
+use crate::wire::{le16, le32, le64, protocol, put_le16, put_le32, put_le64};
 
 pub use super::root::{Kind, NONE, Origin, Root};
 
@@ -95,8 +95,10 @@ impl Session {
     pub fn new(ends: &Ends) -> Session {
         let kind = u16::from(ends.protocol);
         let mut session = Session { kinds: [kind, kind], ..Session::default() };
-        session.set_end(0, ends.inside);
-        session.set_end(1, ends.remote);
+        // Both at once, as its next packet reads them: what was written in pieces it would have to wait for.
+        let ((inside, port), (remote, remote_port)) = (ends.inside, ends.remote);
+        put_le64(&mut session.addrs, 0, u64::from(raw(inside)) | u64::from(raw(remote)) << 32);
+        put_le32(&mut session.ports, 0, u32::from(raw_port(port)) | u32::from(raw_port(remote_port)) << 16);
         session.bind(ends.outside, ends.wan);
         session
     }
@@ -207,8 +209,9 @@ impl Session {
         let side = side & 1;
         let (kind, scope) = (self.kinds[side], self.kinds[side] >> 8);
         let kind = if scope < INTERNAL.into() { kind & 0xff } else { kind };
+        let [src, dst] = [0, 1].map(|end| u64::from(le32(&self.addrs, (side + end) * 4)));
         Key {
-            addresses: le64(&self.addrs, side * 4),
+            addresses: src | dst << 32,
             rest: u64::from(le32(&self.ports, side * 2)) | u64::from(kind) << 32,
         }
     }
