@@ -80,19 +80,19 @@ impl Nat {
         }
     }
 
-    /// A packet of this side came in at `ingress`, passed every check, and went to `hop`: so may those that follow, as
+    /// A packet came in at `ingress`, passed every check, and went to the hop of its side: so may those that follow, as
     /// long as `stamp` stands. Not what only outside has spoken in, and not TCP that is held: of that a SYN may begin elsewhere.
-    #[inline]
+    #[inline(always)]
     pub fn establish(
         &mut self,
         slot: u32,
-        side: usize,
-        (hop, ingress): (u16, IfaceId),
+        hops: [Option<u16>; 2],
+        ingress: IfaceId,
         stamp: u16,
         up: &Uplinks,
     ) {
         let (root, session) = (&self.roots[slot as usize], self.sessions.get(slot));
-        let tcp = side == INSIDE && session.protocol() == protocol::TCP;
+        let tcp = hops[INSIDE].is_some() && session.protocol() == protocol::TCP;
         let firm =
             || root.mapping == NONE || self.standing(self.mappings.get(root.mapping), up) == Standing::Firm;
         if root.origin == Origin::Stranger
@@ -103,10 +103,14 @@ impl Nat {
         }
         let session = self.sessions.get_mut(slot);
         // Outside the WAN says it, which is a part of the key.
-        if side == INSIDE {
+        if hops[INSIDE].is_some() {
             session.set_ingress(ingress);
         }
-        session.hops[side & 1] = hop;
-        session.stamps[side & 1] = stamp;
+        for (side, hop) in hops.into_iter().enumerate() {
+            if let Some(hop) = hop {
+                session.hops[side] = hop;
+                session.stamps[side] = stamp;
+            }
+        }
     }
 }

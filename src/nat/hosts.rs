@@ -106,6 +106,8 @@ impl Default for Host {
 pub(super) struct Hosts {
     hosts: Slab<Host>,
     index: Index,
+    /// The one that entered last: most open several flows at a time
+    last: u32,
 }
 
 /// As `Hosts::choose`, for a host that has something elsewhere than where its group goes.
@@ -123,7 +125,7 @@ impl Hosts {
     /// None yet, with all memory taken.
     pub(super) fn new(sessions: u32, reserve: bool) -> Hosts {
         let most = sessions.clamp(1, MOST);
-        Hosts { hosts: Slab::new(most, reserve), index: Index::new(most as usize, reserve) }
+        Hosts { hosts: Slab::new(most, reserve), index: Index::new(most as usize, reserve), last: 0 }
     }
 
     /// How many there are.
@@ -204,8 +206,21 @@ impl Hosts {
     }
 
     /// A host's number. A new one is forgotten by `leave` unless it has got something; `NONE`: there is no room.
-    #[inline]
+    #[inline(always)]
     pub(super) fn enter(&mut self, key: &HashKey, ip: Ipv4Addr) -> u32 {
+        // A slot that is free is nobody's.
+        if self.hosts.get(self.last).ip != ip || ip.is_unspecified() {
+            let slot = self.enter_another(key, ip);
+            if slot == NONE {
+                return NONE;
+            }
+            self.last = slot;
+        }
+        self.last
+    }
+
+    #[inline(never)]
+    fn enter_another(&mut self, key: &HashKey, ip: Ipv4Addr) -> u32 {
         let hash = Hosts::hash(key, ip);
         if let Some(slot) = self.index.find(hash, |slot| self.hosts.get(slot).ip == ip) {
             return slot;
@@ -252,7 +267,7 @@ impl Hosts {
     }
 
     /// Whether a host may have one more of what it has `has` of; `fair` is its share if that runs short.
-    #[inline]
+    #[inline(always)]
     fn may(has: u32, share: Share, fair: impl FnOnce() -> Option<u32>) -> bool {
         match share {
             Share::Limit(most) => has < most,

@@ -13,7 +13,6 @@ use super::{FIRST_PORTS, Nat, PortSlice};
 use crate::base::{Nanos, WorkerId};
 use crate::packet::{Counters, Stat};
 use crate::table::lent::{CLASSES, LOT, Lot, PoolId, class_of};
-use crate::table::ports::PortPool;
 
 /// A pool with fewer free ports is low, at most: what a round by way of the management thread takes is a few ms.
 const LOW: usize = 1024;
@@ -71,11 +70,11 @@ impl Lots {
         Some(&mut self.asked.get_mut(pool.wan.index())?.get_mut(usize::from(pool.address))?[pool.class()])
     }
 
-    /// A pool has few free ports: it wants more, unless it has asked, or ports end their rest.
+    /// A pool has few free ports: it wants more, unless it has asked, or ports end their rest (`ripe`).
     #[cold]
-    pub(super) fn runs_low(&mut self, id: PoolId, pool: &PortPool<'_>, now: Nanos) {
+    pub(super) fn runs_low(&mut self, id: PoolId, ripe: bool) {
         let Some(asked) = self.asked(id).filter(|asked| !**asked) else { return };
-        if !pool.ripe(now) {
+        if !ripe {
             *asked = true;
             // There is room for every pool once.
             self.untold.push(id);

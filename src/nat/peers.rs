@@ -55,16 +55,33 @@ impl Nat {
     ///
     /// # Errors
     /// There is no room; nothing has changed.
-    #[inline]
+    #[inline(always)]
     pub(super) fn join(&mut self, slot: u32) -> Result<(), DropReason> {
         let (mapping, remote) = (self.roots[slot as usize].mapping, self.sessions.get(slot).remote().0);
         if mapping == NONE {
             return Ok(());
         }
-        let filter = self.filtering[class_of(self.mappings.get(mapping).protocol)];
+        let m = self.mappings.get_mut(mapping);
+        let filter = self.filtering[class_of(m.protocol)];
         if filter == Filter::AddressAndPortDependent {
             return Ok(());
         }
+        if m.first != NONE || m.further > 0 {
+            return self.join_others(slot, mapping, remote, filter);
+        }
+        (m.first, m.peer) = (slot, remote);
+        self.roots[slot as usize].ring = [slot, slot];
+        Ok(())
+    }
+
+    #[inline(never)]
+    fn join_others(
+        &mut self,
+        slot: u32,
+        mapping: u32,
+        remote: Ipv4Addr,
+        filter: Filter,
+    ) -> Result<(), DropReason> {
         if let Some(head) = self.head(mapping, remote, filter) {
             let last = self.roots[head as usize].ring[0];
             self.roots[slot as usize].ring = [last, head];

@@ -156,7 +156,7 @@ impl Nat {
         let drawn = pool.draw(&mut self.rng, env.now, mapping.inside_port, slot);
         if self.lots.low > 0 && pool.free() < self.lots.low {
             let id = PoolId { wan, address: at as u16, protocol: mapping.protocol };
-            self.lots.runs_low(id, &pool, env.now);
+            self.lots.runs_low(id, pool.ripe(env.now));
         }
         let outside_port = drawn.ok_or(DropReason::NatPortsExhausted)?;
         Ok(Place { outside, outside_port, address: at as u16, wan, epoch: bond.epoch, tcp: bond.tcp })

@@ -146,7 +146,7 @@ fn two_flows_of_a_wan_are_watched_for_two_seconds_each_one_a_quarter_after_the_o
     world.nat.sessions.get_mut(slots[0]).stamps = [3; 2];
     assert!(turn(&mut world) && taken(&mut world, slots[0]));
     assert_eq!(world.nat.sessions.get(slots[0]).stamps, [0; 2], "it goes the long way");
-    world.nat.establish(slots[0], INSIDE, (1, IfaceId(0)), 9, &world.up);
+    world.nat.establish(slots[0], [Some(1), None], IfaceId(0), 9, &world.up);
     assert_eq!(world.nat.sessions.get(slots[0]).stamps, [0; 2]);
     assert!(!turn(&mut world) && !taken(&mut world, slots[1]), "not so soon");
     later(&mut world, 250);

@@ -143,7 +143,8 @@ fn what_is_held_and_what_only_outside_has_spoken_in_go_the_long_way() {
     let mut world = world();
     let stamped = |world: &mut World, slot, side| {
         world.nat.sessions.get_mut(slot).stamps = [0; 2];
-        world.nat.establish(slot, side, (3, IfaceId(4)), 9, &world.up);
+        let hops = [0, 1].map(|s| (s == side).then_some(3));
+        world.nat.establish(slot, hops, IfaceId(4), 9, &world.up);
         let session = world.nat.sessions.get(slot);
         assert!(session.stamps[1 - side] == 0 && (session.stamps[side] == 0 || session.hops[side] == 3));
         session.stamps[side] == 9

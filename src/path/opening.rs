@@ -7,7 +7,7 @@ use super::established::{From, HEADERS, Marks, NONE, key_of};
 use super::places::Kind;
 use super::{BURST, Router, View};
 use crate::base::{IfaceId, Nanos};
-use crate::nat::session::{INSIDE, OUTSIDE};
+use crate::nat::session::INSIDE;
 use crate::packet::{PacketBuf, Tuple};
 use crate::table::index::Index;
 use crate::wire::protocol;
@@ -57,19 +57,15 @@ impl<B: PacketBuf> Router<B> {
             let far = to.pin.is_none() && link.hops.is_empty();
             let next_hop = if far { link.gateway } else { view.next_hop(link, dst) };
             let Some(hop) = self.recall_hop(link.iface, next_hop) else { return false };
-            self.nat.establish(slot, INSIDE, (hop, ingress), self.stamp, &view.uplinks);
             // The answer's way is known as well; TCP's first one is looked at more closely.
-            if protocol == protocol::UDP
-                && let Some(hop) = self.recall_inward(view, src)
-            {
-                self.nat.establish(slot, OUTSIDE, (hop, link.iface), self.stamp, &view.uplinks);
-            }
+            let back = if protocol == protocol::UDP { self.recall_inward(view, src) } else { None };
+            self.nat.establish(slot, [Some(hop), back], ingress, self.stamp, &view.uplinks);
         }
         true
     }
 
     /// The neighbour's number, which new flows to one gateway need again and again.
-    #[inline]
+    #[inline(always)]
     fn recall_hop(&mut self, iface: IfaceId, ip: Ipv4Addr) -> Option<u16> {
         let (last, hop) = self.last_hop;
         if last == (self.stamp, iface, ip) {
@@ -81,7 +77,7 @@ impl<B: PacketBuf> Router<B> {
     }
 
     /// The number of the neighbour by which a host inside is reached: hosts open several flows at a time.
-    #[inline]
+    #[inline(always)]
     fn recall_inward(&mut self, view: &View, host: Ipv4Addr) -> Option<u16> {
         let (last, hop) = self.last_inward;
         if last == (self.stamp, host) {

@@ -8,7 +8,7 @@ use crate::base::{IfaceId, Mac, Nanos, WanId};
 use crate::nat::inbound::FromOutside;
 use crate::nat::outbound::FromInside;
 use crate::nat::rewrite::{End, rewrite};
-use crate::nat::session::{AWAY, INSIDE, OUTSIDE};
+use crate::nat::session::AWAY;
 use crate::nat::statics::Target;
 use crate::nat::{Outbound, Translation};
 use crate::packet::{DropReason, Frame, PacketBuf, Verdict};
@@ -156,8 +156,8 @@ impl<B: PacketBuf> Router<B> {
         let (verdict, hop) = self.rewritten(view, frame, end, to, way, now);
         // What has the host's address and comes from a wire must never be taken for the host's.
         if let (Verdict::Sent, Some(hop), false) = (verdict, hop, self.by_host) {
-            let side = if end == End::Source { INSIDE } else { OUTSIDE };
-            self.nat.establish(to.slot, side, (hop, ingress), self.stamp, &view.uplinks);
+            let hops = if end == End::Source { [Some(hop), None] } else { [None, Some(hop)] };
+            self.nat.establish(to.slot, hops, ingress, self.stamp, &view.uplinks);
         }
         verdict
     }

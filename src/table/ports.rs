@@ -220,7 +220,7 @@ impl PortPool<'_> {
 
     /// Takes a random free port for `user` (below 2^30 - 1), of the parity and range of the inside port if there is one.
     /// `None` if all that this source may get are in use or rest.
-    #[inline]
+    #[inline(always)]
     pub fn draw(&mut self, rng: &mut impl Rng, now: Nanos, inside: u16, user: u32) -> Option<u16> {
         // Two back for one out: the queue drains faster than it can be used, in bounded steps.
         self.wake(now, 2);
@@ -264,10 +264,13 @@ impl PortPool<'_> {
     /// Whether the port that has rested longest has rested enough: the next draw frees it.
     #[inline(always)]
     pub fn ripe(&self, now: Nanos) -> bool {
+        if *self.rests == 0 {
+            return false;
+        }
         let until = self.cells[usize::from(self.resting[usize::from(*self.oldest)])];
         // Not "later than": nobody may have drawn for weeks, in which the clock comes round.
         let left = until.wrapping_sub(now.as_ms() as u32) & VALUE;
-        *self.rests > 0 && (left == 0 || left > self.rest + 1)
+        left == 0 || left > self.rest + 1
     }
 
     /// Ends the rest of the port that has rested longest.
