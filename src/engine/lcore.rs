@@ -267,8 +267,7 @@ impl<B: PacketBuf> Lcore<B> {
         let alone = !hands || self.steer.workers() == 1;
         let source = self.router.opener(from, buf, at);
         source.is_some_and(|host| alone || self.steer.host(host) == self.id)
-            && self.router.open(&self.view, ingress, buf, at, now)
-            && self.router.established(&self.view, from, std::slice::from_mut(buf), at) == 1
+            && self.router.open(&self.view, (ingress, from), buf, at, now)
     }
 
     /// The way of a frame that is of no flow that is known, and opens none of the plain kind.

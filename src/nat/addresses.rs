@@ -17,11 +17,15 @@ impl Addresses {
         let bits = |(first, last): (Ipv4Addr, Ipv4Addr)| (first.to_bits(), last.to_bits());
         let mut given: Vec<(u32, u32)> = ranges.into_iter().map(bits).filter(|(a, b)| a <= b).collect();
         given.sort_unstable();
-        let (mut ranges, mut len) = (Vec::new(), 0);
+        let (mut ranges, mut len): (Vec<(u32, u32, u32)>, _) = (Vec::new(), 0);
         for (first, last) in given {
             let room = (1 << 16) - len;
             let Some(more) = room.min((last - first).saturating_add(1)).checked_sub(1) else { break };
-            ranges.push((first, first + more, len));
+            match ranges.last_mut() {
+                // As one: the fewer there are, the less is searched.
+                Some((_, end, _)) if end.checked_add(1) == Some(first) => *end = first + more,
+                _ => ranges.push((first, first + more, len)),
+            }
             len += more + 1;
         }
         Addresses { ranges: ranges.into(), len }

@@ -10,7 +10,7 @@ use super::gauges::syn_time;
 use super::log::What;
 use super::mapping::Course;
 use super::rules::{Action, Midstream};
-use super::session::{Ends, Kind, NONE, Root, Session};
+use super::session::{Ends, Kind, NONE, OUTSIDE, Root, Session};
 use super::statics::Way;
 use super::timeouts::tick;
 use super::uplinks::LEFT;
@@ -176,7 +176,8 @@ impl Nat {
         let outside = (mapping.outside, mapping.outside_port);
         let made = match ANEW || env.up.fit(mapping.wan) {
             true => {
-                let session = self.begun(t, outside, mapping.wan, env);
+                let ends = ends(t, outside, mapping.wan);
+                let session = self.begun(&ends, env);
                 let root = Root {
                     mapping: slot,
                     created: env.now.as_s() as u32,
@@ -189,7 +190,8 @@ impl Nat {
                 if !ANEW && bond.is_none_or(|bond| bond.epoch != mapping.epoch) {
                     env.counters.add(Stat::MappingsOnLeftWan, 1);
                 }
-                self.add_session(session, hash, root, env)
+                // Not the session's: its parts are in registers here.
+                self.add_session(session, (hash, ends.back()), root, env)
             }
             false => Err(DropReason::WanDown),
         };
@@ -201,9 +203,9 @@ impl Nat {
 
     /// A session whose first packet comes from inside.
     #[inline(always)]
-    pub(super) fn begun(&self, t: &Tuple, outside: (Ipv4Addr, u16), wan: WanId, env: &Env<'_>) -> Session {
-        let mut session = Session::new(&ends(t, outside, wan));
-        session.state = self.timeouts.first_state(t.protocol, t.dst_port);
+    pub(super) fn begun(&self, ends: &Ends, env: &Env<'_>) -> Session {
+        let mut session = Session::new(ends);
+        session.state = self.timeouts.first_state(ends.protocol, ends.remote.1);
         session.refreshed = tick(env.now);
         // Until the answer; what is no TCP is not asked.
         session.last_ack = syn_time(env.now);
@@ -221,7 +223,7 @@ impl Nat {
         env: &mut Env<'_>,
     ) -> Result<u32, DropReason> {
         let bond = env.up.bond(group, wan).filter(|_| env.up.fit(wan)).ok_or(DropReason::WanDown)?;
-        let session = self.begun(t, outside, wan, env);
+        let session = self.begun(&ends(t, outside, wan), env);
         self.unmapped(session, (kind, group, bond.of(t.protocol, kind)), hash, env)
     }
 
@@ -238,7 +240,7 @@ impl Nat {
         let spent = self.hosts.may_spend(host, env.rules.creation_rate, env.now)?;
         let created = env.now.as_s() as u32;
         let root = Root { mapping: NONE, created, kind, group, epoch, ..Root::default() };
-        let slot = self.add_session(session, hash, root, env)?;
+        let slot = self.add_session(session, (hash, session.key(OUTSIDE)), root, env)?;
         self.hosts.spend(self.roots[slot as usize].host, spent);
         self.log_session(What::SessionCreated, &session, kind, env.now, env.counters);
         Ok(slot)

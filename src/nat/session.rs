@@ -89,6 +89,14 @@ pub struct Ends {
     pub wan: WanId,
 }
 
+impl Ends {
+    /// The key of packets from outside of a session between these, unless that is internal.
+    #[inline(always)]
+    pub fn back(&self) -> Key {
+        Key::of(outside_scope(self.wan), self.protocol, self.remote, self.outside)
+    }
+}
+
 impl Session {
     /// A session between these, without a timer yet.
     #[inline(always)]
@@ -209,9 +217,8 @@ impl Session {
         let side = side & 1;
         let (kind, scope) = (self.kinds[side], self.kinds[side] >> 8);
         let kind = if scope < INTERNAL.into() { kind & 0xff } else { kind };
-        let [src, dst] = [0, 1].map(|end| u64::from(le32(&self.addrs, (side + end) * 4)));
         Key {
-            addresses: src | dst << 32,
+            addresses: le64(&self.addrs, side * 4),
             rest: u64::from(le32(&self.ports, side * 2)) | u64::from(kind) << 32,
         }
     }
@@ -274,6 +281,7 @@ pub struct Key {
 }
 
 impl Key {
+    #[inline(always)]
     fn of(scope: u8, protocol: u8, src: (Ipv4Addr, u16), dst: (Ipv4Addr, u16)) -> Key {
         Key {
             addresses: u64::from(raw(src.0)) | u64::from(raw(dst.0)) << 32,

@@ -10,18 +10,19 @@ use crate::packet::{Counters, DropReason, Stat};
 use crate::wire::protocol;
 
 impl Nat {
-    /// Puts a session into its slot, found from both sides. One without a mapping enters its host here and not before: what makes way
+    /// Puts a session into its slot, found from both sides: by the hash of inside's key, and by outside's key. One without a mapping enters its host here and not before: what makes way
     /// may have been all that the host had.
     #[inline(always)]
     pub(super) fn add_session(
         &mut self,
         session: Session,
-        out_hash: u64,
+        (out_hash, back): (u64, Key),
         mut root: Root,
         env: &mut Env<'_>,
     ) -> Result<u32, DropReason> {
-        let in_hash = self.hash(session.key(OUTSIDE));
-        self.make_way(session.key(OUTSIDE), in_hash, root.kind, env)?;
+        debug_assert_eq!(back, session.key(OUTSIDE));
+        let in_hash = self.hash(back);
+        self.make_way(back, in_hash, root.kind, env)?;
         let slot = self.sessions.insert(session).ok_or(DropReason::NatTableFull)?;
         if self.index.insert_both((out_hash, slot * 2), (in_hash, slot * 2 + 1)).is_err() {
             self.sessions.remove(slot);

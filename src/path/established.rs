@@ -235,16 +235,22 @@ impl<B: PacketBuf> Router<B> {
     #[inline(always)]
     pub fn established(&mut self, view: &View, from: &From, frames: &mut [B], at: usize) -> usize {
         for (n, buf) in frames.iter_mut().enumerate() {
-            if !self.translate_known(view, from, buf, at + n) {
+            if !self.translate_known::<false>(view, from, buf, at + n) {
                 return n;
             }
         }
         frames.len()
     }
 
-    /// False: nothing was done, as this frame has to go the long way.
+    /// False: nothing was done, as this frame has to go the long way. `OPENED`: its session was found by its whole key just now.
     #[inline(always)]
-    fn translate_known(&mut self, view: &View, from: &From, buf: &mut B, at: usize) -> bool {
+    pub(super) fn translate_known<const OPENED: bool>(
+        &mut self,
+        view: &View,
+        from: &From,
+        buf: &mut B,
+        at: usize,
+    ) -> bool {
         let entry = self.marks.entries[at % BURST];
         if entry == NONE {
             return false;
@@ -253,7 +259,9 @@ impl<B: PacketBuf> Router<B> {
         let (session, timeouts) = self.nat.session(entry >> 1);
         let Some(h) = buf.bytes_mut().first_chunk_mut::<HEADERS>() else { return false };
         let protocol = h[23];
-        let good = session.is_of(side, le64(h, 26), le32(h, 34), u16::from(protocol) | from.by)
+        // What was written in other pieces a moment ago would have to be waited for.
+        let its = OPENED || session.is_of(side, le64(h, 26), le32(h, 34), u16::from(protocol) | from.by);
+        let good = its
             & (session.stamps[side] == self.stamp)
             & (from.tick.wrapping_sub(session.refreshed) < timeouts.ms(session.state));
         if !good {

@@ -23,10 +23,22 @@ impl<B: PacketBuf> Router<B> {
     }
 
     /// Opens the flow of such a packet, if it is of the plainest kind: from a host inside to somewhere beyond
-    /// a WAN, by a next hop that is known. Then `established` can take the packet; anything else is for the long way, and
+    /// a WAN, by a next hop that is known; and translates the packet as `established` does. Anything else is for the long way, and
     /// nothing is changed that this does not change as well.
     #[inline]
-    pub fn open(&mut self, view: &View, ingress: IfaceId, buf: &B, at: usize, now: Nanos) -> bool {
+    pub fn open(
+        &mut self,
+        view: &View,
+        (ingress, from): (IfaceId, &From),
+        buf: &mut B,
+        at: usize,
+        now: Nanos,
+    ) -> bool {
+        self.open_plain(view, ingress, buf, at, now) && self.translate_known::<true>(view, from, buf, at)
+    }
+
+    #[inline(always)]
+    fn open_plain(&mut self, view: &View, ingress: IfaceId, buf: &B, at: usize, now: Nanos) -> bool {
         let Some(h) = buf.bytes().first_chunk::<HEADERS>() else { return false };
         let key = key_of(h, 0);
         let ((src, src_port), (dst, dst_port)) = (key.source(), key.destination());
