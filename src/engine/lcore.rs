@@ -265,7 +265,7 @@ impl<B: PacketBuf> Lcore<B> {
         hands: bool,
     ) -> bool {
         let alone = !hands || self.steer.workers() == 1;
-        let source = self.router.opener(from, buf, at);
+        let source = self.router.opener(&self.view, from, buf, at);
         source.is_some_and(|host| alone || self.steer.host(host) == self.id)
             && self.router.open(&self.view, (ingress, from), buf, at, now)
     }

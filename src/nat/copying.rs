@@ -149,7 +149,7 @@ impl Nat {
         let created = env.now.as_s() as u32;
         let root = Root { mapping, created, kind, group, host, origin, ..Root::default() };
         let hash = self.hash(session.key(INSIDE));
-        let Ok(slot) = self.add_session(session, (hash, session.key(OUTSIDE)), root, env) else {
+        let Ok(slot) = self.add_session(session, hash, root, env) else {
             if mapping != NONE && self.mappings.get(mapping).sessions == 0 {
                 self.remove_mapping(mapping, true, env.now, env.counters);
             }

@@ -251,6 +251,6 @@ impl Nat {
                 return Err(DropReason::NatNoMapping);
             }
         }
-        self.add_session(session, (hash, session.key(OUTSIDE)), root, env)
+        self.add_session(session, hash, root, env)
     }
 }

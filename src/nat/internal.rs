@@ -77,6 +77,6 @@ impl Nat {
         self.fair(self.hosts.find(&self.key, t.src), env)?;
         let created = env.now.as_s() as u32;
         let root = Root { mapping: NONE, created, kind: Kind::Internal, ..Root::default() };
-        self.add_session(session, (hash, session.key(OUTSIDE)), root, env)
+        self.add_session(session, hash, root, env)
     }
 }

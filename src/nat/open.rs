@@ -10,7 +10,7 @@ use super::gauges::syn_time;
 use super::log::What;
 use super::mapping::Course;
 use super::rules::{Action, Midstream};
-use super::session::{Ends, Kind, NONE, OUTSIDE, Root, Session};
+use super::session::{Ends, Kind, NONE, Root, Session};
 use super::statics::Way;
 use super::timeouts::tick;
 use super::uplinks::LEFT;
@@ -190,8 +190,7 @@ impl Nat {
                 if !ANEW && bond.is_none_or(|bond| bond.epoch != mapping.epoch) {
                     env.counters.add(Stat::MappingsOnLeftWan, 1);
                 }
-                // Not the session's: its parts are in registers here.
-                self.add_session(session, (hash, ends.back()), root, env)
+                self.add_session(session, hash, root, env)
             }
             false => Err(DropReason::WanDown),
         };
@@ -240,7 +239,7 @@ impl Nat {
         let spent = self.hosts.may_spend(host, env.rules.creation_rate, env.now)?;
         let created = env.now.as_s() as u32;
         let root = Root { mapping: NONE, created, kind, group, epoch, ..Root::default() };
-        let slot = self.add_session(session, (hash, session.key(OUTSIDE)), root, env)?;
+        let slot = self.add_session(session, hash, root, env)?;
         self.hosts.spend(self.roots[slot as usize].host, spent);
         self.log_session(What::SessionCreated, &session, kind, env.now, env.counters);
         Ok(slot)

@@ -17,7 +17,7 @@ use crate::base::{IfaceId, WanId};
 use crate::packet::Tuple;
 use crate::wire::checksum::RawDelta;
 use crate::wire::tcp::Flags;
-use crate::wire::{le16, le32, le64, protocol, put_le16, put_le32, put_le64};
+use crate::wire::{le16, le32, le64, protocol, put_le16, put_le32};
 
 pub use super::root::{Kind, NONE, Origin, Root};
 
@@ -89,24 +89,14 @@ pub struct Ends {
     pub wan: WanId,
 }
 
-impl Ends {
-    /// The key of packets from outside of a session between these, unless that is internal.
-    #[inline(always)]
-    pub fn back(&self) -> Key {
-        Key::of(outside_scope(self.wan), self.protocol, self.remote, self.outside)
-    }
-}
-
 impl Session {
     /// A session between these, without a timer yet.
     #[inline(always)]
     pub fn new(ends: &Ends) -> Session {
         let kind = u16::from(ends.protocol);
         let mut session = Session { kinds: [kind, kind], ..Session::default() };
-        // Both at once, as its next packet reads them: what was written in pieces it would have to wait for.
-        let ((inside, port), (remote, remote_port)) = (ends.inside, ends.remote);
-        put_le64(&mut session.addrs, 0, u64::from(raw(inside)) | u64::from(raw(remote)) << 32);
-        put_le32(&mut session.ports, 0, u32::from(raw_port(port)) | u32::from(raw_port(remote_port)) << 16);
+        session.set_end(0, ends.inside);
+        session.set_end(1, ends.remote);
         session.bind(ends.outside, ends.wan);
         session
     }

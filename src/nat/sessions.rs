@@ -16,11 +16,11 @@ impl Nat {
     pub(super) fn add_session(
         &mut self,
         session: Session,
-        (out_hash, back): (u64, Key),
+        out_hash: u64,
         mut root: Root,
         env: &mut Env<'_>,
     ) -> Result<u32, DropReason> {
-        debug_assert_eq!(back, session.key(OUTSIDE));
+        let back = session.key(OUTSIDE);
         let in_hash = self.hash(back);
         self.make_way(back, in_hash, root.kind, env)?;
         let slot = self.sessions.insert(session).ok_or(DropReason::NatTableFull)?;

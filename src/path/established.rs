@@ -16,6 +16,8 @@
 //! judges a packet of that key by is either judged here as well, or in the view or the neighbours, and a change there
 //! means a new stamp.
 
+use arrayvec::ArrayVec;
+
 use super::{BURST, Router, View};
 use crate::base::{IfaceId, Nanos};
 use crate::nat::session::{Key, OUTSIDE, Session, outside_scope};
@@ -46,6 +48,9 @@ const LAST: u32 = NONE >> 1;
 /// Frames whose bytes are called for ahead of their turn.
 const AHEAD: usize = 4;
 
+/// New flows whose lines are called for ahead of their turn.
+const OPENINGS: usize = 3;
+
 /// Frames that stages 2 and 3 take together.
 pub const PART: usize = 8;
 const PARTS: usize = BURST / PART;
@@ -61,11 +66,23 @@ pub(super) struct Marks {
     pub(super) entries: [u32; BURST],
     /// Where stage 3 has sent it: the interface's number, as bytes are compared at once
     egress: [u8; BURST],
+    /// Keys of those from inside that are no flow's yet
+    new: ArrayVec<Key, BURST>,
+    /// How many of them have had their turn, and for how many of them lines were called for
+    pub(super) turns: usize,
+    called: usize,
 }
 
 impl Default for Marks {
     fn default() -> Marks {
-        Marks { hashes: [Index::NO_KEY; BURST], entries: [NONE; BURST], egress: [0; BURST] }
+        Marks {
+            hashes: [Index::NO_KEY; BURST],
+            entries: [NONE; BURST],
+            egress: [0; BURST],
+            new: ArrayVec::new(),
+            turns: 0,
+            called: 0,
+        }
     }
 }
 
@@ -166,6 +183,10 @@ impl<B: PacketBuf> Router<B> {
     #[inline(always)]
     pub fn look_up(&mut self, view: &View, from: &From, part: usize, rest: &[B], gone: usize) -> u64 {
         let mut bytes = 0;
+        if part == 0 {
+            self.marks.new.clear();
+            (self.marks.turns, self.marks.called) = (0, 0);
+        }
         if part < HALVES
             && let Some(half @ [_, ..]) = rest.get(part * HALF - gone..)
         {
@@ -224,9 +245,22 @@ impl<B: PacketBuf> Router<B> {
             if missing(*hash, *entry) {
                 *entry = self.nat.call_far_session(*hash).unwrap_or(NONE);
                 if let Some(h) = buf.bytes().first_chunk().filter(|_| *entry == NONE && from.inside) {
-                    self.nat.call_opening(key_of(h, 0), &view.uplinks);
+                    // There is room for a burst.
+                    let _ = self.marks.new.try_push(key_of(h, 0));
                 }
             }
+        }
+        self.call_openings(view);
+    }
+
+    /// Calls for what the next new flows need, some ahead and no more: each needs several lines, and beyond what a core keeps account of
+    /// they are not fetched.
+    #[inline]
+    pub(super) fn call_openings(&mut self, view: &View) {
+        let Marks { new, turns, called, .. } = &mut self.marks;
+        while let Some(key) = new.get(*called).filter(|_| *called < *turns + OPENINGS) {
+            self.nat.call_opening(*key, &view.uplinks);
+            *called += 1;
         }
     }
 

@@ -16,10 +16,14 @@ use crate::wire::tcp::Flags;
 impl<B: PacketBuf> Router<B> {
     /// Where the frame at `at` of the burst that was looked up last comes from, if it may be the first of a flow from inside.
     #[inline]
-    pub fn opener(&self, from: &From, buf: &B, at: usize) -> Option<Ipv4Addr> {
-        let Marks { hashes, entries, .. } = &self.marks;
-        let new = hashes[at % BURST] != Index::NO_KEY && entries[at % BURST] == NONE;
-        buf.bytes().first_chunk().filter(|_| new && from.inside).map(|h| key_of(h, 0).source().0)
+    pub fn opener(&mut self, view: &View, from: &From, buf: &B, at: usize) -> Option<Ipv4Addr> {
+        let Marks { hashes, entries, turns, .. } = &mut self.marks;
+        if hashes[at % BURST] == Index::NO_KEY || entries[at % BURST] != NONE || !from.inside {
+            return None;
+        }
+        *turns += 1;
+        self.call_openings(view);
+        buf.bytes().first_chunk().map(|h| key_of(h, 0).source().0)
     }
 
     /// Opens the flow of such a packet, if it is of the plainest kind: from a host inside to somewhere beyond
