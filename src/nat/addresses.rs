@@ -125,6 +125,20 @@ mod tests {
     }
 
     #[test]
+    fn ranges_that_touch_are_one() {
+        let ip = Ipv4Addr::from_bits;
+        let all =
+            Addresses::new([(ip(7), ip(7)), (ip(5), ip(6)), (ip(9), ip(9)), (ip(u32::MAX), ip(u32::MAX))]);
+        let ranges: Vec<_> = all.ranges().collect();
+        assert_eq!(ranges, [(ip(5), ip(7)), (ip(9), ip(9)), (ip(u32::MAX), ip(u32::MAX))]);
+        assert_eq!(
+            (0..5).map(|at| all.get(at).unwrap().to_bits()).collect::<Vec<_>>(),
+            [5, 6, 7, 9, u32::MAX]
+        );
+        assert_eq!(all.position(ip(7)), Some(2));
+    }
+
+    #[test]
     fn the_same_addresses_are_the_same_wherever_they_are_listed() {
         let one = || Addresses::one(Ipv4Addr::LOCALHOST);
         let all = one();

@@ -117,3 +117,20 @@ fn a_host_has_64_in_any_case_and_its_share_where_that_runs_short() {
         assert!(may || says == refused.map(Err));
     }
 }
+
+#[test]
+fn who_entered_last_is_known_as_long_as_it_has_its_slot() {
+    let key = HashKey::draw(&mut StdRng::seed_from_u64(1));
+    let mut hosts = Hosts::new(8, false);
+    let [a, b] = [[10, 0, 0, 1], [10, 0, 0, 2]].map(Ipv4Addr::from);
+    let slot = hosts.enter(&key, a);
+    assert_eq!((hosts.enter(&key, a), hosts.len()), (slot, 1));
+    hosts.leave(&key, slot);
+    assert_eq!((hosts.enter(&key, b), hosts.len()), (slot, 1), "the slot is b's now");
+    assert_ne!(hosts.enter(&key, a), slot);
+    assert_eq!((hosts.find(&key, b), hosts.len()), (slot, 2));
+    // What a free slot holds is nobody's address.
+    let mut none = Hosts::new(8, false);
+    let slot = none.enter(&key, Ipv4Addr::UNSPECIFIED);
+    assert_eq!((none.find(&key, Ipv4Addr::UNSPECIFIED), none.len()), (slot, 1));
+}
