@@ -8,7 +8,7 @@ use std::net::Ipv4Addr;
 
 use super::gauges::syn_time;
 use super::log::What;
-use super::mapping::{Course, Mapping};
+use super::mapping::Course;
 use super::rules::{Action, Midstream};
 use super::session::{Ends, Kind, NONE, Root, Session};
 use super::statics::Way;
@@ -118,8 +118,7 @@ impl Nat {
         };
         self.fair(self.mappings.get(slot).host, env)?;
         if self.settle(slot, env)? {
-            let mapping = *self.mappings.get(slot);
-            return self.on_mapping::<false>(t, (slot, mapping), hash, env);
+            return self.on_mapping::<false>(t, slot, hash, env);
         }
         self.succeed(t, course, (slot, key), (hash, mapping_hash), env)
     }
@@ -152,10 +151,10 @@ impl Nat {
         env: &mut Env<'_>,
     ) -> Result<u32, DropReason> {
         for _ in 0..TRIES {
-            let Some(made) = self.map(t, course, mapping_hash, env)? else {
+            let Some(slot) = self.map(t, course, mapping_hash, env)? else {
                 return self.share(t, course, hash, env);
             };
-            match self.on_mapping::<true>(t, made, hash, env) {
+            match self.on_mapping::<true>(t, slot, hash, env) {
                 Err(DropReason::NatClash) => {}
                 done => return done,
             }
@@ -168,10 +167,11 @@ impl Nat {
     fn on_mapping<const ANEW: bool>(
         &mut self,
         t: &Tuple,
-        (slot, mapping): (u32, Mapping),
+        slot: u32,
         hash: u64,
         env: &mut Env<'_>,
     ) -> Result<u32, DropReason> {
+        let mapping = *self.mappings.get(slot);
         // Of a WAN that is down while there is none to move to: no session for what is not sent.
         let outside = (mapping.outside, mapping.outside_port);
         let made = match ANEW || env.up.fit(mapping.wan) {

@@ -170,7 +170,7 @@ impl Nat {
         course: Course,
         hash: u64,
         env: &mut Env<'_>,
-    ) -> Result<Option<(u32, Mapping)>, DropReason> {
+    ) -> Result<Option<u32>, DropReason> {
         let host = self.hosts.enter(&self.key, t.src);
         let wan = self.choose(host, t.src, course, env.up);
         if t.protocol == protocol::TCP && env.rules.share_ports && self.runs_short(t, wan, env.up).is_some() {
@@ -182,13 +182,13 @@ impl Nat {
             Err(reason) => return self.not_mapped(host, reason),
         };
         match self.map_for((host, spent), t, (course, wan), hash, env) {
-            Ok(made) => Ok(Some(made)),
+            Ok(slot) => Ok(Some(slot)),
             Err(reason) => self.not_mapped(host, reason),
         }
     }
 
     #[cold]
-    fn not_mapped<T>(&mut self, host: u32, reason: DropReason) -> Result<T, DropReason> {
+    fn not_mapped(&mut self, host: u32, reason: DropReason) -> Result<Option<u32>, DropReason> {
         self.hosts.leave(&self.key, host);
         Err(reason)
     }
@@ -225,7 +225,7 @@ impl Nat {
 
     #[cold]
     #[inline(never)]
-    fn not_placed<T>(&mut self, mapping: Mapping, now: Nanos) -> Result<T, DropReason> {
+    fn not_placed(&mut self, mapping: Mapping, now: Nanos) -> Result<u32, DropReason> {
         self.release_port(&mapping, true, now);
         Err(DropReason::NatTableFull)
     }
@@ -238,7 +238,7 @@ impl Nat {
         (course, wan): (Course, Option<WanId>),
         hash: u64,
         env: &mut Env<'_>,
-    ) -> Result<(u32, Mapping), DropReason> {
+    ) -> Result<u32, DropReason> {
         let blank = Mapping {
             host,
             inside: t.src,
@@ -263,7 +263,7 @@ impl Nat {
             self.log_mapping(What::Created { moved: false }, &mapping, env.now, env.counters);
         }
         env.counters.add(Stat::MappingsCreated, 1);
-        Ok((slot, mapping))
+        Ok(slot)
     }
 
     /// Ends a mapping.
