@@ -21,6 +21,11 @@ manager_core=${MANAGER_CORE:-$bench_core}
 hosts=${HOSTS:-routed}           # routed: behind one LAN router, as in CSIT; attached: each a neighbour of its own
 turnout=${TURNOUT:-target/release/turnout}
 
+# The generator opens sessions with up to 128 frames under way: a shorter ring would lose half of them, again and again.
+if ! [ "$ring" -ge 7 ] 2>/dev/null || [ "$ring" -gt 14 ]; then
+    echo "memif: RING is $ring, must be 7 to 14: the log2 of a ring's slots" >&2
+    exit 2
+fi
 command -v dpdk-testpmd >/dev/null || {
     echo "memif: dpdk-testpmd is missing: apt-get install dpdk-dev (Debian 12) or dpdk (Debian 13)" >&2
     exit 1
