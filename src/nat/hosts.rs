@@ -208,15 +208,15 @@ impl Hosts {
     /// A host's number. A new one is forgotten by `leave` unless it has got something; `NONE`: there is no room.
     #[inline(always)]
     pub(super) fn enter(&mut self, key: &HashKey, ip: Ipv4Addr) -> u32 {
-        // A slot that is free is nobody's.
-        if self.hosts.get(self.last).ip != ip || ip.is_unspecified() {
-            let slot = self.enter_another(key, ip);
-            if slot == NONE {
-                return NONE;
-            }
+        // What a free slot holds is nobody's address.
+        if self.hosts.get(self.last).ip == ip && !ip.is_unspecified() {
+            return self.last;
+        }
+        let slot = self.enter_another(key, ip);
+        if slot != NONE {
             self.last = slot;
         }
-        self.last
+        slot
     }
 
     #[inline(never)]

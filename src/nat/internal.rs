@@ -1,7 +1,6 @@
 //! Flows from inside to inside, where the firewall has a say in them: remembered like all others, so that what a rule lets through
 //! is answered, whatever the rules say of the way back. Nothing is translated. Their keys have a scope of their own.
 
-use super::open::ends;
 use super::rules::Action;
 use super::session::{INSIDE, Key, Kind, NONE, NOWHERE, OUTSIDE, Root};
 use super::timeouts::tick;
@@ -72,7 +71,7 @@ impl Nat {
             return Err(DropReason::Firewall);
         }
         env.rules.firewall.judge(packet.ingress, t, false, Action::Accept)?;
-        let session = self.begun(&ends(t, (t.src, t.src_port), NOWHERE), env).internal();
+        let session = self.begun(t, (t.src, t.src_port), NOWHERE, env).internal();
         let hash = self.hash(session.key(INSIDE));
         self.fair(self.hosts.find(&self.key, t.src), env)?;
         let created = env.now.as_s() as u32;

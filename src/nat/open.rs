@@ -176,8 +176,7 @@ impl Nat {
         let outside = (mapping.outside, mapping.outside_port);
         let made = match ANEW || env.up.fit(mapping.wan) {
             true => {
-                let ends = ends(t, outside, mapping.wan);
-                let session = self.begun(&ends, env);
+                let session = self.begun(t, outside, mapping.wan, env);
                 let root = Root {
                     mapping: slot,
                     created: env.now.as_s() as u32,
@@ -202,9 +201,9 @@ impl Nat {
 
     /// A session whose first packet comes from inside.
     #[inline(always)]
-    pub(super) fn begun(&self, ends: &Ends, env: &Env<'_>) -> Session {
-        let mut session = Session::new(ends);
-        session.state = self.timeouts.first_state(ends.protocol, ends.remote.1);
+    pub(super) fn begun(&self, t: &Tuple, outside: (Ipv4Addr, u16), wan: WanId, env: &Env<'_>) -> Session {
+        let mut session = Session::new(&ends(t, outside, wan));
+        session.state = self.timeouts.first_state(t.protocol, t.dst_port);
         session.refreshed = tick(env.now);
         // Until the answer; what is no TCP is not asked.
         session.last_ack = syn_time(env.now);
@@ -222,7 +221,7 @@ impl Nat {
         env: &mut Env<'_>,
     ) -> Result<u32, DropReason> {
         let bond = env.up.bond(group, wan).filter(|_| env.up.fit(wan)).ok_or(DropReason::WanDown)?;
-        let session = self.begun(&ends(t, outside, wan), env);
+        let session = self.begun(t, outside, wan, env);
         self.unmapped(session, (kind, group, bond.of(t.protocol, kind)), hash, env)
     }
 

@@ -66,42 +66,37 @@ impl Nat {
         if filter == Filter::AddressAndPortDependent {
             return Ok(());
         }
-        if m.first != NONE || m.further > 0 {
-            return self.join_others(slot, mapping, remote, filter);
-        }
-        (m.first, m.peer) = (slot, remote);
-        self.roots[slot as usize].ring = [slot, slot];
-        Ok(())
-    }
-
-    #[inline(never)]
-    fn join_others(
-        &mut self,
-        slot: u32,
-        mapping: u32,
-        remote: Ipv4Addr,
-        filter: Filter,
-    ) -> Result<(), DropReason> {
-        if let Some(head) = self.head(mapping, remote, filter) {
-            let last = self.roots[head as usize].ring[0];
-            self.roots[slot as usize].ring = [last, head];
-            self.roots[last as usize].ring[1] = slot;
-            self.roots[head as usize].ring[0] = slot;
+        let others = m.first != NONE || m.further > 0;
+        if others && self.join_ring(slot, mapping, remote, filter) {
             return Ok(());
         }
         let m = self.mappings.get_mut(mapping);
         if m.first == NONE {
-            m.first = slot;
-            m.peer = remote;
+            (m.first, m.peer) = (slot, remote);
         } else {
-            m.further += 1;
-            let hash = further(self, mapping, remote);
-            if self.further.insert(hash, slot).is_err() {
-                self.mappings.get_mut(mapping).further -= 1;
-                return Err(DropReason::NatTableFull);
-            }
+            self.begin_further(slot, mapping, remote)?;
         }
         self.roots[slot as usize].ring = [slot, slot];
+        Ok(())
+    }
+
+    /// Puts a session into the ring that lets `remote` in, if there is one.
+    #[inline(never)]
+    fn join_ring(&mut self, slot: u32, mapping: u32, remote: Ipv4Addr, filter: Filter) -> bool {
+        let Some(head) = self.head(mapping, remote, filter) else { return false };
+        let last = self.roots[head as usize].ring[0];
+        self.roots[slot as usize].ring = [last, head];
+        self.roots[last as usize].ring[1] = slot;
+        self.roots[head as usize].ring[0] = slot;
+        true
+    }
+
+    /// A ring beyond a mapping's first begins with a session.
+    #[inline(never)]
+    fn begin_further(&mut self, slot: u32, mapping: u32, remote: Ipv4Addr) -> Result<(), DropReason> {
+        let hash = further(self, mapping, remote);
+        self.further.insert(hash, slot).map_err(|_| DropReason::NatTableFull)?;
+        self.mappings.get_mut(mapping).further += 1;
         Ok(())
     }
 

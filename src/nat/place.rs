@@ -223,6 +223,7 @@ impl Nat {
         address_of(&self.key, host, pools.min(up.get(wan).map_or(0, |uplink| uplink.addresses.len())))
     }
 
+    /// Gives the port back of a mapping for which there is no room. By value, as its maker has it in registers.
     #[cold]
     #[inline(never)]
     fn not_placed(&mut self, mapping: Mapping, now: Nanos) -> Result<u32, DropReason> {
@@ -259,6 +260,7 @@ impl Nat {
         let _ = self.mappings.insert(mapping);
         self.hosts.mapped(&mapping, class_of(t.protocol), spent, env.up);
         if self.log.is_some() {
+            // Not this one: lent to a call it would be put together on the stack and copied, for which its writes are waited for.
             let mapping = *self.mappings.get(slot);
             self.log_mapping(What::Created { moved: false }, &mapping, env.now, env.counters);
         }

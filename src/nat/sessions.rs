@@ -10,7 +10,7 @@ use crate::packet::{Counters, DropReason, Stat};
 use crate::wire::protocol;
 
 impl Nat {
-    /// Puts a session into its slot, found from both sides: by the hash of inside's key, and by outside's key. One without a mapping enters its host here and not before: what makes way
+    /// Puts a session into its slot, found from both sides. One without a mapping enters its host here and not before: what makes way
     /// may have been all that the host had.
     #[inline(always)]
     pub(super) fn add_session(

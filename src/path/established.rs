@@ -144,6 +144,12 @@ pub(super) fn key_of(h: &[u8; HEADERS], scope: u64) -> Key {
     Key { addresses: le64(h, 26), rest }
 }
 
+/// A frame of the common shape, of no flow as far as the index was asked.
+#[inline(always)]
+pub(super) fn is_missing(hash: u64, entry: u32) -> bool {
+    entry == NONE && hash != Index::NO_KEY
+}
+
 /// A segment of a side, at this time, where a partner is told of what it changes.
 #[cold]
 #[inline(never)]
@@ -237,12 +243,11 @@ impl<B: PacketBuf> Router<B> {
     fn find_further(&mut self, view: &View, from: &From, part: usize, frames: &[B]) {
         let hashes = &self.marks.hashes.as_chunks::<PART>().0[part % PARTS];
         let entries = &mut self.marks.entries.as_chunks_mut::<PART>().0[part % PARTS];
-        let missing = |hash: u64, entry: u32| entry == NONE && hash != Index::NO_KEY;
-        for (hash, _) in hashes.iter().zip(entries.iter()).filter(|(h, e)| missing(**h, **e)) {
+        for (hash, _) in hashes.iter().zip(entries.iter()).filter(|(h, e)| is_missing(**h, **e)) {
             self.nat.call_further(*hash);
         }
         for (buf, (hash, entry)) in frames.iter().zip(hashes.iter().zip(entries)) {
-            if missing(*hash, *entry) {
+            if is_missing(*hash, *entry) {
                 *entry = self.nat.call_far_session(*hash).unwrap_or(NONE);
                 if let Some(h) = buf.bytes().first_chunk().filter(|_| *entry == NONE && from.inside) {
                     // There is room for a burst.

@@ -3,13 +3,12 @@
 
 use std::net::Ipv4Addr;
 
-use super::established::{From, HEADERS, Marks, NONE, key_of};
+use super::established::{From, HEADERS, Marks, is_missing, key_of};
 use super::places::Kind;
 use super::{BURST, Router, View};
 use crate::base::{IfaceId, Nanos};
 use crate::nat::session::INSIDE;
 use crate::packet::{PacketBuf, Tuple};
-use crate::table::index::Index;
 use crate::wire::protocol;
 use crate::wire::tcp::Flags;
 
@@ -18,7 +17,7 @@ impl<B: PacketBuf> Router<B> {
     #[inline]
     pub fn opener(&mut self, view: &View, from: &From, buf: &B, at: usize) -> Option<Ipv4Addr> {
         let Marks { hashes, entries, turns, .. } = &mut self.marks;
-        if hashes[at % BURST] == Index::NO_KEY || entries[at % BURST] != NONE || !from.inside {
+        if !is_missing(hashes[at % BURST], entries[at % BURST]) || !from.inside {
             return None;
         }
         *turns += 1;
