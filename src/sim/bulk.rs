@@ -150,6 +150,7 @@ impl Bulk {
         self.site.now += span;
         self.site.settle();
         self.collect(None, true);
+        self.site.wrong.forget(self.site.now);
         &self.sent
     }
 
@@ -210,10 +211,8 @@ impl Bulk {
     /// A frame's way through the router, and what leaves.
     fn pass_one(&mut self, iface: IfaceId, frame: &[u8], came: Option<&Seen>) {
         self.sent.clear();
-        let right = came.is_none_or(Seen::checksum_holds);
-        if let (Some(came), false) = (came, right) {
-            self.site.wrong.insert(came.ip.id, self.site.now);
-        }
+        let now = self.site.now;
+        let right = came.is_none_or(|came| self.site.wrong.note(came, now));
         self.site.arrive(iface, frame);
         for _ in 0..8 {
             if !self.site.turn() {
@@ -232,7 +231,7 @@ impl Bulk {
                 let its = came.zip(left.as_ref()).filter(|(came, left)| check::forwarded(came, left));
                 let was_right = match its {
                     Some(_) => right,
-                    None => left.as_ref().is_none_or(|left| self.site.was_right(left.ip.id)),
+                    None => left.as_ref().is_none_or(|left| self.site.wrong.was_right(left)),
                 };
                 let wrong = check::sent(self.site.view(), iface, &frame, was_right);
                 let changed = its.and_then(|(came, left)| check::unchanged(came, left));

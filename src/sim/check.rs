@@ -1,13 +1,41 @@
 //! The oracle: what must hold of every frame that the router sends, whatever the test is about.
 
-use crate::base::IfaceId;
+use std::collections::BTreeMap;
+
+use crate::base::{IfaceId, Nanos};
 use crate::packet::{Counters, Tuple};
-use crate::path::View;
+use crate::path::{HELD_FOR, View};
 use crate::wire::eth::{Eth, ethertype};
 use crate::wire::ipv4::{self, Ipv4};
 use crate::wire::{be16, checksum, protocol};
 
 use super::frames::Seen;
+
+/// What came with a wrong transport checksum, by its IP identification, and when: it must leave with a wrong one.
+#[derive(Debug, Default)]
+pub(super) struct Wrong(BTreeMap<u16, Nanos>);
+
+impl Wrong {
+    /// Notes what comes. Tells whether its checksum is right.
+    pub(super) fn note(&mut self, came: &Seen, now: Nanos) -> bool {
+        let right = came.checksum_holds();
+        if !right {
+            self.0.insert(came.ip.id, now);
+        }
+        right
+    }
+
+    /// Nothing with this identification came with a wrong checksum lately.
+    pub(super) fn was_right(&self, left: &Seen) -> bool {
+        !self.0.contains_key(&left.ip.id)
+    }
+
+    /// Forgets what came too long ago to leave from now on. For when all that has left is judged: what waits may leave in a step of
+    /// any length.
+    pub(super) fn forget(&mut self, now: Nanos) {
+        self.0.retain(|_, at| now.since(*at) <= HELD_FOR + Nanos::from_s(1));
+    }
+}
 
 /// X-1 at the end of a turn.
 pub(super) fn balance(counters: &Counters) -> Option<String> {
@@ -208,6 +236,23 @@ mod tests {
         without.payload = vec![0, 1, 0, 2, 0, 8, 7, 7];
         without.ip = Ipv4 { ttl: 63, ..with.ip };
         assert!(unchanged(&with, &without).unwrap().contains("UDP checksum"));
+    }
+
+    #[test]
+    fn x_3_what_came_wrong_may_leave_wrong_after_a_step_of_any_length_but_not_later() {
+        let mut bulk = Bulk::new(Site::new(DUAL_WAN, 1).unwrap(), Every::ONE);
+        let open = bulk.site().frame_of("lan", &Packet::udp((INSIDE, 5000), (OUTSIDE, 80), b"data"));
+        let left = Seen::read(&bulk.put(IfaceId(0), &open)[0].1).unwrap();
+        let mut answer = Packet::udp(left.dst(), left.src(), b"back");
+        answer.payload[9] ^= 8;
+        let answer = answer.frame(left.eth.dst, left.eth.src);
+        // It waits for its host's address, which is asked for when a link changes; what leaves then is seen after the step.
+        assert_eq!(bulk.put(IfaceId(1), &answer), []);
+        bulk.site().set_link("isp2", false);
+        let came = bulk.pass(Nanos::from_s(86_400)).iter().filter_map(|(_, frame)| Seen::read(frame)).last();
+        assert!(came.is_some_and(|came| came.dst() == (INSIDE, 5000) && !came.checksum_holds()));
+        assert_eq!(bulk.faults(), [""; 0]);
+        assert!(bulk.site().wrong.was_right(&Seen::read(&answer).unwrap()), "forgotten");
     }
 
     #[test]

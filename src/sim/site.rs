@@ -18,7 +18,7 @@ use crate::manage::views::{self, PortInfo};
 use crate::manage::{Manager, NEIGHBORS, layout};
 use crate::nat::Nat;
 use crate::packet::{Counters, VecBuf};
-use crate::path::{HELD_FOR, Router, View};
+use crate::path::{Router, View};
 use crate::profile;
 use crate::table::hash::HashKey;
 use crate::table::neighbors::Neighbors;
@@ -65,8 +65,7 @@ pub struct Site {
     pub(super) faults: Vec<String>,
     pub(super) queue: usize,
     pub(super) host: Under,
-    /// IP identifications of packets that came with a wrong transport checksum, and when: they must leave with a wrong one.
-    pub(super) wrong: BTreeMap<u16, Nanos>,
+    pub(super) wrong: check::Wrong,
 }
 
 impl Site {
@@ -148,7 +147,7 @@ impl Site {
             faults,
             queue: 0,
             host: Under::default(),
-            wrong: BTreeMap::new(),
+            wrong: check::Wrong::default(),
         };
         for (i, interface) in profile.interfaces.iter().enumerate() {
             if let Some(gateway) = interface.gateway {
@@ -244,8 +243,8 @@ impl Site {
     /// Puts a frame on a link as it is.
     pub fn put_raw(&mut self, link: &str, frame: &[u8]) {
         let iface = self.iface(link);
-        if let Some(seen) = Seen::read(frame).filter(|seen| !seen.checksum_holds()) {
-            self.wrong.insert(seen.ip.id, self.now);
+        if let Some(seen) = Seen::read(frame) {
+            self.wrong.note(&seen, self.now);
         }
         self.arrive(iface, frame);
     }
@@ -321,26 +320,20 @@ impl Site {
         packet.frame(src, self.view().ifaces[iface.index()].mac)
     }
 
-    /// No packet with this identification came with a wrong checksum lately.
-    pub(super) fn was_right(&self, id: u16) -> bool {
-        let lately = |at: &Nanos| self.now.since(*at) <= HELD_FOR + Nanos::from_s(1);
-        !self.wrong.get(&id).is_some_and(lately)
-    }
-
     /// Takes what was sent on all links since the last time: each frame is checked.
     pub fn take_all(&mut self) -> Vec<(String, Vec<u8>)> {
         let mut all = Vec::new();
         let mut wires = self.wires.borrow_mut();
         for (i, wire) in wires.iter_mut().enumerate() {
             for frame in wire.sent.drain(..) {
-                let id = Seen::read(&frame).map_or(0, |seen| seen.ip.id);
-                let was_right = self.was_right(id);
+                let was_right = Seen::read(&frame).is_none_or(|seen| self.wrong.was_right(&seen));
                 if let Some(fault) = check::sent(self.lcores[0].view(), IfaceId(i as u8), &frame, was_right) {
                     self.faults.push(fault);
                 }
                 all.push((self.names[i].clone(), frame));
             }
         }
+        self.wrong.forget(self.now);
         all
     }
 
