@@ -249,7 +249,7 @@ mod tests {
         // It waits for its host's address, which is asked for when a link changes; what leaves then is seen after the step.
         assert_eq!(bulk.put(IfaceId(1), &answer), []);
         bulk.site().set_link("isp2", false);
-        let came = bulk.pass(Nanos::from_s(86_400)).iter().filter_map(|(_, frame)| Seen::read(frame)).last();
+        let came = bulk.pass(Nanos::from_s(86_400)).iter().rev().find_map(|(_, frame)| Seen::read(frame));
         assert!(came.is_some_and(|came| came.dst() == (INSIDE, 5000) && !came.checksum_holds()));
         assert_eq!(bulk.faults(), [""; 0]);
         assert!(bulk.site().wrong.was_right(&Seen::read(&answer).unwrap()), "forgotten");
