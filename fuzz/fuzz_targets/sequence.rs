@@ -14,6 +14,8 @@ use turnout::sim::Site;
 use turnout::sim::bulk::{Bulk, Every};
 use turnout::sim::traffic::{self, Dice, Traffic};
 
+/// So long a site is used: each life lasts a day, and nanoseconds in 64 bits end after 584 years.
+const ERA: Nanos = Nanos::from_s(100 * 365 * 86_400);
 /// Steps of one input.
 const STEPS: usize = 300;
 const LINKS: [&str; 3] = ["lan", "isp1", "isp2"];
@@ -34,7 +36,9 @@ fuzz_target!(|bytes: &[u8]| {
     let mut dice = Bytes(Unstructured::new(bytes));
     let (profile, workers) = (dice.throw(4) as usize, 1 + dice.throw(2) as usize);
     SITES.with_borrow_mut(|all| {
-        let site = all[profile * 2 + workers - 1].get_or_insert_with(|| {
+        let site = &mut all[profile * 2 + workers - 1];
+        site.take_if(|bulk| bulk.site().now() > ERA);
+        let site = site.get_or_insert_with(|| {
             let site = Site::new(&traffic::profile(profile), workers).expect("a good profile");
             Bulk::new(site, Every { digest: 1, answer: 3, audit: 16 })
         });

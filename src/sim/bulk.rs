@@ -122,7 +122,7 @@ impl Bulk {
         self.put
     }
 
-    /// Puts a frame on a link, and gives what leaves.
+    /// Puts a frame on a link, and gives what leaves, with what has left since the last one.
     pub fn put(&mut self, iface: IfaceId, frame: &[u8]) -> &[Left] {
         self.put += 1;
         let before = self.is_due(self.every.digest).then(|| self.standing());
@@ -211,6 +211,8 @@ impl Bulk {
     /// A frame's way through the router, and what leaves.
     fn pass_one(&mut self, iface: IfaceId, frame: &[u8], came: Option<&Seen>) {
         self.sent.clear();
+        // What left when a link changed, say, is not of this frame.
+        self.collect(None, true);
         let now = self.site.now;
         let right = came.is_none_or(|came| self.site.wrong.note(came, now));
         self.site.arrive(iface, frame);

@@ -238,21 +238,43 @@ mod tests {
         assert!(unchanged(&with, &without).unwrap().contains("UDP checksum"));
     }
 
-    #[test]
-    fn x_3_what_came_wrong_may_leave_wrong_after_a_step_of_any_length_but_not_later() {
+    /// A site under load with an open flow, and an answer of it, to a host whose address is not known.
+    fn answered() -> (Bulk, Packet, [Mac; 2]) {
         let mut bulk = Bulk::new(Site::new(DUAL_WAN, 1).unwrap(), Every::ONE);
         let open = bulk.site().frame_of("lan", &Packet::udp((INSIDE, 5000), (OUTSIDE, 80), b"data"));
         let left = Seen::read(&bulk.put(IfaceId(0), &open)[0].1).unwrap();
-        let mut answer = Packet::udp(left.dst(), left.src(), b"back");
+        (bulk, Packet::udp(left.dst(), left.src(), b"and back"), [left.eth.dst, left.eth.src])
+    }
+
+    /// The last that left.
+    fn last(left: &[(IfaceId, Vec<u8>)]) -> Option<Seen> {
+        left.iter().rev().find_map(|(_, frame)| Seen::read(frame))
+    }
+
+    #[test]
+    fn x_3_what_came_wrong_may_leave_wrong_after_a_step_of_any_length_but_not_later() {
+        let (mut bulk, mut answer, [from, to]) = answered();
         answer.payload[9] ^= 8;
-        let answer = answer.frame(left.eth.dst, left.eth.src);
+        let answer = answer.frame(from, to);
         // It waits for its host's address, which is asked for when a link changes; what leaves then is seen after the step.
         assert_eq!(bulk.put(IfaceId(1), &answer), []);
         bulk.site().set_link("isp2", false);
-        let came = bulk.pass(Nanos::from_s(86_400)).iter().rev().find_map(|(_, frame)| Seen::read(frame));
+        let came = last(bulk.pass(Nanos::from_s(86_400)));
         assert!(came.is_some_and(|came| came.dst() == (INSIDE, 5000) && !came.checksum_holds()));
         assert_eq!(bulk.faults(), [""; 0]);
         assert!(bulk.site().wrong.was_right(&Seen::read(&answer).unwrap()), "forgotten");
+    }
+
+    #[test]
+    fn x_4_what_waited_is_not_held_against_the_next_that_comes() {
+        let (mut bulk, mut answer, [from, to]) = answered();
+        answer.ip.more_fragments = true;
+        assert_eq!(bulk.put(IfaceId(1), &answer.frame(from, to)), []);
+        bulk.site().set_link("isp2", false);
+        (answer.ip.id, answer.payload[9]) = (7, b'u');
+        let came = last(bulk.put(IfaceId(1), &answer.frame(from, to)));
+        assert!(came.as_ref().is_some_and(|came| came.ip.id == 7), "{came:?}");
+        assert_eq!(bulk.faults(), [""; 0]);
     }
 
     #[test]
